@@ -1,0 +1,1 @@
+"""What the records say: records in, numbers out."""

@@ -1,0 +1,83 @@
+"""Checks of arguments: one helper per rule, one wording.
+
+Every sentence says what must hold, what was got, and (where it can) what to do. Each helper returns the
+value in its plain type, so that numpy scalars never reach a file or a hash.
+"""
+
+import difflib
+import math
+import numbers
+from collections.abc import Collection
+from typing import Any
+
+from lrcontrol.errors import BadInput, UnknownName
+
+__all__ = ["LARGEST_STEP", "integer", "near_miss", "number", "one_of", "shown"]
+
+LARGEST_STEP = 2**53  # above this a float64 no longer holds every whole number
+
+
+def shown(value: object) -> str:
+    """`value` as error messages show it: its repr, cut to 60 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # an int of more digits than Python prints
+        text = f"a {type(value).__name__} too long to print"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def integer(name: str, value: Any, *, low: int = 0, high: int = LARGEST_STEP) -> int:
+    """`value` as an int in [low, high], or BadInput naming `name`; booleans and floats are refused."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise BadInput(f"`{name}` must be an integer >= {low}, got {name}={shown(value)}.")
+    if value < low:
+        raise BadInput(f"`{name}` must be an integer >= {low}, got {name}={shown(value)}.")
+    if value > high:
+        raise BadInput(f"`{name}` must be an integer <= {high}, got {name}={shown(value)}.")
+    return int(value)
+
+
+def number(
+    name: str,
+    value: Any,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> float:
+    """`value` as a finite float between `low` and `high`, or BadInput naming `name`."""
+    bounds = []
+    if low != -math.inf:
+        bounds.append(f"{'>' if open_low else '>='} {low:g}")
+    if high != math.inf:
+        bounds.append(f"{'<' if open_high else '<='} {high:g}")
+    rule = " and ".join(["a finite number", *bounds]) if not bounds else "a number " + " and ".join(bounds)
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise BadInput(f"`{name}` must be {rule}, got {name}={shown(value)}.")
+    try:
+        result = float(value) + 0.0  # -0.0 becomes 0.0: equal values must have equal text and hash
+    except OverflowError:
+        result = math.inf
+    fits = (
+        math.isfinite(result)
+        and (result > low if open_low else result >= low)
+        and (result < high if open_high else result <= high)
+    )
+    if not fits:
+        raise BadInput(f"`{name}` must be {rule}, got {name}={shown(value)}.")
+    return result
+
+
+def one_of(kind: str, name: object, known: Collection[str]) -> str:
+    """`name` if it is in `known`, or UnknownName with near misses and the list."""
+    if isinstance(name, str) and name in known:
+        return name
+    raise UnknownName(near_miss(kind, name, known))
+
+
+def near_miss(kind: str, name: object, known: Collection[str]) -> str:
+    """The sentence for an unknown name: what was got, the nearest known name, all of them."""
+    close = difflib.get_close_matches(str(name)[:200], known, n=1, cutoff=0.6)
+    guess = f"; did you mean '{close[0]}'?" if close else ";"
+    return f"unknown {kind} {shown(name)}{guess} known: {', '.join(sorted(known))}."

@@ -1,0 +1,1 @@
+"""What the learning rate is next, given what has been seen; one file per control."""

@@ -1,0 +1,1 @@
+"""Tables, charts, one page: numbers come in, pages go out."""

@@ -1,0 +1,1 @@
+"""What was asked, what happened, where it is kept, and what it cost."""

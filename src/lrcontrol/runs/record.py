@@ -1,0 +1,158 @@
+"""Record: what happened in a run, and the bytes it is kept as."""
+
+import enum
+import json
+import math
+import zlib
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from lrcontrol.errors import RecordError
+from lrcontrol.runs.spec import RunSpec
+
+__all__ = [
+    "Cost",
+    "Evaluation",
+    "Objective",
+    "Outcome",
+    "Record",
+    "Weights",
+    "pack_columns",
+    "unpack_columns",
+]
+
+
+class Outcome(enum.StrEnum):
+    """How a run ended."""
+
+    FINISHED = "finished"
+    """It reached its stop_step."""
+    STOPPED = "stopped"
+    """Its control ended it earlier."""
+    DIVERGED = "diverged"
+    """Its loss was no longer finite: a result, not an error."""
+    FAILED = "failed"
+    """It raised, or its process died; `message` says how."""
+
+
+class Objective(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What runs of a task are compared by: a validation metric and which way is better."""
+
+    metric: str
+    direction: Literal["minimize", "maximize"]
+
+    def lower_is_better(self, value: float) -> float:
+        """`value`, with its sign turned where the metric is maximized."""
+        return -value if self.direction == "maximize" else value
+
+
+class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Validation metrics after `step` updates; every value is finite."""
+
+    step: int
+    values: dict[str, float]
+
+
+class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a run took: updates made, and seconds of wall-clock time."""
+
+    steps: int
+    seconds: float
+
+
+class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Trained weights in a safetensors file of this name beside the store, and its SHA-256."""
+
+    file: str
+    sha256: str
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One training run, answered.
+
+    Args:
+        spec: what was asked.
+        outcome: how it ended.
+        objective: the task's metric and direction.
+        evals: validation metrics, in the order of their steps; the last is of the final weights.
+        cost: what it took.
+        columns: one value per update made, float32: `loss` (of the batch, before the update) and `lr` (in force
+            during it). Empty in records listed without columns.
+        message: for a failed, stopped or diverged run, what happened.
+        weights: where the trained weights are, if they were to be kept.
+    """
+
+    spec: RunSpec
+    outcome: Outcome
+    objective: Objective
+    evals: tuple[Evaluation, ...] = ()
+    cost: Cost = Cost(0, 0.0)
+    columns: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies mutable defaults
+    message: str | None = None
+    weights: Weights | None = None
+
+    @property
+    def id(self) -> str:
+        """The id of the spec."""
+        return self.spec.id
+
+    @property
+    def usable(self) -> bool:
+        """Whether the run ended with weights that work."""
+        return self.outcome in (Outcome.FINISHED, Outcome.STOPPED) and bool(self.evals)
+
+    @property
+    def final(self) -> float | None:
+        """The validation metric of the final weights, or None where there are none that work."""
+        return self.evals[-1].values.get(self.objective.metric) if self.usable else None
+
+    @property
+    def rank_key(self) -> tuple[float, float]:
+        """What runs of one task are sorted by, best first: the metric, then the validation loss; inf if unusable."""
+        final = self.final
+        if final is None:
+            return (math.inf, math.inf)
+        return (self.objective.lower_is_better(final), self.evals[-1].values.get("loss", math.inf))
+
+    def column(self, name: str) -> NDArray[np.float32]:
+        """One column; RecordError where it is not there."""
+        if name not in self.columns:
+            raise RecordError(
+                f"record {self.id} has no column '{name}'; it has: {', '.join(self.columns) or 'none'}."
+            )
+        values: NDArray[np.float32] = self.columns[name]
+        return values
+
+    def without_columns(self) -> "Record":
+        """The same record without its columns."""
+        return msgspec.structs.replace(self, columns={})
+
+    def summary(self) -> bytes:
+        """All but the columns, as JSON."""
+        return msgspec.json.encode(self.without_columns())
+
+    @classmethod
+    def from_summary(cls, summary: bytes, columns: bytes = b"") -> "Record":
+        """The record that `summary` and `pack_columns` wrote."""
+        record = msgspec.json.decode(summary, type=cls)
+        return msgspec.structs.replace(record, columns=unpack_columns(columns)) if columns else record
+
+
+def pack_columns(columns: dict[str, NDArray[np.float32]]) -> bytes:
+    """Columns as one compressed block: a line of JSON with names and lengths, then little-endian float32."""
+    head = json.dumps([[name, len(values)] for name, values in columns.items()]).encode()
+    body = b"".join(np.ascontiguousarray(values, dtype="<f4").tobytes() for values in columns.values())
+    return zlib.compress(head + b"\n" + body, 1)
+
+
+def unpack_columns(block: bytes) -> dict[str, NDArray[np.float32]]:
+    """The columns that `pack_columns` wrote."""
+    head, _, body = zlib.decompress(block).partition(b"\n")
+    columns, at = {}, 0
+    for name, length in json.loads(head):
+        columns[name] = np.frombuffer(body, dtype="<f4", count=length, offset=at)
+        at += 4 * length
+    return columns

@@ -1,0 +1,73 @@
+"""RunSpec: what a run is asked to do. Frozen, hashable; its id is its content."""
+
+import hashlib
+
+import msgspec
+
+from lrcontrol import checks
+from lrcontrol.errors import BadInput
+from lrcontrol.runs.method import Method
+from lrcontrol.runs.method import method as parse_method
+
+__all__ = ["RunSpec"]
+
+
+class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One training run, asked.
+
+    `total_steps` is the horizon the schedule is laid over, `stop_step` where this run ends. Where they are equal the
+    run sees the whole schedule, laid over however many steps there are (a compressed horizon); where `stop_step`
+    is less, the run is cut (a cosine cut at a third is not a short cosine).
+
+    Args:
+        task: a task's name.
+        method: optimizer and control, or their text.
+        base_lr: > 0; every group's learning rate at multiplier 1.
+        seed: >= 0; of initial weights, data order and all other chance.
+        total_steps: >= 1.
+        stop_step: 1 to total_steps; by default total_steps.
+        save: whether the trained weights are kept.
+    Example:
+        >>> spec = RunSpec(task="digits-mlp", method="adamw:cosine", base_lr=1e-3, total_steps=100)
+        >>> spec.stop_step, spec.is_cut, len(spec.id)
+        (100, False, 20)
+    """
+
+    task: str
+    method: Method
+    base_lr: float
+    total_steps: int
+    seed: int = 0
+    stop_step: int = 0
+    save: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.task, str) or not self.task:
+            raise BadInput(f"`task` must be the name of a task, got task={checks.shown(self.task)}.")
+        put = msgspec.structs.force_setattr
+        put(self, "method", parse_method(self.method))
+        put(self, "base_lr", checks.number("base_lr", self.base_lr, low=0, open_low=True))
+        put(self, "seed", checks.integer("seed", self.seed, high=2**31 - 1))
+        total = checks.integer("total_steps", self.total_steps, low=1)
+        put(self, "total_steps", total)
+        stop = self.stop_step if self.stop_step != 0 else total
+        put(self, "stop_step", checks.integer("stop_step", stop, low=1, high=total))
+
+    @property
+    def id(self) -> str:
+        """20 hexadecimal digits of the SHA-256 of the content; equal specs have equal ids, in every process."""
+        return hashlib.sha256(self.to_json()).hexdigest()[:20]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the run ends before its schedule does."""
+        return self.stop_step < self.total_steps
+
+    def to_json(self) -> bytes:
+        """The content, in one canonical form."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> "RunSpec":
+        """The spec that `to_json` wrote."""
+        return msgspec.json.decode(text, type=cls)

@@ -1,0 +1,114 @@
+"""Sampling: at which steps a segment's profile is read anew, and where in each interval.
+
+Between two readings the value holds. The sampling rate is an axis of its own beside the profile: an exponential
+profile read three times is a step schedule.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from lrcontrol import checks
+from lrcontrol.errors import BadInput
+from lrcontrol.schedules.profiles import namespace
+
+__all__ = ["EVERY_STEP", "Reading", "Sampling"]
+
+PLACES = ("left", "midpoint", "right", "closed")
+
+
+class Reading(NamedTuple):
+    """Where a profile is read: how far the segment has come and what remains, float64, each correctly rounded."""
+
+    progress: Any
+    remaining: Any
+
+
+class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a profile is read, and at which end of the interval for which the value then holds.
+
+    Args:
+        every: >= 1; an interval is this many steps. 1 reads at every step.
+        times: 1 to 1000; this many intervals in all, as equal as whole steps allow; instead of `every`.
+        shares: increasing shares of the segment in (0, 1) at which a new interval begins; instead of `every`.
+        at: where in its interval [a, b) of a segment of n steps the profile is read: `left` a/n, `midpoint`
+            (a+b)/2n, `right` b/n, or `closed`: the first interval at 0, the last at 1.
+    Raises:
+        BadInput: more than one of `every`, `times`, `shares`, or one out of range.
+    Source:
+        Chen, Wolfe, Kyrillidis 2022, arXiv:2107.04197, section 3 (profile and sampling rate).
+    Example:
+        >>> from lrcontrol import linear
+        >>> linear(times=2).multipliers(4).tolist()
+        [1.0, 1.0, 0.5, 0.5]
+    """
+
+    every: int = 1
+    times: int | None = None
+    shares: tuple[float, ...] = ()
+    at: str = "left"
+
+    def __post_init__(self) -> None:
+        checks.integer("every", self.every, low=1)
+        checks.one_of("sampling place", self.at, PLACES)
+        if self.times is not None:
+            checks.integer("times", self.times, low=1, high=1000)
+        shares = tuple(
+            checks.number("shares", share, low=0, high=1, open_low=True, open_high=True)
+            for share in self.shares
+        )
+        if any(later <= earlier for earlier, later in zip(shares, shares[1:], strict=False)):
+            raise BadInput(f"`shares` must increase, got shares={checks.shown(shares)}.")
+        msgspec.structs.force_setattr(self, "shares", shares)
+        if (self.every != 1) + (self.times is not None) + bool(shares) > 1:
+            raise BadInput(
+                "only one of `every`, `times` and `shares` may be given, "
+                f"got every={self.every}, times={self.times}, shares={shares}."
+            )
+
+    def read(self, step: Any, length: int) -> Reading:
+        """Where the profile is read at `step` (an int64 array in [0, length)) of a segment of `length` steps."""
+        xp = namespace(step)
+        index, begin, end, intervals = self._interval(xp, step, length)
+        if self.at == "closed":
+            last = max(intervals - 1, 1)
+            return Reading(_ratio(xp, index, last), _ratio(xp, last - index, last))
+        if self.at == "left":
+            return Reading(_ratio(xp, begin, length), _ratio(xp, length - begin, length))
+        if self.at == "right":
+            return Reading(_ratio(xp, end, length), _ratio(xp, length - end, length))
+        twice = begin + end
+        return Reading(_ratio(xp, twice, 2 * length), _ratio(xp, 2 * length - twice, 2 * length))
+
+    def _interval(self, xp: Any, step: Any, length: int) -> tuple[Any, Any, Any, int]:
+        """Index, begin and end of the interval that holds each step, and how many intervals there are."""
+        if self.shares:
+            edges = sorted({int(share * length + 0.5) for share in self.shares} - {0, length})
+            index, begin, end = step * 0, step * 0, step * 0 + (edges[0] if edges else length)
+            for edge, following in zip(edges, [*edges[1:], length], strict=True):
+                index = index + xp.astype(step >= edge, index.dtype)
+                begin = xp.where(step >= edge, edge, begin)
+                end = xp.where(step >= edge, following, end)
+            return index, begin, end, len(edges) + 1
+        if self.times is not None:
+            times = min(self.times, length)
+            index = step * times // length
+            return index, -(-index * length // times), -(-(index + 1) * length // times), times
+        if self.every == 1:
+            return step, step, step + 1, length
+        index = step // self.every
+        begin = index * self.every
+        return (
+            index,
+            begin,
+            xp.where(begin + self.every < length, begin + self.every, length),
+            -(-length // self.every),
+        )
+
+
+EVERY_STEP = Sampling()
+
+
+def _ratio(xp: Any, part: Any, whole: int) -> Any:
+    """`part / whole` as float64, correctly rounded: both are whole numbers a float64 holds."""
+    return xp.astype(part, xp.float64) / whole

@@ -1,0 +1,1 @@
+"""Which run next: records in, specs out."""
