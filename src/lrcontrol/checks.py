@@ -30,11 +30,12 @@ def integer(name: str, value: Any, *, low: int = 0, high: int = LARGEST_STEP) ->
     """`value` as an int in [low, high], or BadInput naming `name`; booleans and floats are refused."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise BadInput(f"`{name}` must be an integer >= {low}, got {name}={shown(value)}.")
-    if value < low:
+    result = int(value)
+    if result < low:
         raise BadInput(f"`{name}` must be an integer >= {low}, got {name}={shown(value)}.")
-    if value > high:
+    if result > high:
         raise BadInput(f"`{name}` must be an integer <= {high}, got {name}={shown(value)}.")
-    return int(value)
+    return result
 
 
 def number(

@@ -14,9 +14,7 @@ from lrcontrol.schedules.schedule import Schedule
 __all__ = ["Scheduled"]
 
 
-class Scheduled(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="control", tag="scheduled"
-):
+class Scheduled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="control", tag="scheduled"):
     """A schedule laid over the run.
 
     Args:

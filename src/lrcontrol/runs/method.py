@@ -83,9 +83,7 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if value != getattr(type(optimizer)(), name)
         ]
         name = str(optimizer.__struct_config__.tag)
-        return (
-            f"{name}({', '.join(changed)}):{self.control_text}" if changed else f"{name}:{self.control_text}"
-        )
+        return f"{name}({', '.join(changed)}):{self.control_text}" if changed else f"{name}:{self.control_text}"
 
     @property
     def control_text(self) -> str:

@@ -90,7 +90,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     objective: Objective
     evals: tuple[Evaluation, ...] = ()
     cost: Cost = Cost(0, 0.0)
-    columns: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies mutable defaults
+    columns: dict[str, Any] = {}
     message: str | None = None
     weights: Weights | None = None
 
@@ -120,9 +120,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def column(self, name: str) -> NDArray[np.float32]:
         """One column; RecordError where it is not there."""
         if name not in self.columns:
-            raise RecordError(
-                f"record {self.id} has no column '{name}'; it has: {', '.join(self.columns) or 'none'}."
-            )
+            raise RecordError(f"record {self.id} has no column '{name}'; it has: {', '.join(self.columns) or 'none'}.")
         values: NDArray[np.float32] = self.columns[name]
         return values
 

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from lrcontrol import checks
+from lrcontrol.errors import BadInput
 
 __all__ = ["PROFILES", "Constant", "Cosine", "Exponential", "Linear", "Polynomial", "Profile", "Rex"]
 
@@ -139,7 +140,7 @@ class Exponential(Shape, frozen=True, tag="exponential"):
     def __post_init__(self) -> None:
         rate = checks.number("rate", self.rate, low=-700, high=700)
         if rate == 0:
-            raise checks.BadInput("`rate` must not be 0, got rate=0; a rate of 0 is the linear profile.")
+            raise BadInput("`rate` must not be 0, got rate=0; a rate of 0 is the linear profile.")
         msgspec.structs.force_setattr(self, "rate", rate)
 
     def split(self, progress: Any, remaining: Any) -> tuple[Any, Any]:
@@ -184,7 +185,6 @@ class Rex(Shape, frozen=True, tag="rex"):
 AnyProfile = Constant | Linear | Cosine | Polynomial | Exponential | Rex
 
 PROFILES: dict[str, type[Shape]] = {
-    str(shape.__struct_config__.tag): shape
-    for shape in (Constant, Cosine, Exponential, Linear, Polynomial, Rex)
+    str(shape.__struct_config__.tag): shape for shape in (Constant, Cosine, Exponential, Linear, Polynomial, Rex)
 }
 """Every profile by its name in text and JSON."""

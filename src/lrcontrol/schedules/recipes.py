@@ -7,6 +7,7 @@ Every recipe that is one segment takes the same layout besides its own parameter
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, TypedDict, Unpack
 
 from lrcontrol import checks
@@ -153,7 +154,7 @@ def step(
         raise BadInput("`milestones` must hold at least one share of the run, got none.")
     parts = [
         Segment(Constant(), tidy(factor**index), share=tidy(past - begin))
-        for index, (begin, past) in enumerate(zip(edges, edges[1:], strict=False))
+        for index, (begin, past) in enumerate(pairwise(edges))
     ]
     levels = Schedule((*parts, Segment(Constant(), tidy(factor ** (len(edges) - 1)))))
     return Schedule((Nested(levels, steps=steps, share=share),))
@@ -179,8 +180,7 @@ def warmup(length: float = 0.05, *, start: float = 0.0, end: float = 1.0) -> Sch
 
 
 RECIPES: dict[str, Callable[..., Schedule]] = {
-    recipe.__name__: recipe
-    for recipe in (constant, cosine, exponential, linear, polynomial, rex, step, warmup)
+    recipe.__name__: recipe for recipe in (constant, cosine, exponential, linear, polynomial, rex, step, warmup)
 }
 """Every recipe by its name in text."""
 

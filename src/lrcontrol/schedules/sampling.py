@@ -4,7 +4,7 @@ Between two readings the value holds. The sampling rate is an axis of its own be
 profile read three times is a step schedule.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -54,10 +54,9 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.times is not None:
             checks.integer("times", self.times, low=1, high=1000)
         shares = tuple(
-            checks.number("shares", share, low=0, high=1, open_low=True, open_high=True)
-            for share in self.shares
+            checks.number("shares", share, low=0, high=1, open_low=True, open_high=True) for share in self.shares
         )
-        if any(later <= earlier for earlier, later in zip(shares, shares[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(shares)):
             raise BadInput(f"`shares` must increase, got shares={checks.shown(shares)}.")
         msgspec.structs.force_setattr(self, "shares", shares)
         if (self.every != 1) + (self.times is not None) + bool(shares) > 1:

@@ -8,6 +8,7 @@ a `Nested` schedule or a `Product` of schedules.
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -347,11 +348,9 @@ def _lengths(parts: Sequence[Part], total: int) -> list[int]:
     for part in parts:
         shares += part.share or 0.0
         edges.append(int(shares * total + 0.5))
-    by_share = [past - first for first, past in zip(edges, edges[1:], strict=False)]
+    by_share = [past - first for first, past in pairwise(edges)]
     fixed_or_none = [part.fixed for part in parts]
-    lengths = [
-        share if fixed is None else fixed for fixed, share in zip(fixed_or_none, by_share, strict=True)
-    ]
+    lengths = [share if fixed is None else fixed for fixed, share in zip(fixed_or_none, by_share, strict=True)]
     needed = sum(lengths)
     if needed > total:
         fixed = sum(length or 0 for length in fixed_or_none)
@@ -360,9 +359,7 @@ def _lengths(parts: Sequence[Part], total: int) -> list[int]:
             f"the parts of a schedule must fit its length: they need {needed} steps{shared}, but there are {total}; "
             "shorten a part, or give it as a share, as in warmup(0.05)."
         )
-    return [
-        total - needed if part.takes_rest else length for part, length in zip(parts, lengths, strict=True)
-    ]
+    return [total - needed if part.takes_rest else length for part, length in zip(parts, lengths, strict=True)]
 
 
 def _look_up(pieces: list[_Piece], step: NDArray[Any]) -> NDArray[np.float64]:

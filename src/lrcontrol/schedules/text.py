@@ -1,6 +1,7 @@
 """Schedules as text and JSON, and back.
 
-Text: `rex`, `warmup(0.05)+rex(beta=0.5)`, `(linear+constant(0.1))*0.5`, `repeat(cosine, times=3)`, `over(a*b, share=0.5)`.
+Text: `rex`, `warmup(0.05)+rex(beta=0.5)`, `(linear+constant(0.1))*0.5`, `repeat(cosine, times=3)`,
+`over(linear*cosine, share=0.5)`.
 `+` is "then", `*` multiplies. Names come from closed lists; nothing named in a text or file is ever imported.
 JSON: `{"format": "lrcontrol/schedule", "version": 1, "schedule": {...}}`, read strictly.
 """
@@ -84,9 +85,7 @@ def read_document(text: str | bytes, form: str, version: int, key: str, kind: ty
     if not isinstance(document, dict) or document.get("format") != form:
         raise BadText(f'a {key} in JSON must have "format": "{form}", got {checks.shown(document)}.')
     if document.get("version") != version:
-        raise BadText(
-            f"a {key} in JSON must have version {version}, got {checks.shown(document.get('version'))}."
-        )
+        raise BadText(f"a {key} in JSON must have version {version}, got {checks.shown(document.get('version'))}.")
     extra = sorted(set(document) - {"format", "version", key})
     if extra or key not in document:
         raise BadText(f'a {key} in JSON must hold "format", "version" and "{key}", got {sorted(document)}.')
@@ -126,9 +125,7 @@ class Token(NamedTuple):
     at: int
 
 
-_TOKEN = re.compile(
-    r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<mark>[-+*(),=:])"
-)
+_TOKEN = re.compile(r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<mark>[-+*(),=:])")
 
 
 class Reader:
@@ -136,9 +133,7 @@ class Reader:
 
     def __init__(self, text: str, kind: str) -> None:
         if len(text) > LARGEST_DOCUMENT:
-            raise BadText(
-                f"a {kind} as text must have at most {LARGEST_DOCUMENT} characters, got {len(text)}."
-            )
+            raise BadText(f"a {kind} as text must have at most {LARGEST_DOCUMENT} characters, got {len(text)}.")
         self.text, self.kind, self.depth, self.index = text, kind, 0, 0
         self.tokens: list[Token] = []
         at = 0
@@ -276,11 +271,13 @@ def _read_factor(reader: Reader) -> Schedule | float:
         inner = _read_inner(reader)
         reader.take(",")
         positional, named = reader.arguments([])
-        return call(reader, inner.repeat if name == "repeat" else inner.over, name, positional, named, at)
+        made: Schedule = call(reader, inner.repeat if name == "repeat" else inner.over, name, positional, named, at)
+        return made
     if name not in RECIPES:
         raise UnknownName(checks.near_miss("schedule", name, [*RECIPES, "repeat", "over"]))
     positional, named = reader.arguments([]) if reader.take("(") else ([], {})
-    return call(reader, RECIPES[name], name, positional, named, at)
+    made = call(reader, RECIPES[name], name, positional, named, at)
+    return made
 
 
 def _read_inner(reader: Reader) -> Schedule:
@@ -292,9 +289,7 @@ def _read_inner(reader: Reader) -> Schedule:
     return inner
 
 
-def call(
-    reader: Reader, target: Any, name: str, positional: list[Any], named: dict[str, Any], at: int | None
-) -> Any:
+def call(reader: Reader, target: Any, name: str, positional: list[Any], named: dict[str, Any], at: int | None) -> Any:
     """`target(*positional, **named)` for a text, with unknown parameters named and the place told."""
     known = _parameters(target)
     for parameter in named:
@@ -353,17 +348,15 @@ def _step_arguments(part: Nested) -> list[str] | None:
     if part.times != 1 or len(levels) < 2 or levels[0].start == 0:
         return None
     shares = [level.share or 0.0 for level in levels]
-    arguments = {
-        "factor": tidy(levels[1].start / levels[0].start),
-        "milestones": tuple(tidy(sum(shares[: index + 1])) for index in range(len(levels) - 1)),
-    }
+    factor = tidy(levels[1].start / levels[0].start)
+    milestones = tuple(tidy(sum(shares[: index + 1])) for index in range(len(levels) - 1))
     try:
-        made = step(**arguments, steps=part.steps, share=part.share)
+        made = step(factor, milestones, steps=part.steps, share=part.share)
     except BadInput:
         return None
-    return (
-        _arguments(arguments, {"factor": 0.1, "milestones": (0.5, 0.75)}) if made.parts == (part,) else None
-    )
+    if made.parts != (part,):
+        return None
+    return _arguments({"factor": factor, "milestones": milestones}, {"factor": 0.1, "milestones": (0.5, 0.75)})
 
 
 def _factor_text(factor: Schedule) -> str:
@@ -376,8 +369,8 @@ def _segment_text(segment: Segment) -> str:
     warm = isinstance(profile, Linear) and sampling == Sampling(at="right") and not segment.takes_rest
     length = segment.steps if segment.share is None else segment.share
     if warm and (segment.share is None or segment.share < 1):
-        ends = _arguments({"start": segment.start, "end": segment.last}, {"start": 0.0, "end": 1.0})
-        return f"warmup({', '.join([repr(length), *ends])})"
+        rise = _arguments({"start": segment.start, "end": segment.last}, {"start": 0.0, "end": 1.0})
+        return f"warmup({', '.join([repr(length), *rise])})"
     name = str(profile.__struct_config__.tag)
     shape = _arguments(msgspec.structs.asdict(profile), msgspec.structs.asdict(type(profile)()))
     where = {"steps": segment.steps, "share": segment.share}
