@@ -4,6 +4,7 @@ Between two readings the value holds. The sampling rate is an axis of its own be
 profile read three times is a step schedule.
 """
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec

@@ -9,7 +9,7 @@ JSON: `{"format": "lrcontrol/schedule", "version": 1, "schedule": {...}}`, read 
 import inspect
 import json
 import re
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 
 import msgspec
 
@@ -271,13 +271,12 @@ def _read_factor(reader: Reader) -> Schedule | float:
         inner = _read_inner(reader)
         reader.take(",")
         positional, named = reader.arguments([])
-        made: Schedule = call(reader, inner.repeat if name == "repeat" else inner.over, name, positional, named, at)
-        return made
+        target = inner.repeat if name == "repeat" else inner.over
+        return cast(Schedule, call(reader, target, name, positional, named, at))
     if name not in RECIPES:
         raise UnknownName(checks.near_miss("schedule", name, [*RECIPES, "repeat", "over"]))
     positional, named = reader.arguments([]) if reader.take("(") else ([], {})
-    made = call(reader, RECIPES[name], name, positional, named, at)
-    return made
+    return cast(Schedule, call(reader, RECIPES[name], name, positional, named, at))
 
 
 def _read_inner(reader: Reader) -> Schedule:
