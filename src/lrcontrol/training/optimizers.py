@@ -1,0 +1,33 @@
+"""Optimizers of methods, made for a model's parameters."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from lrcontrol.runs.method import SGD, AdamW, OptimizerSpec
+
+__all__ = ["make_optimizer"]
+
+
+def make_optimizer(spec: OptimizerSpec, parameters: Iterable[nn.Parameter], base_lr: float) -> torch.optim.Optimizer:
+    """The torch optimizer that `spec` describes, fused: one kernel an update instead of one an operation."""
+    match spec:
+        case SGD():
+            return torch.optim.SGD(
+                parameters,
+                lr=base_lr,
+                momentum=spec.momentum,
+                weight_decay=spec.weight_decay,
+                nesterov=spec.nesterov,
+                fused=True,
+            )
+        case AdamW():
+            return torch.optim.AdamW(
+                parameters,
+                lr=base_lr,
+                betas=(spec.beta1, spec.beta2),
+                eps=spec.eps,
+                weight_decay=spec.weight_decay,
+                fused=True,
+            )

@@ -1,0 +1,82 @@
+"""Problem: a task made concrete, a model with its data, for the training loop."""
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lrcontrol.runs.task import Task
+
+__all__ = ["Problem", "Split", "build"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Inputs and targets as whole tensors, one row an example."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A model and what it is trained and judged on.
+
+    Args:
+        model: freshly initialised.
+        train, validation, test: disjoint; whatever is fitted to data is fitted to train alone.
+        loss: of (outputs, targets), a mean over the batch.
+        metrics: of (outputs, targets) of a whole split, as plain floats.
+        batch_size: of training batches.
+        seed: of the order of the training examples.
+    """
+
+    model: nn.Module
+    train: Split
+    validation: Split
+    test: Split
+    loss: Callable[[Tensor, Tensor], Tensor]
+    metrics: Callable[[Tensor, Tensor], dict[str, float]]
+    batch_size: int
+    seed: int
+
+    def batches(self, first: int, last: int) -> "list[tuple[Tensor, Tensor]]":
+        """The batches of updates [first, last), a pure function of seed and step.
+
+        Every epoch is a fresh permutation; the examples that do not fill a batch sit that epoch out.
+        """
+        per_epoch = len(self.train) // self.batch_size
+        drawn: dict[int, Tensor] = {}
+        result = []
+        for step in range(first, last):
+            epoch, index = divmod(step, per_epoch)
+            if epoch not in drawn:
+                generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+                drawn[epoch] = torch.randperm(len(self.train), generator=generator)
+            chosen = drawn[epoch][index * self.batch_size : (index + 1) * self.batch_size]
+            result.append((self.train.inputs[chosen], self.train.targets[chosen]))
+        return result
+
+    @torch.no_grad()
+    def evaluate(self, split: Split) -> dict[str, float]:
+        """Loss and metrics of the model, in evaluation mode, on a whole split."""
+        training = self.model.training
+        self.model.eval()
+        outputs = self.model(split.inputs)
+        values = {"loss": float(self.loss(outputs, split.targets)), **self.metrics(outputs, split.targets)}
+        self.model.train(training)
+        return values
+
+
+def build(task: Task, seed: int) -> Problem:
+    """The problem of a task from the catalogue; weights and data order follow from `seed`, the splits do not."""
+    home = importlib.import_module(task.home)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        problem: Problem = home.build(task, seed)
+    return problem
