@@ -7,23 +7,33 @@ value in its plain type, so that numpy scalars never reach a file or a hash.
 import difflib
 import math
 import numbers
+import reprlib
 from collections.abc import Collection
 from typing import Any
 
 from lrcontrol.errors import BadInput, UnknownName
 
-__all__ = ["LARGEST_STEP", "integer", "near_miss", "number", "one_of", "shown"]
+__all__ = ["LARGEST_STEP", "instance", "integer", "near_miss", "number", "one_of", "shown", "shown_error"]
 
 LARGEST_STEP = 2**53  # above this a float64 no longer holds every whole number
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxlist, _BRIEF.maxtuple, _BRIEF.maxstring = 3, 12, 12, 60
 
 
 def shown(value: object) -> str:
     """`value` as error messages show it: its repr, cut to 60 characters."""
-    try:
-        text = repr(value)
-    except ValueError:  # an int of more digits than Python prints
-        text = f"a {type(value).__name__} too long to print"
+    try:  # a container is shown in part, however large or deep it is
+        text = _BRIEF.repr(value) if isinstance(value, dict | list | tuple | set | frozenset) else repr(value)
+    except (ValueError, RecursionError):  # an int of more digits than Python prints; an object without end
+        text = f"<{type(value).__name__} too long to print>"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def shown_error(error: Exception) -> str:
+    """The message of `error` as ours quote it: one line, cut to 300 characters, without its full stop."""
+    text = " ".join(str(error).split())
+    return (text if len(text) <= 300 else text[:297] + "...").removesuffix(".")
 
 
 def integer(name: str, value: Any, *, low: int = 0, high: int = LARGEST_STEP) -> int:
@@ -70,6 +80,12 @@ def number(
     return result
 
 
+def instance(name: str, value: Any, kind: Any, what: str) -> None:
+    """BadInput naming `name` unless `value` is an instance of `kind`, which the sentence calls `what`."""
+    if not isinstance(value, kind):
+        raise BadInput(f"`{name}` must be {what}, got {name}={shown(value)}.")
+
+
 def one_of(kind: str, name: object, known: Collection[str]) -> str:
     """`name` if it is in `known`, or UnknownName with near misses and the list."""
     if isinstance(name, str) and name in known:
@@ -79,6 +95,6 @@ def one_of(kind: str, name: object, known: Collection[str]) -> str:
 
 def near_miss(kind: str, name: object, known: Collection[str]) -> str:
     """The sentence for an unknown name: what was got, the nearest known name, all of them."""
-    close = difflib.get_close_matches(str(name)[:200], known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name[:200], known, n=1, cutoff=0.6) if isinstance(name, str) else []
     guess = f"; did you mean '{close[0]}'?" if close else ";"
     return f"unknown {kind} {shown(name)}{guess} known: {', '.join(sorted(known))}."

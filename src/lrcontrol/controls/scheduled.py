@@ -31,6 +31,7 @@ class Scheduled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     beyond: Literal["hold", "raise"] = "hold"
 
     def __post_init__(self) -> None:
+        checks.instance("schedule", self.schedule, Schedule, "a Schedule")
         checks.one_of("rule past the end", self.beyond, ("hold", "raise"))
 
     @property
@@ -51,6 +52,7 @@ class Scheduled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
         return self.schedule.multipliers(total_steps)
 
     def _at(self, step: int, total_steps: int) -> tuple[Decision, State]:
+        total_steps = checks.integer("total_steps", total_steps, low=1)
         if self.beyond == "raise" and step >= total_steps:
             raise OutOfSchedule(f"a step must be below total_steps={total_steps}, got {step}.")
         state: dict[str, Any] = {"step": step, "total_steps": total_steps}

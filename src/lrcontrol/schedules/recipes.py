@@ -6,6 +6,7 @@ Every recipe that is one segment takes the same layout besides its own parameter
 """
 
 import math
+import numbers
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, TypedDict, Unpack
@@ -13,11 +14,12 @@ from typing import Any, TypedDict, Unpack
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.schedules.profiles import AnyProfile, Constant, Cosine, Exponential, Linear, Polynomial, Rex
-from lrcontrol.schedules.sampling import Sampling
-from lrcontrol.schedules.schedule import Nested, Schedule, Segment
+from lrcontrol.schedules.sampling import Sampling, increasing_shares
+from lrcontrol.schedules.schedule import LARGEST, Nested, Schedule, Segment
 
 __all__ = [
     "RECIPES",
+    "Layout",
     "constant",
     "cosine",
     "exponential",
@@ -95,10 +97,10 @@ def polynomial(power: float = 2.0, **layout: Unpack[Layout]) -> Schedule:
 
 
 def exponential(rate: float = 4.0, **layout: Unpack[Layout]) -> Schedule:
-    """`exp(-rate t/T)`: it ends at exp(-rate), 0.0183 by default, unless `end` is given.
+    """`exp(-rate t/T)`: it ends at `start * exp(-rate)`, 0.0183 by default, unless `end` is given.
 
     Args:
-        rate: > 0, at most 700.
+        rate: 1e-9 to 700 in size; > 0 decays, < 0 grows.
         layout: as for every recipe.
     Source:
         Chen, Wolfe, Kyrillidis 2022, arXiv:2107.04197 (rate 4 is that of the authors' code).
@@ -107,8 +109,9 @@ def exponential(rate: float = 4.0, **layout: Unpack[Layout]) -> Schedule:
         [1.0, 0.5, 0.25, 0.125]
     """
     profile = Exponential(rate)
-    start = checks.number("start", layout.get("start", 1.0), low=0)
-    layout.setdefault("end", start * math.exp(-profile.rate))
+    if layout.get("end") is None:
+        start = checks.number("start", layout.get("start", 1.0), low=0, high=LARGEST)
+        layout["end"] = start * math.exp(-profile.rate)
     return _one(profile, **layout)
 
 
@@ -138,8 +141,8 @@ def step(
     """Constant levels, multiplied by `factor` at each milestone; one part, whose milestones are shares of it.
 
     Args:
-        factor: in [0, 1e9].
-        milestones: increasing, in (0, 1).
+        factor: in [0, 1e9]; no level may be above 1e9.
+        milestones: 1 to 999 of them, increasing, in (0, 1).
         steps: the length in steps, or
         share: the length as a share of the run; with neither, the rest.
     Source:
@@ -148,10 +151,14 @@ def step(
         >>> step().multipliers(8).tolist()
         [1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
     """
-    checks.number("factor", factor, low=0)
-    edges = (0.0, *Sampling(shares=tuple(milestones)).shares)
+    factor = checks.number("factor", factor, low=0, high=LARGEST)
+    edges = (0.0, *increasing_shares("milestones", milestones))
     if len(edges) == 1:
         raise BadInput("`milestones` must hold at least one share of the run, got none.")
+    if math.log10(max(factor, 1)) * (len(edges) - 1) > math.log10(LARGEST):
+        raise BadInput(
+            f"`factor` must keep every level below {LARGEST:g}, got factor={factor}, {len(edges) - 1} times."
+        )
     parts = [
         Segment(Constant(), tidy(factor**index), share=tidy(past - begin))
         for index, (begin, past) in enumerate(pairwise(edges))
@@ -164,7 +171,7 @@ def warmup(length: float = 0.05, *, start: float = 0.0, end: float = 1.0) -> Sch
     """A linear rise read at the right end of each step: over n steps 1/n, 2/n, ..., 1. The first is never 0.
 
     Args:
-        length: an int is steps; a float in [0, 1) is a share of the run.
+        length: a whole number of type int is steps; a float in [0, 1) is a share of the run.
         start: in [0, 1e9]; what the rise comes from (0: the first multiplier is 1/n).
         end: in [0, 1e9]; what it comes to.
     Example:
@@ -172,11 +179,13 @@ def warmup(length: float = 0.05, *, start: float = 0.0, end: float = 1.0) -> Sch
         [0.25, 0.5, 0.75, 1.0]
     """
     sampling = Sampling(at="right")
-    if isinstance(length, float):
-        share = checks.number("length", length, low=0, high=1, open_high=True)
-        return Schedule((Segment(Linear(), start, end, sampling, share=share),))
-    steps = checks.integer("length", length, low=0)
-    return Schedule((Segment(Linear(), start, end, sampling, steps=steps),))
+    if isinstance(length, bool) or not isinstance(length, numbers.Real):
+        raise BadInput(f"`length` must be an int (steps) or a float (a share), got length={checks.shown(length)}.")
+    if isinstance(length, numbers.Integral):
+        steps = checks.integer("length", length, low=0)
+        return Schedule((Segment(Linear(), start, end, sampling, steps=steps),))
+    share = checks.number("length", length, low=0, high=1, open_high=True)
+    return Schedule((Segment(Linear(), start, end, sampling, share=share),))
 
 
 RECIPES: dict[str, Callable[..., Schedule]] = {

@@ -13,9 +13,10 @@ from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.schedules.profiles import namespace
 
-__all__ = ["EVERY_STEP", "Reading", "Sampling"]
+__all__ = ["EVERY_STEP", "MOST_READINGS", "PLACES", "Reading", "Sampling", "increasing_shares"]
 
-PLACES = ("left", "midpoint", "right", "closed")
+PLACES = ("left", "midpoint", "right", "closed")  # of an interval, where the profile is read
+MOST_READINGS = 1000  # by `times` or `shares`
 
 
 class Reading(NamedTuple):
@@ -31,9 +32,10 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         every: >= 1; an interval is this many steps. 1 reads at every step.
         times: 1 to 1000; this many intervals in all, as equal as whole steps allow; instead of `every`.
-        shares: increasing shares of the segment in (0, 1) at which a new interval begins; instead of `every`.
+        shares: at most 999 increasing shares of the segment, in (0, 1), at which a new interval begins; instead of
+            `every`. Each falls on the nearest whole step; shares that fall on one step, or on an end, are one.
         at: where in its interval [a, b) of a segment of n steps the profile is read: `left` a/n, `midpoint`
-            (a+b)/2n, `right` b/n, or `closed`: the first interval at 0, the last at 1.
+            (a+b)/2n, `right` b/n, or `closed`: the first interval at 0, the last at 1 (a single one at 0).
     Raises:
         BadInput: more than one of `every`, `times`, `shares`, or one out of range.
     Source:
@@ -50,20 +52,16 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at: str = "left"
 
     def __post_init__(self) -> None:
-        checks.integer("every", self.every, low=1)
-        checks.one_of("sampling place", self.at, PLACES)
+        put = msgspec.structs.force_setattr
+        put(self, "every", checks.integer("every", self.every, low=1))
+        put(self, "at", checks.one_of("sampling place", self.at, PLACES))
         if self.times is not None:
-            checks.integer("times", self.times, low=1, high=1000)
-        shares = tuple(
-            checks.number("shares", share, low=0, high=1, open_low=True, open_high=True) for share in self.shares
-        )
-        if any(later <= earlier for earlier, later in pairwise(shares)):
-            raise BadInput(f"`shares` must increase, got shares={checks.shown(shares)}.")
-        msgspec.structs.force_setattr(self, "shares", shares)
-        if (self.every != 1) + (self.times is not None) + bool(shares) > 1:
+            put(self, "times", checks.integer("times", self.times, low=1, high=MOST_READINGS))
+        put(self, "shares", increasing_shares("shares", self.shares))
+        if (self.every != 1) + (self.times is not None) + bool(self.shares) > 1:
             raise BadInput(
                 "only one of `every`, `times` and `shares` may be given, "
-                f"got every={self.every}, times={self.times}, shares={shares}."
+                f"got every={self.every}, times={self.times}, shares={checks.shown(self.shares)}."
             )
 
     def read(self, step: Any, length: int) -> Reading:
@@ -106,7 +104,20 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
+def increasing_shares(name: str, value: Any) -> tuple[float, ...]:
+    """`value` as a tuple of fewer than 1000 increasing floats in (0, 1), or BadInput naming `name`."""
+    if isinstance(value, str | bytes | dict) or not hasattr(value, "__iter__") or not hasattr(value, "__len__"):
+        raise BadInput(f"`{name}` must be increasing numbers in (0, 1), got {name}={checks.shown(value)}.")
+    if len(value) >= MOST_READINGS:
+        raise BadInput(f"`{name}` must be at most {MOST_READINGS - 1} numbers, got {len(value)}.")
+    shares = tuple(checks.number(name, share, low=0, high=1, open_low=True, open_high=True) for share in value)
+    if any(later <= earlier for earlier, later in pairwise(shares)):
+        raise BadInput(f"`{name}` must increase, got {name}={checks.shown(shares)}.")
+    return shares
+
+
 EVERY_STEP = Sampling()
+"""Reads the profile at the left end of every step."""
 
 
 def _ratio(xp: Any, part: Any, whole: int) -> Any:

@@ -5,6 +5,7 @@ of a group is `base_lr[group] * multiplier(step)`. It is a tree: a `Schedule` ho
 a `Nested` schedule or a `Product` of schedules.
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
@@ -35,7 +36,10 @@ class _Length(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.share is not None:
-            raise BadInput(f"give `steps` or `share`, not both, got steps={self.steps}, share={self.share}.")
+            raise BadInput(
+                "give `steps` or `share`, not both, "
+                f"got steps={checks.shown(self.steps)}, share={checks.shown(self.share)}."
+            )
         if self.steps is not None:
             msgspec.structs.force_setattr(self, "steps", checks.integer("steps", self.steps, low=0))
         if self.share is not None:
@@ -59,11 +63,12 @@ class Segment(_Length, frozen=True, tag="segment"):
         profile: the shape.
         start: in [0, 1e9]; the multiplier at progress 0.
         end: in [0, 1e9]; the multiplier at progress 1; 0 by default, for the constant profile always `start`.
-        sampling: when the profile is read.
+        sampling: when the profile is read; for the constant profile there is nothing to choose.
         steps: the length in steps, or
         share: the length as a share of the total; with neither, the segment takes the rest.
     Raises:
-        BadInput: a value out of range, both lengths given, or a constant profile with another end than its start.
+        BadInput: a value out of range, both lengths given, or a constant profile with another end than its start
+            or with a sampling.
     Example:
         >>> Segment(Constant(), 0.5).end
         0.5
@@ -76,12 +81,16 @@ class Segment(_Length, frozen=True, tag="segment"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        checks.instance("profile", self.profile, AnyProfile, "a profile such as Linear()")
+        checks.instance("sampling", self.sampling, Sampling, "a Sampling")
         start = checks.number("start", self.start, low=0, high=LARGEST)
         steady = isinstance(self.profile, Constant)
         default = start if steady else 0.0
         end = default if self.end is None else checks.number("end", self.end, low=0, high=LARGEST)
         if steady and end != start:
             raise BadInput(f"a constant segment must end where it starts, got start={start}, end={end}.")
+        if steady and self.sampling != EVERY_STEP:
+            raise BadInput("a constant segment reads the same at any `sampling`; leave it out.")
         msgspec.structs.force_setattr(self, "start", start)
         msgspec.structs.force_setattr(self, "end", end)
 
@@ -107,8 +116,9 @@ class Nested(_Length, frozen=True, tag="nested"):
     """A schedule laid `times` times, one after the other, over the length of one part.
 
     Args:
-        schedule: what is laid; its shares are of one of the `times` turns.
-        times: >= 1.
+        schedule: what is laid; its shares are of one of the `times` turns. In a turn longer than its parts the
+            last value holds.
+        times: 1 to 10,000. Turns are as equal as whole steps allow.
         steps: the length in steps of all turns together, or
         share: the same as a share of the total; with neither, `times` the schedule's own length where all its
             parts are given in steps, else the rest.
@@ -119,7 +129,8 @@ class Nested(_Length, frozen=True, tag="nested"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.integer("times", self.times, low=1, high=MOST_SEGMENTS)
+        checks.instance("schedule", self.schedule, Schedule, "a Schedule")
+        msgspec.structs.force_setattr(self, "times", checks.integer("times", self.times, low=1, high=MOST_SEGMENTS))
 
     @property
     def fixed(self) -> int | None:
@@ -139,7 +150,8 @@ class Product(_Length, frozen=True, tag="product"):
     """Schedules laid over one length, their multipliers multiplied.
 
     Args:
-        factors: at least two.
+        factors: at least two, whose largest multipliers have a product of at most 1e9. A factor that is itself a
+            product of no length of its own is taken apart, so that multiplication is associative.
         steps: the length in steps, or
         share: the same as a share of the total; with neither, the rest.
     """
@@ -148,8 +160,14 @@ class Product(_Length, frozen=True, tag="product"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.factors) < 2:
-            raise BadInput(f"a product must have at least two factors, got {len(self.factors)}.")
+        given = _several("factors", self.factors, Schedule, "a Schedule")
+        factors = tuple(factor for schedule in given for factor in _factors(schedule))
+        if len(factors) < 2:
+            raise BadInput(f"a product must have at least two `factors`, got {len(factors)}.")
+        largest = math.prod(map(_largest, factors))
+        if not largest <= LARGEST * (1 + 1e-9):
+            raise BadInput(f"the `factors` of a product must not exceed {LARGEST:g} together, got up to {largest:g}.")
+        msgspec.structs.force_setattr(self, "factors", factors)
 
     def values(self, step: Any, length: int) -> Any:
         """The products at `step` (an int64 array in [0, length)) over `length` steps."""
@@ -161,10 +179,11 @@ class Product(_Length, frozen=True, tag="product"):
     @property
     def last(self) -> float:
         """The product of what the factors end at."""
-        return float(np.prod([factor.last for factor in self.factors]))
+        return math.prod(factor.last for factor in self.factors)
 
 
 Part = Segment | Nested | Product
+"""What a schedule is made of."""
 
 
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -185,8 +204,11 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parts: tuple[Part, ...]
 
     def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(
+            self, "parts", _several("parts", self.parts, Part, "a Segment, Nested or Product")
+        )
         if not self.parts:
-            raise BadInput("a schedule must have at least one part, got none.")
+            raise BadInput("a schedule must have at least one part in `parts`, got none.")
         greedy = sum(part.takes_rest for part in self.parts)
         if greedy > 1:
             raise BadInput(
@@ -210,25 +232,27 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 value holds; it never climbs again.
             total_steps: >= 1.
         Returns:
-            A float, or a float64 array of the shape and library of `step`; scalar and array agree bit for bit.
+            A float, or a float64 array of the shape and library of `step`. Ints and numpy arrays agree bit for
+            bit. In other libraries so do the linear, constant and rex profiles; their sines, powers and exponentials
+            may differ from numpy's by 4 ulp.
         Raises:
-            OutOfSchedule: a step is negative (numpy and int only; traced arrays are clipped).
+            BadInput: a step is not a whole number.
+            OutOfSchedule: a step is negative (numpy and int only; other arrays are clipped).
             DoesNotFit: the parts are longer than `total_steps`.
         Example:
             >>> import lrcontrol as lrc
-            >>> lrc.cosine().multiplier(50, 100)
-            0.5
+            >>> lrc.linear().multiplier(25, 100)
+            0.75
         """
         pieces = self._pieces(total_steps)
         if isinstance(step, np.ndarray):
-            return _look_up(pieces, step)
-        if hasattr(step, "__array_namespace__") or type(step).__module__.partition(".")[0] in (
-            "torch",
-            "jax",
+            return _look_up(pieces, self.last, step)
+        if not isinstance(step, np.generic) and (
+            hasattr(step, "__array_namespace__") or type(step).__module__.partition(".")[0] in ("torch", "jax")
         ):
-            return _chain(pieces, step)
+            return _chain(pieces, self.last, step)
         at = checks.integer("step", step, low=-checks.LARGEST_STEP)
-        return float(_look_up(pieces, np.array([at]))[0])
+        return float(_look_up(pieces, self.last, np.array([at]))[0])
 
     def multipliers(self, total_steps: int) -> NDArray[np.float64]:
         """All multipliers of a run: shape (total_steps,), float64; the value at index t is for update t.
@@ -244,12 +268,11 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         result = np.empty(total_steps)
         for begin, end, part in pieces:
             result[begin:end] = part.values(np.arange(end - begin), end - begin)
-        result[pieces[-1].end :] = pieces[-1].part.last
         return result
 
     @property
     def last(self) -> float:
-        """The multiplier past the end."""
+        """The multiplier past the end: where the last part goes to, even where the horizon leaves it no step."""
         return self.parts[-1].last
 
     def then(self, other: "Schedule | str") -> "Schedule":
@@ -289,7 +312,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __mul__(self, other: "Schedule | float") -> "Schedule":
         if isinstance(other, Schedule):
-            return Schedule((Product((*_factors(self), *_factors(other))),))
+            return Schedule((Product((self, other)),))
         if isinstance(other, bool) or not isinstance(other, int | float | np.floating | np.integer):
             return NotImplemented
         return self._scaled(checks.number("scale", other, low=0, high=LARGEST))
@@ -311,7 +334,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Piece(NamedTuple):
-    """A part that computes, and the steps [begin, end) of the whole that it covers."""
+    """A part that computes, and the steps [begin, end) of the whole that it covers; pieces leave no gap."""
 
     begin: int
     end: int
@@ -321,24 +344,29 @@ class _Piece(NamedTuple):
 @lru_cache(maxsize=128)
 def _resolved(schedule: Schedule, total_steps: int) -> list[_Piece]:
     pieces: list[_Piece] = []
-    _lay(schedule.parts, 0, total_steps, pieces)
-    return [piece for piece in pieces if piece.end > piece.begin] or [_Piece(0, 0, _last_leaf(schedule))]
+    _lay(schedule, 0, total_steps, pieces)
+    return pieces
 
 
-def _lay(parts: Sequence[Part], begin: int, length: int, pieces: list[_Piece]) -> None:
-    """Append the pieces of `parts` laid over [begin, begin + length)."""
-    for part, steps in zip(parts, _lengths(parts, length), strict=True):
+def _lay(schedule: Schedule, begin: int, length: int, pieces: list[_Piece]) -> None:
+    """Append the pieces of `schedule` laid over [begin, begin + length)."""
+    end = begin + length
+    for part, steps in zip(schedule.parts, _lengths(schedule.parts, length), strict=True):
+        if steps == 0:
+            continue
         if isinstance(part, Nested):
             for turn in range(part.times):
                 first, past = (steps * turn // part.times, steps * (turn + 1) // part.times)
                 if past > first:
-                    _lay(part.schedule.parts, begin + first, past - first, pieces)
+                    _lay(part.schedule, begin + first, past - first, pieces)
         else:
-            if isinstance(part, Product):
+            if isinstance(part, Product):  # what does not fit is known before the first step
                 for factor in part.factors:
-                    _lengths(factor.parts, max(steps, 1))
+                    _resolved(factor, steps)
             pieces.append(_Piece(begin, begin + steps, part))
         begin += steps
+    if begin < end:
+        pieces.append(_Piece(begin, end, Segment(Constant(), schedule.last)))
 
 
 def _lengths(parts: Sequence[Part], total: int) -> list[int]:
@@ -347,7 +375,7 @@ def _lengths(parts: Sequence[Part], total: int) -> list[int]:
     shares = 0.0
     for part in parts:
         shares += part.share or 0.0
-        edges.append(int(shares * total + 0.5))
+        edges.append(min(int(shares * total + 0.5), total))  # no share is lost to the rounding of a sum
     by_share = [past - first for first, past in pairwise(edges)]
     fixed_or_none = [part.fixed for part in parts]
     lengths = [share if fixed is None else fixed for fixed, share in zip(fixed_or_none, by_share, strict=True)]
@@ -362,8 +390,8 @@ def _lengths(parts: Sequence[Part], total: int) -> list[int]:
     return [total - needed if part.takes_rest else length for part, length in zip(parts, lengths, strict=True)]
 
 
-def _look_up(pieces: list[_Piece], step: NDArray[Any]) -> NDArray[np.float64]:
-    """The multipliers at any integer array, piece by piece."""
+def _look_up(pieces: list[_Piece], last: float, step: NDArray[Any]) -> NDArray[np.float64]:
+    """The multipliers at any integer array, piece by piece; `last` past the end."""
     if step.dtype.kind not in "iu":
         raise BadInput(f"`step` must hold integers, got an array of {step.dtype}.")
     if step.size and int(step.min()) < 0:
@@ -372,10 +400,11 @@ def _look_up(pieces: list[_Piece], step: NDArray[Any]) -> NDArray[np.float64]:
         at = int(step.flat[0])
         index = bisect_right(pieces, at, key=lambda piece: piece.end)
         if index == len(pieces):
-            return np.full(step.shape, pieces[-1].part.last)
+            return np.full(step.shape, last)
         begin, end, part = pieces[index]
-        return np.asarray(part.values(np.full(step.shape, at - begin, dtype=np.int64), end - begin))
-    result = np.full(step.shape, pieces[-1].part.last)
+        value: NDArray[np.float64] = part.values(np.array([at - begin]), end - begin)
+        return value.reshape(step.shape)
+    result = np.full(step.shape, last)
     for begin, end, part in pieces:
         here = (step >= begin) & (step < end)
         if here.any():
@@ -383,10 +412,13 @@ def _look_up(pieces: list[_Piece], step: NDArray[Any]) -> NDArray[np.float64]:
     return result
 
 
-def _chain(pieces: list[_Piece], step: Any) -> Any:
+def _chain(pieces: list[_Piece], last: float, step: Any) -> Any:
     """The multipliers for arrays that may be traced: every piece computed, chosen by `where`."""
     xp = namespace(step)
-    result = xp.astype(step * 0, xp.float64) + pieces[-1].part.last
+    if not xp.isdtype(step.dtype, "integral"):
+        raise BadInput(f"`step` must hold integers, got an array of {step.dtype}.")
+    step = xp.astype(step, xp.int64)
+    result = xp.astype(step * 0, xp.float64) + last
     for begin, end, part in reversed(pieces):
         inside = xp.clip(step - begin, 0, end - begin - 1)
         result = xp.where(step < end, part.values(inside, end - begin), result)
@@ -422,9 +454,24 @@ def _factors(schedule: Schedule) -> tuple[Schedule, ...]:
     return only.factors if bare and isinstance(only, Product) else (schedule,)
 
 
-def _last_leaf(schedule: Schedule) -> Segment | Product:
-    last = schedule.parts[-1]
-    return _last_leaf(last.schedule) if isinstance(last, Nested) else last
+def _largest(schedule: Schedule) -> float:
+    """No multiplier of the schedule is above this."""
+    return max(
+        max(part.start, part.last)
+        if isinstance(part, Segment)
+        else _largest(part.schedule)
+        if isinstance(part, Nested)
+        else math.prod(map(_largest, part.factors))
+        for part in schedule.parts
+    )
+
+
+def _several(name: str, value: Any, kind: Any, what: str) -> tuple[Any, ...]:
+    """`value` as a tuple whose items are all of `kind`, or BadInput naming `name`."""
+    checks.instance(name, value, list | tuple, f"a tuple, each of it {what}")
+    for item in value:
+        checks.instance(name, item, kind, f"a tuple, each of it {what}")
+    return tuple(value)
 
 
 def _schedule(given: "Schedule | str") -> Schedule:

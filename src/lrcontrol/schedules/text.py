@@ -8,7 +8,9 @@ JSON: `{"format": "lrcontrol/schedule", "version": 1, "schedule": {...}}`, read 
 
 import inspect
 import json
+import math
 import re
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 
 import msgspec
@@ -16,23 +18,29 @@ import msgspec
 from lrcontrol import checks
 from lrcontrol.errors import BadInput, BadText, LRControlError, UnknownName
 from lrcontrol.schedules.profiles import Constant, Exponential, Linear
-from lrcontrol.schedules.recipes import RECIPES, exponential, step, tidy
-from lrcontrol.schedules.sampling import Sampling
-from lrcontrol.schedules.schedule import DEEPEST, Nested, Part, Product, Schedule, Segment
+from lrcontrol.schedules.recipes import RECIPES, step, tidy
+from lrcontrol.schedules.sampling import MOST_READINGS, Sampling
+from lrcontrol.schedules.schedule import DEEPEST, MOST_SEGMENTS, Nested, Part, Product, Schedule, Segment
 
 __all__ = [
+    "FORMAT",
     "LARGEST_DOCUMENT",
+    "VERSION",
     "Reader",
+    "Token",
+    "call",
     "from_json",
     "number_text",
     "read_document",
+    "read_schedule",
     "schedule",
     "schedule_text",
     "to_json",
 ]
 
 LARGEST_DOCUMENT = 2**20  # bytes of text or JSON
-FORMAT, VERSION = "lrcontrol/schedule", 1
+FORMAT = "lrcontrol/schedule"  # of a schedule's JSON document
+VERSION = 1  # of FORMAT
 
 Value = TypeVar("Value")
 
@@ -84,18 +92,21 @@ def read_document(text: str | bytes, form: str, version: int, key: str, kind: ty
     document = _strict_json(text)
     if not isinstance(document, dict) or document.get("format") != form:
         raise BadText(f'a {key} in JSON must have "format": "{form}", got {checks.shown(document)}.')
-    if document.get("version") != version:
-        raise BadText(f"a {key} in JSON must have version {version}, got {checks.shown(document.get('version'))}.")
-    extra = sorted(set(document) - {"format", "version", key})
-    if extra or key not in document:
-        raise BadText(f'a {key} in JSON must hold "format", "version" and "{key}", got {sorted(document)}.')
+    got = document.get("version")
+    if type(got) is not int or got != version:  # true and 1.0 equal 1
+        raise BadText(f"a {key} in JSON must have version {version}, got {checks.shown(got)}.")
+    if set(document) != {"format", "version", key}:
+        raise BadText(
+            f'a {key} in JSON must hold "format", "version" and "{key}", got {checks.shown(sorted(document))}.'
+        )
     try:
         return msgspec.convert(document[key], kind, strict=True)
-    except (msgspec.ValidationError, RecursionError) as error:
-        raise BadText(f"this {key} in JSON cannot be read: {error}") from None
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise BadText(f"this {key} in JSON cannot be read: {checks.shown_error(error)}.") from None
 
 
 def _strict_json(text: str | bytes) -> Any:
+    checks.instance("text", text, str | bytes, "a text or bytes")
     if len(text) > LARGEST_DOCUMENT:
         raise BadText(f"a JSON document must have at most {LARGEST_DOCUMENT} bytes, got {len(text)}.")
 
@@ -114,7 +125,7 @@ def _strict_json(text: str | bytes) -> Any:
     except BadText:
         raise
     except (ValueError, RecursionError) as error:
-        raise BadText(f"this is not JSON that can be read: {error}.") from None
+        raise BadText(f"this is not JSON that can be read: {checks.shown_error(error)}.") from None
 
 
 class Token(NamedTuple):
@@ -125,44 +136,51 @@ class Token(NamedTuple):
     at: int
 
 
-_TOKEN = re.compile(r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<mark>[-+*(),=:])")
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<mark>[-+*(),=:])|(?P<end>\Z))",
+    re.ASCII,
+)
+_MOST_VALUES = 1000  # between one pair of brackets
 
 
 class Reader:
-    """A text in tokens, read one at a time; errors show the place."""
+    """A text in tokens, cut off one at a time, so that a bad text costs no more than its good beginning."""
 
     def __init__(self, text: str, kind: str) -> None:
         if len(text) > LARGEST_DOCUMENT:
             raise BadText(f"a {kind} as text must have at most {LARGEST_DOCUMENT} characters, got {len(text)}.")
-        self.text, self.kind, self.depth, self.index = text, kind, 0, 0
-        self.tokens: list[Token] = []
-        at = 0
-        while at < len(text):
-            if text[at].isspace():
-                at += 1
-                continue
-            found = _TOKEN.match(text, at)
+        self.text, self.kind, self.depth, self.made = text, kind, 0, 0
+        self._cut = 0  # the text before it has been cut into tokens
+        self._ahead: list[Token] = []  # those not read yet
+
+    def ahead(self, count: int = 0) -> Token:
+        """The token `count` places after the next one; of kind `end` and empty at the end."""
+        while len(self._ahead) <= count:
+            found = _TOKEN.match(self.text, self._cut)
             if found is None:
-                self.fail(f"unexpected {text[at]!r}", at)
-            self.tokens.append(Token(str(found.lastgroup), found.group(), at))
-            at = found.end()
+                at = self._cut + len(self.text[self._cut :]) - len(self.text[self._cut :].lstrip())
+                self.fail(f"unexpected {self.text[at]!r}", at)
+            kind = str(found.lastgroup)
+            self._ahead.append(Token(kind, found.group(kind), found.start(kind)))
+            self._cut = found.end()
+        return self._ahead[count]
 
     def fail(self, what: str, at: int | None = None) -> NoReturn:
         """Raise BadText with the text around position `at` (by default, of the next token)."""
         if at is None:
-            at = self.tokens[self.index].at if self.index < len(self.tokens) else len(self.text)
+            at = self.ahead().at
         near = self.text[max(at - 30, 0) : at + 30]
         raise BadText(f"a {self.kind} cannot be read: {what} at position {at} of {near!r}.")
 
     def peek(self) -> str:
         """The next token's text, or '' at the end."""
-        return self.tokens[self.index].text if self.index < len(self.tokens) else ""
+        return self.ahead().text
 
     def take(self, text: str) -> bool:
         """Whether the next token is `text`; if so it is read."""
         if self.peek() != text:
             return False
-        self.index += 1
+        self._ahead.pop(0)
         return True
 
     def expect(self, text: str) -> None:
@@ -172,37 +190,37 @@ class Reader:
 
     def name(self, what: str) -> str:
         """Read a name, or fail."""
-        if self.index >= len(self.tokens) or self.tokens[self.index].kind != "name":
+        if self.ahead().kind != "name":
             self.fail(f"expected {what}, got {self.peek() or 'the end'!r}")
-        self.index += 1
-        return self.tokens[self.index - 1].text
+        return self._ahead.pop(0).text
 
     def at_number(self) -> bool:
         """Whether a number comes next."""
-        return self.index < len(self.tokens) and self.tokens[self.index].kind == "number"
+        return self.ahead().kind == "number"
 
     def number(self) -> int | float:
         """Read a number; one without point and exponent is an int."""
         sign = -1 if self.take("-") else 1
         if not self.at_number():
             self.fail(f"expected a number, got {self.peek() or 'the end'!r}")
-        text = self.tokens[self.index].text
-        if len(text) > 400:
+        if len(self.peek()) > 400:
             self.fail("a number of more than 400 digits")
-        self.index += 1
+        text = self._ahead.pop(0).text
         return sign * (int(text) if text.isdecimal() else float(text))
 
     def value(self) -> Any:
         """Read a literal: a number, a tuple of numbers, true, false, or a bare word."""
         if self.take("("):
-            items = []
+            items: list[int | float] = []
             while not self.take(")"):
+                if len(items) == _MOST_VALUES:
+                    self.fail(f"more than {_MOST_VALUES} values")
                 items.append(self.number())
                 if not self.take(","):
                     self.expect(")")
                     break
             return tuple(items)
-        if self.index < len(self.tokens) and self.tokens[self.index].kind == "name":
+        if self.ahead().kind == "name":
             word = self.name("a value")
             return {"true": True, "false": False}.get(word.lower(), word)
         return self.number()
@@ -211,8 +229,9 @@ class Reader:
         """Read `value, ..., name=value, ...)`, the opening bracket having been read."""
         named: dict[str, Any] = {}
         while not self.take(")"):
-            following = self.tokens[self.index + 1].text if self.index + 1 < len(self.tokens) else ""
-            if following == "=":
+            if len(positional) + len(named) == _MOST_VALUES:
+                self.fail(f"more than {_MOST_VALUES} values")
+            if self.ahead().kind == "name" and self.ahead(1).text == "=":
                 name = self.name("a parameter")
                 if name in named:
                     self.fail(f"`{name}` given twice")
@@ -229,49 +248,55 @@ class Reader:
 
     def finish(self) -> None:
         """Fail unless all has been read."""
-        if self.index < len(self.tokens):
+        if self.ahead().kind != "end":
             self.fail(f"unexpected {self.peek()!r}")
 
 
 def read_schedule(reader: Reader) -> Schedule:
     """Read `product + product + ...`."""
-    parts: list[Part] = []
-    while True:
+    first = _read_product(reader)
+    parts = list(first.parts)
+    while reader.take("+"):
         parts.extend(_read_product(reader).parts)
-        if not reader.take("+"):
-            return Schedule(tuple(parts))
+    return Schedule(tuple(parts)) if len(parts) > len(first.parts) else first
 
 
 def _read_product(reader: Reader) -> Schedule:
-    result = _read_factor(reader)
-    while reader.take("*"):
-        other = _read_factor(reader)
-        if isinstance(result, Schedule):
-            result = result * other
-        elif isinstance(other, Schedule):
-            result = other * result
+    scale: float | None = None
+    factors: list[Schedule] = []
+    while True:
+        factor = _read_factor(reader)
+        if isinstance(factor, Schedule):
+            factors.append(factor)
         else:
-            reader.fail("a product of two numbers")
-    if not isinstance(result, Schedule):
+            scale = factor if scale is None else scale * factor
+        if not reader.take("*"):
+            break
+    if not factors:
         reader.fail("a number alone is no schedule; write constant(...)")
-    return result
+    result = factors[0] if len(factors) == 1 else Schedule((Product(tuple(factors)),))
+    return result if scale is None else result * scale
 
 
 def _read_factor(reader: Reader) -> Schedule | float:
+    reader.made += 1
+    if reader.made > MOST_SEGMENTS:
+        reader.fail(f"more than {MOST_SEGMENTS} schedules and numbers")
     if reader.at_number():
         return reader.number()
     if reader.take("("):
         inner = _read_inner(reader)
         reader.expect(")")
         return inner
-    at = reader.tokens[reader.index].at if reader.index < len(reader.tokens) else None
+    at = reader.ahead().at
     name = reader.name("a schedule")
     if name in ("repeat", "over"):
         reader.expect("(")
         inner = _read_inner(reader)
-        reader.take(",")
-        positional, named = reader.arguments([])
-        target = inner.repeat if name == "repeat" else inner.over
+        if not reader.take(",") and reader.peek() != ")":
+            reader.expect(",")
+        positional, named = reader.arguments([inner])
+        target = Schedule.repeat if name == "repeat" else Schedule.over
         return cast(Schedule, call(reader, target, name, positional, named, at))
     if name not in RECIPES:
         raise UnknownName(checks.near_miss("schedule", name, [*RECIPES, "repeat", "over"]))
@@ -281,8 +306,8 @@ def _read_factor(reader: Reader) -> Schedule | float:
 
 def _read_inner(reader: Reader) -> Schedule:
     reader.depth += 1
-    if reader.depth > 4 * DEEPEST:
-        reader.fail(f"brackets deeper than {4 * DEEPEST}")
+    if reader.depth > 2 * DEEPEST:  # a part of every kind needs at most two pairs
+        reader.fail(f"brackets deeper than {2 * DEEPEST}")
     inner = read_schedule(reader)
     reader.depth -= 1
     return inner
@@ -290,12 +315,12 @@ def _read_inner(reader: Reader) -> Schedule:
 
 def call(reader: Reader, target: Any, name: str, positional: list[Any], named: dict[str, Any], at: int | None) -> Any:
     """`target(*positional, **named)` for a text, with unknown parameters named and the place told."""
-    known = _parameters(target)
+    signature, known = _parameters(target)
     for parameter in named:
         if parameter not in known:
             raise UnknownName(checks.near_miss(f"parameter of {name},", parameter, known))
     try:
-        inspect.signature(target).bind(*positional, **named)
+        signature.bind(*positional, **named)
     except TypeError as error:
         reader.fail(f"{name}: {error}", at)
     try:
@@ -304,15 +329,16 @@ def call(reader: Reader, target: Any, name: str, positional: list[Any], named: d
         raise type(error)(f"{name}: {error}") from None
 
 
-def _parameters(target: Any) -> list[str]:
-    """The names that `target` takes, those of `**layout: Unpack[...]` spelled out."""
-    names = []
-    for parameter in inspect.signature(target).parameters.values():
+@lru_cache(maxsize=256)
+def _parameters(target: Any) -> tuple[inspect.Signature, list[str]]:
+    """The signature of `target` and the names it takes, those of `**layout: Unpack[...]` spelled out."""
+    signature, names = inspect.signature(target), []
+    for parameter in signature.parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD:
             names += list(parameter.annotation.__args__[0].__annotations__)
-        else:
+        elif parameter.name != "self":
             names.append(parameter.name)
-    return names
+    return signature, names
 
 
 def schedule_text(given: Schedule) -> str:
@@ -344,7 +370,7 @@ def _part_text(part: Part) -> str:
 def _step_arguments(part: Nested) -> list[str] | None:
     """The arguments of the step recipe that makes this part, or None where it does not."""
     levels = [inner for inner in part.schedule.parts if isinstance(inner, Segment)]
-    if part.times != 1 or len(levels) < 2 or levels[0].start == 0:
+    if part.times != 1 or not 2 <= len(levels) <= MOST_READINGS or levels[0].start == 0:
         return None
     shares = [level.share or 0.0 for level in levels]
     factor = tidy(levels[1].start / levels[0].start)
@@ -379,7 +405,7 @@ def _segment_text(segment: Segment) -> str:
     ends = {"start": segment.start, "end": segment.last}
     default_end = 0.0
     if isinstance(profile, Exponential):
-        default_end = exponential(profile.rate, start=segment.start).last
+        default_end = segment.start * math.exp(-profile.rate)  # as the recipe has it
     read = msgspec.structs.asdict(sampling)
     rest = _arguments(
         {**ends, **where, **read},
