@@ -2,6 +2,10 @@
 
     import lrcontrol as lrc
 
+    lrc.warmup(0.05).then(lrc.rex()).multipliers(1000)
+    lrc.as_torch_scheduler(optimizer, "warmup(0.05)+rex", total_steps=1000)
+    lrc.select("digits-cnn", budget="20runs", seed=0).report("report.html")
+
 Importing it loads neither torch nor a chart library; each name is loaded when it is first used.
 """
 
@@ -9,29 +13,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lrcontrol.schedules.recipes import (
-        constant,
-        cosine,
-        exponential,
-        linear,
-        polynomial,
-        rex,
-        step,
-        warmup,
-    )
+    from lrcontrol.api import Selection, load_selection, select, train
+    from lrcontrol.runs.method import Method, method
+    from lrcontrol.schedules.recipes import constant, cosine, exponential, linear, polynomial, rex, step, warmup
     from lrcontrol.schedules.schedule import Schedule
     from lrcontrol.schedules.text import schedule
+    from lrcontrol.training.adapter import as_torch_scheduler
 
 _HOME = {
+    "Method": "runs.method",
     "Schedule": "schedules.schedule",
+    "Selection": "api",
+    "as_torch_scheduler": "training.adapter",
     "constant": "schedules.recipes",
     "cosine": "schedules.recipes",
     "exponential": "schedules.recipes",
     "linear": "schedules.recipes",
+    "load_selection": "api",
+    "method": "runs.method",
     "polynomial": "schedules.recipes",
     "rex": "schedules.recipes",
     "schedule": "schedules.text",
+    "select": "api",
     "step": "schedules.recipes",
+    "train": "api",
     "warmup": "schedules.recipes",
 }
 

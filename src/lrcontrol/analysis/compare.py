@@ -6,7 +6,7 @@ import msgspec
 
 from lrcontrol.runs.record import Outcome, Record
 
-__all__ = ["Stage", "Standing", "best_record", "standings"]
+__all__ = ["Stage", "Standing", "best_record", "stage_name", "standings"]
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -74,3 +74,13 @@ def best_record(records: Sequence[Record]) -> Record | None:
     """The usable record with the best final metric, ties in the order given; None where none is usable."""
     usable = [record for record in records if record.usable]
     return min(usable, key=lambda record: record.rank_key, default=None)
+
+
+def stage_name(steps: int, full_steps: int) -> str:
+    """What people call a stage of runs over `steps` of `full_steps`.
+
+    Example:
+        >>> stage_name(110, 990), stage_name(990, 990)
+        ('race over 110 steps (1/9)', 'full runs')
+    """
+    return "full runs" if steps == full_steps else f"race over {steps} steps (1/{round(full_steps / steps)})"

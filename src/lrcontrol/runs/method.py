@@ -7,7 +7,7 @@ from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput, UnknownName
 from lrcontrol.schedules.text import Reader, call, number_text, read_schedule, schedule_text
 
-__all__ = ["OPTIMIZERS", "SGD", "AdamW", "AnyControl", "Method", "OptimizerSpec", "method"]
+__all__ = ["OPTIMIZERS", "SGD", "AdamW", "AnyControl", "Method", "OptimizerSpec", "method", "optimizer_name"]
 
 
 class SGD(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="optimizer", tag="sgd"):
@@ -82,7 +82,7 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             for name, value in msgspec.structs.asdict(optimizer).items()
             if value != getattr(type(optimizer)(), name)
         ]
-        name = str(optimizer.__struct_config__.tag)
+        name = optimizer_name(optimizer)
         return f"{name}({', '.join(changed)}):{self.control_text}" if changed else f"{name}:{self.control_text}"
 
     @property
@@ -117,6 +117,11 @@ def method(given: str | Method) -> Method:
     control = Scheduled(read_schedule(reader))
     reader.finish()
     return Method(optimizer, control)
+
+
+def optimizer_name(optimizer: OptimizerSpec) -> str:
+    """Its name in text."""
+    return str(optimizer.__struct_config__.tag)
 
 
 def _numbers(spec: msgspec.Struct, **bounds: tuple[float, float | None]) -> None:

@@ -14,7 +14,8 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     Args:
         name: as in specs and on the command line.
         kind: for people, such as "image classification".
-        data: where the data come from, and the sizes of train, validation and test.
+        data: where they come from.
+        sizes: how many examples train, validation and test have.
         model: for people, such as "64-128-10 MLP, ReLU".
         parameters: how many numbers are trained.
         objective: the validation metric runs are compared by.
@@ -26,6 +27,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     name: str
     kind: str
     data: str
+    sizes: tuple[int, int, int]
     model: str
     parameters: int
     objective: Objective

@@ -10,9 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput
+from lrcontrol.runs.method import Method, OptimizerSpec
 from lrcontrol.runs.record import Cost, Evaluation, Outcome, Record
 from lrcontrol.runs.spec import RunSpec
+from lrcontrol.schedules.recipes import constant
 from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.tasks.catalogue import task as find_task
 from lrcontrol.training.tasks.problem import Problem, build
@@ -71,9 +74,17 @@ def train(
 
 
 def warm(spec: RunSpec) -> None:
-    """Load what runs of the spec's task share, for a process that will fork for each of them."""
-    torch.set_num_threads(1)
-    build(find_task(spec.task), spec.seed)
+    """Load what runs of the spec's task share, for a process that will fork for each of them.
+
+    One update is made and thrown away: torch imports a second's worth of modules with the first optimizer.
+    """
+    if (spec.task, spec.method.optimizer) not in _WARM:
+        _WARM.add((spec.task, spec.method.optimizer))
+        method = Method(spec.method.optimizer, Scheduled(constant()))
+        train(RunSpec(task=spec.task, method=method, base_lr=spec.base_lr, total_steps=1))
+
+
+_WARM: set[tuple[str, OptimizerSpec]] = set()
 
 
 def trained_model(record: Record, weights: Path) -> torch.nn.Module:

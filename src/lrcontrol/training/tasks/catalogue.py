@@ -7,7 +7,8 @@ from lrcontrol.runs.task import Task
 __all__ = ["TASKS", "task"]
 
 ACCURACY = Objective("accuracy", "maximize")
-DIGITS = "handwritten digits of scikit-learn, 8x8 grey: 1078 / 359 / 360"
+DIGITS = "handwritten digits of scikit-learn, 8x8 grey"
+DIGITS_SIZES = (1078, 359, 360)
 CLASSIFICATION = "lrcontrol.training.tasks.classification"
 REGRESSION = "lrcontrol.training.tasks.regression"
 
@@ -17,7 +18,8 @@ TASKS: dict[str, Task] = {
         Task(
             name="breast-cancer-logistic",
             kind="convex classification",
-            data="Wisconsin breast cancer of scikit-learn, 30 features: 341 / 114 / 114",
+            data="Wisconsin breast cancer of scikit-learn, 30 features",
+            sizes=(341, 114, 114),
             model="logistic regression",
             parameters=62,
             objective=ACCURACY,
@@ -28,7 +30,8 @@ TASKS: dict[str, Task] = {
         Task(
             name="diabetes-mlp",
             kind="regression",
-            data="diabetes progression of scikit-learn, 10 features: 265 / 88 / 89",
+            data="diabetes progression of scikit-learn, 10 features",
+            sizes=(265, 88, 89),
             model="10-64-64-1 MLP, tanh",
             parameters=4929,
             objective=Objective("rmse", "minimize"),
@@ -40,17 +43,19 @@ TASKS: dict[str, Task] = {
             name="digits-cnn",
             kind="image classification",
             data=DIGITS,
+            sizes=DIGITS_SIZES,
             model="CNN, 3 convolutions with batch norm",
             parameters=24_058,
             objective=ACCURACY,
             batch_size=32,
-            full_steps=990,
+            full_steps=330,
             home=CLASSIFICATION,
         ),
         Task(
             name="digits-mlp",
             kind="image classification",
             data=DIGITS,
+            sizes=DIGITS_SIZES,
             model="64-128-10 MLP, ReLU",
             parameters=9610,
             objective=ACCURACY,
@@ -62,6 +67,7 @@ TASKS: dict[str, Task] = {
             name="digits-softmax",
             kind="convex classification",
             data=DIGITS,
+            sizes=DIGITS_SIZES,
             model="softmax regression",
             parameters=650,
             objective=ACCURACY,

@@ -1,0 +1,496 @@
+"""The verbs: what a user asks for, joined from training, search, selection and report."""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from lrcontrol import checks
+from lrcontrol.analysis.compare import Stage, best_record, stage_name
+from lrcontrol.errors import BadInput, OverBudget, StoreError
+from lrcontrol.runs.budget import Budget
+from lrcontrol.runs.carry_out import carry_out
+from lrcontrol.runs.executors.executor import Executor
+from lrcontrol.runs.executors.processes import Processes
+from lrcontrol.runs.executors.serial import Serial
+from lrcontrol.runs.method import OPTIMIZERS, Method
+from lrcontrol.runs.method import method as parse_method
+from lrcontrol.runs.record import Record
+from lrcontrol.runs.spec import RunSpec
+from lrcontrol.runs.store import Store
+from lrcontrol.runs.task import Task
+from lrcontrol.schedules.recipes import RECIPES
+from lrcontrol.search.halving import SuccessiveHalving, rungs_within
+from lrcontrol.search.plan import Plan, random_draws, spec_of
+from lrcontrol.search.search import Candidate, Search
+from lrcontrol.selection.choice import Choice, choose
+from lrcontrol.selection.portfolio import DEFAULT, candidates_of, portfolio
+from lrcontrol.selection.race import Race, plan_race
+from lrcontrol.training.tasks.catalogue import task as find_task
+
+if TYPE_CHECKING:
+    import torch
+
+    from lrcontrol.report.study import Study
+
+__all__ = [
+    "Searched",
+    "Selection",
+    "load_selection",
+    "make_executor",
+    "method_list",
+    "search",
+    "search_stages",
+    "select",
+    "train",
+]
+
+TRAIN = "lrcontrol.training.loop:train"
+FORMAT, VERSION = "lrcontrol/selection", 1
+ExecutorName = Literal["serial", "processes"]
+EXECUTORS = ("serial", "processes")
+Seen = Callable[[Record], None]
+Planned = Callable[[int, int], None]
+
+
+class Selection:
+    """What `select` found: the method, its base learning rate, the trained model, and why.
+
+    Args:
+        task: what was trained.
+        budget: what it was given.
+        seed: of every run.
+        folder: holds `runs.db`, `weights/` and `selection.json`.
+        choice: the records and the reasons.
+        test: the chosen run's metrics on the test split.
+        default_test: those of the plain default's run, or None where it has no weights.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        budget: Budget,
+        seed: int,
+        folder: Path,
+        choice: Choice,
+        test: dict[str, float],
+        default_test: dict[str, float] | None,
+    ) -> None:
+        self.task, self.budget, self.seed, self.folder = task, budget, seed, folder
+        self.choice, self.test, self.default_test = choice, test, default_test
+
+    @property
+    def method(self) -> Method:
+        """The chosen method."""
+        return self.choice.record.spec.method
+
+    @property
+    def base_lr(self) -> float:
+        """Its base learning rate."""
+        return self.choice.record.spec.base_lr
+
+    @property
+    def record(self) -> Record:
+        """The record of its full run, with columns."""
+        return self.choice.record
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Sentences that explain the choice."""
+        return self.choice.reasons
+
+    def model(self) -> "torch.nn.Module":
+        """The trained model, in evaluation mode."""
+        from lrcontrol.training.loop import trained_model
+
+        return trained_model(self.record, self.folder / "weights")
+
+    def study(self) -> "Study":
+        """Everything the page and the terminal show."""
+        from lrcontrol.report.study import Study
+
+        return Study(
+            task=self.task,
+            title=f"Learning-rate control for {self.task.name}",
+            lead=f"{_about(self.task)}; budget {self.budget.runs(self.budget.steps)}, seed {self.seed}.",
+            stages=self.choice.stages,
+            budget=self.budget,
+            chosen=self.choice.record,
+            default=self.choice.default,
+            reasons=self.choice.reasons,
+            test=self.test,
+            default_test=self.default_test,
+        )
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page that shows the choice and everything it stands on; one HTML file that opens offline."""
+        return _write_page(self.study(), path)
+
+    def __repr__(self) -> str:
+        metric = self.task.objective.metric
+        return (
+            f"<Selection {self.task.name}: {self.method} at {self.base_lr:g}, test {metric} {self.test[metric]:.4g}>"
+        )
+
+
+def select(
+    task: str,
+    *,
+    budget: str | Budget = "20runs",
+    seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    executor: ExecutorName = "processes",
+    workers: int | None = None,
+    candidates: Sequence[Candidate] | None = None,
+    seen: Seen | None = None,
+    planned: Planned | None = None,
+) -> Selection:
+    """Pick the way to control the learning rate of a task within a budget, and train with it.
+
+    A portfolio of methods and base learning rates is raced over compressed horizons; the best are run in full, beside
+    the plain default; the best full run on validation is the choice. Only then, once, is the test split looked at.
+
+    The same call with the same folder goes on where an earlier one was ended, and repeats no run.
+
+    Args:
+        task: a task's name.
+        budget: such as `20runs` or `5000steps`; every update of every run counts.
+        seed: of every run.
+        out: a folder for the store and the weights; by default `lrcontrol-out/TASK`.
+        executor: `processes` (one process a run) or `serial`.
+        workers: how many processes at once; by default one a core.
+        candidates: what to choose between; by default the whole portfolio.
+        seen: called with each new record.
+        planned: called once with the updates planned and made already, before anything runs.
+
+    Raises:
+        BadInput: an unknown task, a bad budget or seed. OverBudget: not enough for one full run.
+        StoreError: the folder cannot be written, or holds something else.
+        RecordError: no full run ended with weights that work.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = select("diabetes-mlp", budget="1run", out=folder, executor="serial")
+        ...     str(found.method), found.base_lr
+        ('adamw:cosine', 0.001)
+    """
+    known = find_task(task)
+    allowed = Budget.parse(budget, known.full_steps)
+    seed = checks.integer("seed", seed, high=2**31 - 1)
+    entered = portfolio() if candidates is None else tuple(candidates)
+    race = plan_race(known, allowed, entered, DEFAULT, seed)
+    folder = _folder(out, known)
+    with Store(folder / "runs.db") as store:
+        _carry_out(race, store, allowed, known, folder, executor, workers, seen, planned)
+        selection = _selected(known, allowed, seed, folder, store, race)
+    _write_json(
+        folder / "selection.json",
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "task": known.name,
+            "budget": allowed.steps,
+            "seed": seed,
+            "candidates": [{"method": str(each.method), "base_lr": each.base_lr} for each in entered],
+            "method": str(selection.method),
+            "base_lr": selection.base_lr,
+            "run": selection.record.id,
+            "test": selection.test,
+            "default_test": selection.default_test,
+        },
+    )
+    return selection
+
+
+def load_selection(folder: str | os.PathLike[str]) -> Selection:
+    """The selection that `select` left in a folder, read back without running anything.
+
+    Raises:
+        BadInput: the folder holds no finished selection, or one of another version.
+    """
+    path = Path(folder) / "selection.json"
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError:
+        raise BadInput(
+            f"a folder of a finished selection must hold selection.json, but {path} cannot be read."
+        ) from None
+    except ValueError:
+        raise BadInput(f"{path} is not JSON.") from None
+    if not isinstance(document, dict) or (document.get("format"), document.get("version")) != (FORMAT, VERSION):
+        raise BadInput(f'{path} must have "format": "{FORMAT}" and version {VERSION}.')
+    known = find_task(document["task"])
+    budget = Budget(document["budget"], known.full_steps)
+    entered = tuple(Candidate(parse_method(each["method"]), each["base_lr"]) for each in document["candidates"])
+    race = plan_race(known, budget, entered, DEFAULT, document["seed"])
+    with Store(Path(folder) / "runs.db", create=False) as store:
+        return _selected(known, budget, document["seed"], Path(folder), store, race, document)
+
+
+def train(
+    task: str,
+    method: str | Method,
+    *,
+    base_lr: float,
+    total_steps: int | None = None,
+    seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Record:
+    """Train a task once with a method at a base learning rate.
+
+    Args:
+        task: a task's name.
+        method: `optimizer:control`, such as `adamw:cosine`.
+        base_lr: > 0.
+        total_steps: by default the task's full horizon.
+        seed: of weights, data order and all other chance.
+        out: a folder; where given, the record is kept in its store and the weights beside it, and a run that the
+            store holds already is not run again.
+        progress: called with the number of updates made, now and then.
+
+    Returns:
+        The record, with columns.
+
+    Example:
+        >>> train("digits-mlp", "sgd:warmup(0.05)+rex", base_lr=0.1, total_steps=100).outcome.value
+        'finished'
+    """
+    from lrcontrol.training import loop
+
+    known = find_task(task)
+    spec = RunSpec(
+        task=known.name,
+        method=parse_method(method),
+        base_lr=base_lr,
+        total_steps=known.full_steps if total_steps is None else total_steps,
+        seed=seed,
+        save=out is not None,
+    )
+    if out is None:
+        return loop.train(spec, progress=progress)
+    folder = _folder(out, known)
+    with Store(folder / "runs.db") as store:
+        if spec.id not in {record.id for record in store.records()}:
+            store.add(loop.train(spec, weights=folder / "weights", progress=progress))
+        return store.record(spec.id)
+
+
+class Searched:
+    """What a search found.
+
+    Args:
+        task: what was trained.
+        folder: holds `runs.db`.
+        study: the runs by length, and the best of the longest.
+    """
+
+    def __init__(self, task: Task, folder: Path, study: "Study") -> None:
+        self.task, self.folder, self.study = task, folder, study
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page of the search; one HTML file that opens offline."""
+        return _write_page(self.study, path)
+
+
+def search(
+    task: str,
+    strategy: Literal["grid", "random", "halving"] = "halving",
+    *,
+    methods: Sequence[str | Method] | None = None,
+    base_lrs: Sequence[float] | None = None,
+    budget: str | Budget = "20runs",
+    seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    executor: ExecutorName = "processes",
+    workers: int | None = None,
+    seen: Seen | None = None,
+    planned: Planned | None = None,
+) -> Searched:
+    """Search methods and base learning rates of a task within a budget, on validation alone.
+
+    Args:
+        task: a task's name.
+        strategy: `grid` (every method at every rate, in full, as far as the budget reaches), `random` (methods
+            uniformly, rates log-uniformly between the least and the largest given, in full), or `halving`
+            (successive halving over compressed horizons).
+        methods: by default those of the portfolio.
+        base_lrs: by default those of the portfolio for each optimizer; for `random` 1e-4 to 1.
+        budget: such as `20runs` or `5000steps`.
+        seed: of the draws and of every run.
+        out: a folder for the store; by default `lrcontrol-out/TASK`.
+        executor: `processes` or `serial`.
+        workers: how many processes at once; by default one a core.
+        seen: called with each new record.
+        planned: called once with the updates planned and made already, before anything runs.
+
+    Raises:
+        BadInput: an unknown task, strategy or method, or a bad value. OverBudget: not enough for one full run.
+        StoreError: the folder cannot be written, or holds something else.
+    """
+    known = find_task(task)
+    allowed = Budget.parse(budget, known.full_steps)
+    full = known.full_steps
+    if allowed.steps < full:
+        raise OverBudget(
+            f"a budget must pay for at least one full run of {known.name} ({full} steps), got {allowed.steps} steps."
+        )
+    named = [parse_method(given) for given in (methods or sorted({str(each.method) for each in portfolio()}))]
+    entered = candidates_of(named, base_lrs)
+    for method in named:
+        method.control.multipliers(full)  # a schedule that does not fit is refused now
+    way: Search
+    match checks.one_of("strategy", strategy, ("grid", "random", "halving")):
+        case "grid":
+            way = Plan(tuple(spec_of(known.name, each, full, seed) for each in entered))
+        case "random":
+            low, high = (min(base_lrs), max(base_lrs)) if base_lrs else (1e-4, 1.0)
+            way = random_draws(known.name, named, low, high, allowed.steps // full, full, seed)
+        case _:
+            rungs = rungs_within(allowed.steps, full, len(entered))
+            way = SuccessiveHalving(known.name, entered, rungs, full, seed)
+    folder = _folder(out, known)
+    with Store(folder / "runs.db") as store:
+        _carry_out(way, store, allowed, known, folder, executor, workers, seen, planned)
+        records = way.answered(store.records())
+        stages = search_stages(way, records, full)
+        best = best_record(stages[-1].records)
+        chosen = None if best is None else store.record(best.id)
+    from lrcontrol.report.study import Study
+
+    return Searched(
+        known,
+        folder,
+        Study(
+            task=known,
+            title=f"{strategy.capitalize()} search on {known.name}",
+            lead=f"{_about(known)}; budget {allowed.runs(allowed.steps)}, seed {seed}; on validation alone.",
+            stages=stages,
+            budget=allowed,
+            chosen=chosen,
+        ),
+    )
+
+
+def search_stages(way: Search, records: Sequence[Record], full_steps: int) -> tuple[Stage, ...]:
+    """The runs of a search by the length at which they were compared."""
+    if not isinstance(way, SuccessiveHalving):
+        return (Stage("full runs", full_steps, tuple(records)),)
+    return tuple(
+        Stage(stage_name(rung.steps, full_steps), rung.steps, answered, kept)
+        for rung, _, answered, kept in way.progress(records)
+    )
+
+
+def method_list() -> dict[str, Any]:
+    """What methods are made of, and the portfolio that `select` races, as JSON values."""
+    return {
+        "optimizers": [
+            {"name": name, "defaults": msgspec.to_builtins(spec()), "about": _first_line(spec)}
+            for name, spec in OPTIMIZERS.items()
+        ],
+        "schedules": [{"name": name, "about": _first_line(recipe)} for name, recipe in sorted(RECIPES.items())],
+        "portfolio": [{"method": str(each.method), "base_lr": each.base_lr} for each in portfolio()],
+        "default": {"method": str(DEFAULT.method), "base_lr": DEFAULT.base_lr},
+    }
+
+
+@contextlib.contextmanager
+def make_executor(name: ExecutorName, task: Task, folder: Path, workers: int | None = None) -> Iterator[Executor]:
+    """An executor for a task's runs, closed at the end; weights go to `folder/weights`."""
+    weights = str(folder / "weights")
+    runner: Executor
+    if name == "serial":
+        from lrcontrol.training.loop import train as carry
+
+        runner = Serial(lambda spec: carry(spec, weights=weights), task.objective)
+    else:
+        runner = Processes(TRAIN, task.objective, workers=workers, options={"weights": weights})
+    try:
+        yield runner
+    finally:
+        runner.close()
+
+
+def _selected(
+    task: Task,
+    budget: Budget,
+    seed: int,
+    folder: Path,
+    store: Store,
+    race: Race,
+    measured: dict[str, Any] | None = None,
+) -> Selection:
+    """The selection that the store's records give; test metrics are measured unless an earlier call did."""
+    choice = choose(race, store.records(), task, budget)
+    full = msgspec.structs.replace(
+        choice, record=store.record(choice.record.id), default=store.record(choice.default.id)
+    )
+    if measured is not None and measured.get("run") == choice.record.id:
+        return Selection(task, budget, seed, folder, full, measured["test"], measured["default_test"])
+    from lrcontrol.training.loop import test_metrics
+
+    weights = folder / "weights"
+    test = test_metrics(full.record, weights)
+    default_test = test_metrics(full.default, weights) if full.default.weights is not None else None
+    return Selection(task, budget, seed, folder, full, test, default_test)
+
+
+def _carry_out(
+    way: Search,
+    store: Store,
+    budget: Budget,
+    task: Task,
+    folder: Path,
+    executor: ExecutorName,
+    workers: int | None,
+    seen: Seen | None,
+    planned: Planned | None,
+) -> None:
+    """Carry out what is left of a search; no process is started where nothing is."""
+    known = way.answered(store.records())
+    if planned is not None:
+        planned(min(way.cost, budget.steps), budget.spent(known))
+    checks.one_of("executor", executor, EXECUTORS)
+    if way.propose(store.records(), [], 1, budget):
+        with make_executor(executor, task, folder, workers) as runner:
+            carry_out(way, runner, store, budget, seen=seen)
+
+
+def _write_page(study: "Study", path: str | os.PathLike[str]) -> Path:
+    from lrcontrol.report.page import write
+    from lrcontrol.report.study import study_page
+
+    write(study_page(study), path)
+    return Path(path)
+
+
+def _about(task: Task) -> str:
+    return f"{task.model} on {task.data}"
+
+
+def _first_line(thing: object) -> str:
+    return (thing.__doc__ or "").strip().partition("\n")[0]
+
+
+def _folder(out: str | os.PathLike[str] | None, task: Task) -> Path:
+    """The folder for results, made and found writable before anything runs."""
+    folder = Path("lrcontrol-out") / task.name if out is None else Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"the folder {folder} cannot be made: {error.strerror}.") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreError(f"the folder {folder} must be writable; name another with --out.")
+    return folder
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(json.dumps(document, indent=1).encode())
+    os.replace(temporary, path)

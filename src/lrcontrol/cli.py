@@ -1,0 +1,267 @@
+"""The command line: words to calls, no logic of its own.
+
+Heavy modules are imported inside the commands, so that `lrcontrol --help` is instant.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import cyclopts
+from cyclopts import Parameter
+
+from lrcontrol.errors import BadInput, LRControlError
+
+__all__ = ["app", "main"]
+
+app = cyclopts.App(
+    name="lrcontrol",
+    help="Takes the learning rate off your hands: picks the way to control it for a task and a budget, trains, "
+    "and shows why.",
+    version_flags=["--version"],
+)
+
+Json = Annotated[bool, Parameter("--json", negative="", help="Print JSON for machines.")]
+Out = Annotated[Path | None, Parameter("--out", help="Folder for results; the same folder again goes on there.")]
+ExecutorName = Annotated[
+    Literal["processes", "serial"], Parameter("--executor", help="One process a run, or one run after the other.")
+]
+Workers = Annotated[int | None, Parameter("--workers", help="Processes at once; by default one a core.")]
+Budget = Annotated[str, Parameter("--budget", help="Everything included: `20runs` or `5000steps`.")]
+Seed = Annotated[int, Parameter("--seed", help="Of weights, data order and all other chance.")]
+
+
+@app.command
+def select(
+    task: str,
+    /,
+    *,
+    budget: Budget = "20runs",
+    seed: Seed = 0,
+    out: Out = None,
+    executor: ExecutorName = "processes",
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Pick the way to control the learning rate of TASK within a budget, train with it, and show why.
+
+    The same command given again goes on where it was ended and repeats no run.
+    """
+    from lrcontrol import api
+    from lrcontrol.report import console
+
+    with console.Progress(quiet=as_json) as progress:
+        found = api.select(
+            task,
+            budget=budget,
+            seed=seed,
+            out=out,
+            executor=executor,
+            workers=workers,
+            seen=progress.seen,
+            planned=progress.planned,
+        )
+    page = found.report(found.folder / "report.html")
+    if as_json:
+        _print_json(
+            {
+                "task": found.task.name,
+                "method": str(found.method),
+                "base_lr": found.base_lr,
+                "run": found.record.id,
+                "validation": dict(found.record.evals[-1].values),
+                "test": found.test,
+                "default": {
+                    "method": str(found.choice.default.spec.method),
+                    "base_lr": found.choice.default.spec.base_lr,
+                    "test": found.default_test,
+                },
+                "spent_steps": found.choice.spent,
+                "budget_steps": found.budget.steps,
+                "reasons": list(found.reasons),
+                "report": str(page),
+                "weights": str(found.folder / "weights" / f"{found.record.id}.safetensors"),
+            }
+        )
+        return
+    weights = found.folder / "weights" / f"{found.record.id}.safetensors"
+    console.show_study(found.study(), {"report": page, "weights": weights})
+
+
+@app.command
+def train(
+    task: str,
+    method: str,
+    /,
+    *,
+    lr: Annotated[float, Parameter("--lr", help="Base learning rate: the rate at multiplier 1.")],
+    steps: Annotated[int | None, Parameter("--steps", help="Updates; by default the task's full horizon.")] = None,
+    seed: Seed = 0,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Train TASK once with METHOD, such as `adamw:cosine` or `sgd(momentum=0.9):warmup(0.05)+rex`."""
+    from lrcontrol import api
+    from lrcontrol.report import console
+    from lrcontrol.training.tasks import catalogue
+
+    total = steps if steps is not None else catalogue.task(task).full_steps
+    with console.Progress(quiet=as_json) as progress:
+        record = api.train(
+            task, method, base_lr=lr, total_steps=total, seed=seed, out=out, progress=progress.updates(total)
+        )
+    if as_json:
+        _print_json(json.loads(record.summary()) | {"id": record.id})
+    else:
+        console.show_record(record, {} if out is None else {"results": out})
+
+
+@app.command
+def search(
+    task: str,
+    /,
+    *,
+    strategy: Annotated[Literal["grid", "random", "halving"], Parameter(help="How the runs are chosen.")] = "halving",
+    methods: Annotated[
+        list[str] | None, Parameter("--method", help="May be repeated; by default the portfolio's.")
+    ] = None,
+    lrs: Annotated[list[float] | None, Parameter("--lr", help="Base learning rates; may be repeated.")] = None,
+    budget: Budget = "20runs",
+    seed: Seed = 0,
+    out: Out = None,
+    executor: ExecutorName = "processes",
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Search methods and base learning rates of TASK: a grid, random draws, or successive halving."""
+    from lrcontrol import api
+    from lrcontrol.report import console
+
+    with console.Progress(quiet=as_json) as progress:
+        found = api.search(
+            task,
+            strategy,
+            methods=methods,
+            base_lrs=lrs,
+            budget=budget,
+            seed=seed,
+            out=out,
+            executor=executor,
+            workers=workers,
+            seen=progress.seen,
+            planned=progress.planned,
+        )
+    page = found.report(found.folder / "search.html")
+    if as_json:
+        rows = [
+            {
+                "method": str(record.spec.method),
+                "base_lr": record.spec.base_lr,
+                "total_steps": record.spec.total_steps,
+                "outcome": record.outcome.value,
+                "final": record.final,
+                "run": record.id,
+            }
+            for stage in found.study.stages
+            for record in stage.records
+        ]
+        _print_json({"task": found.task.name, "spent_steps": found.study.spent, "runs": rows, "report": str(page)})
+        return
+    console.show_study(found.study, {"report": page})
+
+
+@app.command
+def report(
+    folder: Path,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter("--out", help="The page; by default FOLDER/report.html.")] = None,
+) -> None:
+    """Write the page of a finished selection anew, without running anything."""
+    from lrcontrol import api
+
+    print(api.load_selection(folder).report(out or folder / "report.html"))
+
+
+@app.command
+def plot(
+    schedules: Annotated[list[str], Parameter(negative="")],
+    /,
+    *,
+    steps: Annotated[int, Parameter("--steps", help="Updates that the schedules are laid over.")] = 1000,
+    out: Annotated[
+        Path | None, Parameter(["--out", "-o"], help="A .svg, .png or .html file; by default the terminal.")
+    ] = None,
+) -> None:
+    """Draw SCHEDULES, such as `rex` and `warmup(0.05)+cosine`."""
+    from lrcontrol.schedules.text import schedule
+
+    labelled = [(text, schedule(text)) for text in schedules]
+    for _, each in labelled:
+        each.multiplier(0, steps)
+    if out is None:
+        from lrcontrol.report.terminal import terminal
+
+        print(terminal(labelled, steps, width=min(os.get_terminal_size().columns if sys.stdout.isatty() else 80, 120)))
+        return
+    from lrcontrol.report import charts, save
+
+    save.checked_suffix(out)
+    save.save_chart(charts.schedules(labelled, steps), out)
+    print(out)
+
+
+@app.command
+def tasks(*, as_json: Json = False) -> None:
+    """List the tasks there are."""
+    import msgspec
+
+    from lrcontrol.training.tasks.catalogue import TASKS
+
+    if as_json:
+        _print_json([msgspec.to_builtins(task) for task in TASKS.values()])
+        return
+    from lrcontrol.report import console
+
+    console.show_tasks(list(TASKS.values()))
+
+
+@app.command
+def methods(*, as_json: Json = False) -> None:
+    """List the optimizers and schedules that methods are made of, and the portfolio that `select` races."""
+    from lrcontrol import api
+
+    listed = api.method_list()
+    if as_json:
+        _print_json(listed)
+        return
+    from lrcontrol.report import console
+
+    console.show_methods(listed)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; a bad word or value is one sentence and exit status 2, Ctrl-C is 130."""
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        _leave(str(error), 2)
+    except LRControlError as error:
+        _leave(str(error), 2 if isinstance(error, BadInput | OSError) else 1)
+    except KeyboardInterrupt:
+        _leave("interrupted; give the same command again to go on where it was: no finished run is repeated.", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _leave(sentence: str, status: int) -> None:
+    print(f"lrcontrol: {sentence}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1))

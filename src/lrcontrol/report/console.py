@@ -1,0 +1,184 @@
+"""What commands print: progress on stderr while they run, tables on stdout when they are done."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import rich.box
+import rich.table
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from lrcontrol.report.study import Study, metric_text, standings_table
+from lrcontrol.report.words import clean
+from lrcontrol.runs.record import Outcome, Record
+from lrcontrol.runs.task import Task
+
+__all__ = ["Progress", "show_methods", "show_record", "show_study", "show_tasks"]
+
+
+class Progress:
+    """A bar of updates made, with the time left; on stderr, so that stdout holds results alone.
+
+    Args:
+        quiet: show nothing.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("updates, time left"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=Console(stderr=True),
+            disable=quiet,
+            transient=True,
+        )
+        self._runs = 0
+        self._bar = self._bars.add_task("starting", total=None)
+
+    def planned(self, total: int, done: int) -> None:
+        """Begin: `total` updates are planned, `done` of them were made earlier."""
+        self._bars.update(self._bar, total=total, completed=done)
+
+    def seen(self, record: Record) -> None:
+        """Count a run that has ended."""
+        self._runs += 1
+        self._bars.update(self._bar, advance=record.spec.stop_step, description=f"{self._runs} runs done")
+        if record.outcome is Outcome.FAILED:
+            last = (record.message or "").strip().splitlines()[-1:]
+            reason = escape(clean(last[0])) if last else "no reason given"
+            self._bars.console.print(f"failed: {escape(str(record.spec.method))}: {reason}")
+
+    def updates(self, total: int) -> Callable[[int], None]:
+        """A callback for one run: it is told how many of `total` updates have been made."""
+        self._bars.update(self._bar, total=total, description="training")
+
+        def made(count: int) -> None:
+            self._bars.update(self._bar, completed=count)
+
+        return made
+
+    def __enter__(self) -> "Progress":
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+
+def show_study(study: Study, written: Mapping[str, Path]) -> None:
+    """Print the choice, the table of the longest runs, the test metric and the files that were written."""
+    console = _console()
+    metric = study.task.objective.metric
+    if study.chosen is not None:
+        console.print(f"[bold]{escape(str(study.chosen.spec.method))}[/] at base lr {study.chosen.spec.base_lr:g}")
+    for reason in study.reasons:
+        console.print(f"  • {escape(reason)}", highlight=False)
+    best = None if study.chosen is None else str(study.chosen.spec.method)
+    for stage in reversed(study.stages):
+        _print_table(console, standings_table(stage, best if stage is study.stages[-1] else None), stage.name)
+    if study.test is not None:
+        table = rich.table.Table(
+            title="The test split, looked at once", box=rich.box.SIMPLE_HEAD, title_justify="left"
+        )
+        for column in ("", "method", "base lr", f"test {metric}", "test loss", "cost"):
+            table.add_column(column, justify="left" if column in ("", "method") else "right")
+        rows = [("chosen", study.chosen, study.test, study.budget.runs(study.spent))]
+        if study.default is not None and study.default_test is not None:
+            rows.append(("plain default", study.default, study.default_test, "1 run"))
+        for role, record, test, cost in rows:
+            if record is not None:
+                spec = record.spec
+                cells = (
+                    role,
+                    str(spec.method),
+                    f"{spec.base_lr:g}",
+                    metric_text(test[metric]),
+                    metric_text(test["loss"]),
+                )
+                table.add_row(*map(escape, (*cells, cost)))
+        console.print(table)
+    _print_files(console, written)
+
+
+def show_record(record: Record, written: Mapping[str, Path]) -> None:
+    """Print how one run went."""
+    console = _console()
+    spec = record.spec
+    console.print(
+        f"[bold]{escape(str(spec.method))}[/] at base lr {spec.base_lr:g} on {escape(spec.task)}: "
+        f"{record.outcome.value} after {record.cost.steps} updates, {record.cost.seconds:.1f} s"
+    )
+    if record.message:
+        console.print(f"  {escape(clean(record.message))}")
+    if record.evals:
+        table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
+        names = list(record.evals[-1].values)
+        for column in ("step", *(f"validation {name}" for name in names)):
+            table.add_column(column, justify="right")
+        for each in record.evals:
+            table.add_row(str(each.step), *(metric_text(each.values.get(name)) for name in names))
+        console.print(table)
+    _print_files(console, written)
+
+
+def show_tasks(tasks: Sequence[Task]) -> None:
+    """Print the tasks."""
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
+    for column in ("task", "kind", "model", "parameters", "batch", "steps", "metric", "train / validation / test"):
+        table.add_column(column, justify="right" if column in ("parameters", "batch", "steps") else "left")
+    for task in tasks:
+        sizes = " / ".join(map(str, task.sizes))
+        cells = (task.name, task.kind, task.model, str(task.parameters), str(task.batch_size), str(task.full_steps))
+        table.add_row(*map(escape, (*cells, f"{task.objective.metric} ({task.objective.direction})", sizes)))
+    _console().print(table)
+
+
+def show_methods(listed: Mapping[str, Any]) -> None:
+    """Print what methods are made of."""
+    console = _console()
+    console.print(
+        "A method is [bold]optimizer:schedule[/], such as sgd(momentum=0.9):warmup(0.05)+rex", highlight=False
+    )
+    for kind in ("optimizers", "schedules"):
+        table = rich.table.Table(title=kind, box=rich.box.SIMPLE_HEAD, title_justify="left")
+        table.add_column("name")
+        table.add_column("what it is")
+        for each in listed[kind]:
+            table.add_row(escape(each["name"]), escape(each["about"].replace("`", "")))
+        console.print(table)
+    methods = dict.fromkeys(each["method"] for each in listed["portfolio"])
+    default = listed["default"]
+    console.print(
+        f"select races {len(listed['portfolio'])} candidates: {escape(', '.join(methods))}, each at several base "
+        f"learning rates, beside the plain default {default['method']} at {default['base_lr']:g}.",
+        highlight=False,
+    )
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
+def _print_table(console: Console, source: Any, title: str) -> None:
+    table = rich.table.Table(title=escape(title), box=rich.box.SIMPLE_HEAD, title_justify="left")
+    for name, side in zip(source.columns, source.sides, strict=True):
+        table.add_column(name, justify=side)
+    for index, row in enumerate(source.rows):
+        table.add_row(
+            *(escape(clean(cell)) for cell in row), style="bold green" if index == source.highlight else None
+        )
+    console.print(table)
+
+
+def _print_files(console: Console, written: Mapping[str, Path]) -> None:
+    for name, path in written.items():
+        console.print(f"{name}: {escape(str(path))}", highlight=False, soft_wrap=True)

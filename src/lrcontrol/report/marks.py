@@ -1,0 +1,222 @@
+"""What the charts are made of: lines with points to hover over, colours, scales, and the chart that is empty."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, cast
+
+import altair as alt
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lrcontrol.analysis.curves import thin
+from lrcontrol.report.theme import DASHES, PALETTE, Chart, finish
+from lrcontrol.report.words import clean
+from lrcontrol.runs.record import Objective
+
+__all__ = [
+    "Extent",
+    "Row",
+    "Series",
+    "axis_title",
+    "colours_of",
+    "described",
+    "empty_chart",
+    "focus_and_params",
+    "line_chart",
+    "overlaid",
+    "shade",
+    "spans_decades",
+    "values_of",
+]
+
+Row = dict[str, Any]
+
+DIM = 0.12  # opacity of what is not looked at
+FEW = 40  # a line of no more points than this shows them
+
+
+class Series(NamedTuple):
+    """One line: its name in the legend, and its points."""
+
+    name: str
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def drawable(self, *, positive: bool) -> "Series":
+        """Without the points that an axis cannot show."""
+        shown = np.isfinite(self.values) & ((self.values > 0) | (not positive))
+        return Series(self.name, self.steps[shown], self.values[shown])
+
+    def rows(self, *, log: bool) -> list[Row]:
+        """One row per point that is drawn, at most 500, at 6 digits."""
+        kept = thin(np.log(self.values) if log else self.values)
+        dot = self.values.size <= FEW
+        return [
+            {"run": self.name, "step": int(self.steps[at]), "value": float(f"{self.values[at]:.6g}"), "dot": dot}
+            for at in kept
+        ]
+
+
+class Extent(NamedTuple):
+    """From where to where an axis goes."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: ArrayLike, low: float | None = None, high: float | None = None) -> "Extent":
+        """Of the values, which must be finite, cut off at `low` and at `high`."""
+        line = np.asarray(values, dtype=np.float64)
+        lowest, highest = float(line.min()), float(line.max())
+        return cls(
+            lowest if low is None else max(low, lowest),
+            highest if high is None else min(high, highest),
+        )
+
+    def scale_and_axis(self, *, log: bool) -> dict[str, Any]:
+        """The scale, a little wider than the values, and the axis with ticks at round numbers."""
+        if not log:
+            low, high = self
+            if low == high:
+                low, high = low - 0.05 * (abs(low) or 1.0), high + 0.05 * (abs(high) or 1.0)
+            return {
+                "scale": alt.Scale(domain=[low, high], zero=False, nice=True),
+                "axis": alt.Axis(tickCount=6),
+            }
+        low, high = self.low / 1.15, self.high * 1.15
+        first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+        digits = (1, 2, 5) if last - first <= 3 else (1,)
+        every = max(1, round((last - first) / 8))
+        ticks = [float(f"{digit}e{power}") for power in range(first, last + 1, every) for digit in digits]
+        return {
+            "scale": alt.Scale(type="log", domain=[low, high], nice=False),
+            "axis": alt.Axis(format="~g", values=[tick for tick in ticks if low <= tick <= high]),
+        }
+
+
+def line_chart(
+    series: Sequence[Series],
+    *,
+    title: str,
+    y_title: str,
+    subtitle: str = "",
+    log: bool = False,
+    bounds: tuple[float | None, float | None] = (None, None),
+    from_zero: bool = False,
+    held: bool = False,
+) -> Chart:
+    """Lines of values against steps.
+
+    Args:
+        series: the lines, in the order of the legend; their points are thinned.
+        title: of the chart.
+        y_title: of the vertical axis, with what is better in brackets.
+        subtitle: of the chart.
+        log: whether the vertical axis is logarithmic; values that are not positive are then left out.
+        bounds: where the vertical axis begins and ends, None for as far as the values go; lines may leave the chart.
+        from_zero: whether an axis that is not logarithmic begins at 0.
+        held: whether each value is drawn up to the next step, and no points are shown.
+    """
+    lines = [line for given in series if (line := given.drawable(positive=log)).values.size]
+    if not lines:
+        return empty_chart(title, "There is nothing to draw.")
+    names = [line.name for line in lines]
+    focus, params = focus_and_params()
+    colour, dash = colours_of(names)
+    extent = Extent.of(np.concatenate([line.values for line in lines]), *bounds)
+    if from_zero and not log:
+        extent = extent._replace(low=min(0.0, extent.low))
+    clip = extent.low == bounds[0] or extent.high == bounds[1]
+    rows = [row for line in lines for row in line.rows(log=log)]
+    base = alt.Chart(values_of(rows)).encode(
+        x=alt.X(
+            "step:Q",
+            title="step (updates made)",
+            scale=alt.Scale(nice=False, domainMin=0),
+            axis=alt.Axis(format=",d", tickMinStep=1, tickCount=8),
+        ),
+        y=alt.Y("value:Q", title=axis_title(y_title, log=log), **extent.scale_and_axis(log=log)),
+        color=colour,
+    )
+    strokes = (
+        base.mark_line(interpolate="step-after" if held else "linear", clip=clip)
+        .encode(opacity=shade(focus), **dash)
+        .properties(name="lines")
+    )
+    hidden = "true" if held else "!datum.dot"
+    points = (
+        base.mark_point(filled=True, size=32, clip=clip)
+        .encode(
+            opacity=alt.when(hidden).then(alt.value(0)).when(focus).then(alt.value(1)).otherwise(alt.value(DIM)),
+            tooltip=[
+                alt.Tooltip("run:N", title="run"),
+                alt.Tooltip("step:Q", title="step", format=",d"),
+                alt.Tooltip("value:Q", title=y_title.split(" (")[0], format=".4~g"),
+            ],
+        )
+        .properties(name="points")
+        .add_params(*params)
+    )
+    return finish(overlaid(strokes, points), names, title=title, subtitle=subtitle)
+
+
+def empty_chart(title: str, sentence: str) -> Chart:
+    """A chart that says why it is empty."""
+    text = alt.Chart(values_of([{"text": sentence}])).mark_text().encode(text="text:N")
+    return finish(text, title=title, height=60)
+
+
+def focus_and_params() -> tuple[Any, list[alt.Parameter]]:
+    """The predicate "looked at", and its two selections: the line nearest to the pointer, the names clicked."""
+    hover = alt.selection_point(
+        name="hover", fields=["run"], on="pointerover", clear="pointerout", nearest=True, empty=True
+    )
+    pick = alt.selection_point(name="pick", fields=["run"], bind="legend", empty=True)
+    return hover & pick, [hover, pick]
+
+
+def shade(focus: Any) -> Any:
+    """The opacity of marks: full where looked at, dim elsewhere."""
+    return alt.when(focus).then(alt.value(1)).otherwise(alt.value(DIM))
+
+
+def colours_of(names: Sequence[str]) -> tuple[alt.Color, dict[str, Any]]:
+    """A colour per name, the palette over again with another dash where there are more names than colours."""
+    legend = alt.Legend(title=None, symbolType="stroke", symbolOpacity=1) if len(names) > 1 else None
+    domain = list(names)
+    palette = [PALETTE[index % len(PALETTE)] for index in range(len(domain))]
+    colour = alt.Color("run:N", scale=alt.Scale(domain=domain, range=palette), legend=legend)
+    if len(domain) <= len(PALETTE):
+        return colour, {}
+    dashes = [DASHES[index // len(PALETTE) % len(DASHES)] for index in range(len(domain))]
+    dash = alt.StrokeDash("run:N", scale=alt.Scale(domain=domain, range=dashes), legend=legend)
+    return colour, {"strokeDash": dash}
+
+
+def overlaid(*layers: alt.Chart) -> alt.LayerChart:
+    """`alt.layer`, as the layer chart that it is for plain charts."""
+    return cast(alt.LayerChart, alt.layer(*layers))
+
+
+def values_of(rows: Sequence[Row]) -> alt.InlineData:
+    """Rows as a chart's data."""
+    return alt.InlineData(values=list(rows))
+
+
+def axis_title(title: str, *, log: bool) -> str:
+    """The title, which says so where the axis is logarithmic."""
+    if not log:
+        return title
+    return f"{title[:-1]}, log scale)" if title.endswith(")") else f"{title} (log scale)"
+
+
+def spans_decades(values: Iterable[float], objective: Objective) -> bool:
+    """Whether a log axis shows more: a metric to be minimized, positive, over a factor of 30 or more."""
+    found = [value for value in values if math.isfinite(value)]
+    return bool(found) and objective.direction == "minimize" and min(found) > 0 and max(found) > 30 * min(found)
+
+
+def described(objective: Objective) -> str:
+    """The metric, and which way is better."""
+    better = "lower" if objective.direction == "minimize" else "higher"
+    return f"{clean(objective.metric)} ({better} is better)"

@@ -1,0 +1,134 @@
+"""The page of a study: what was chosen and why, how the methods stand, what they cost."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from lrcontrol.analysis.compare import Stage, standings
+from lrcontrol.report import charts
+from lrcontrol.report.page import Page, Section, Table
+from lrcontrol.runs.budget import Budget
+from lrcontrol.runs.record import Objective, Record
+from lrcontrol.runs.task import Task
+
+__all__ = ["Study", "metric_text", "standings_table", "study_page"]
+
+
+class Study(msgspec.Struct, frozen=True):
+    """What the page of a study is made from.
+
+    Args:
+        task: what was trained.
+        title: of the page.
+        lead: one or two sentences under it.
+        stages: runs by the length at which they were compared.
+        budget: what the study was given.
+        chosen: the record that was chosen, with columns; None where nothing was chosen.
+        default: the plain default's record, with columns, where it ran.
+        reasons: sentences.
+        test: the chosen run's test metrics, where they were measured.
+        default_test: the default's.
+    """
+
+    task: Task
+    title: str
+    lead: str
+    stages: tuple[Stage, ...]
+    budget: Budget
+    chosen: Record | None = None
+    default: Record | None = None
+    reasons: tuple[str, ...] = ()
+    test: Mapping[str, float] | None = None
+    default_test: Mapping[str, float] | None = None
+
+    @property
+    def spent(self) -> int:
+        """Updates made in all."""
+        return sum(stage.cost for stage in self.stages)
+
+
+def study_page(study: Study) -> Page:
+    """The page: figures, reasons, the schedule, curves, standings of every stage, cost."""
+    shown = [record for record in (study.chosen, study.default) if record is not None]
+    if len(shown) == 2 and shown[0].id == shown[1].id:
+        shown = shown[:1]
+    labels = [
+        f"{role}: {record.spec.method}" for role, record in zip(("chosen", "plain default"), shown, strict=False)
+    ]
+    sections = []
+    if study.reasons:
+        sections.append(Section("Why", study.reasons))
+    if shown:
+        specs = [record.spec for record in shown]
+        sections.append(Section("The learning rate", chart=charts.rates(specs, labels)))
+        sections.append(Section("Learning curves", chart=charts.learning_curves(shown, labels)))
+        sections.append(Section("", chart=charts.losses(shown, labels)))
+    for index, stage in enumerate(reversed(study.stages)):
+        text = [
+            "Each method at its own best base learning rate among those tried; "
+            "all runs of this table have the same length."
+        ]
+        best = study.chosen.spec.method if study.chosen is not None and index == 0 else None
+        table = standings_table(stage, str(best) if best is not None else None)
+        sections.append(Section(f"Methods at equal cost: {stage.name}", text, table, charts.responses(stage)))
+    costs = [(stage.name, stage.cost) for stage in study.stages]
+    sections.append(
+        Section(
+            "What it cost",
+            [
+                f"{study.budget.runs(study.spent)} of {study.budget.runs(study.budget.steps)}: every update of every run."
+            ],
+            chart=charts.costs(costs, study.budget.full_steps),
+        )
+    )
+    return Page(study.title, study.lead, sections, _figures(study))
+
+
+def standings_table(stage: Stage, highlight: str | None = None) -> Table:
+    """One row a method, the best first."""
+    rows = standings(stage)
+    objective = stage.records[0].objective if stage.records else Objective("metric", "minimize")
+    metric = f"validation {objective.metric}"
+    cells = [
+        (
+            row.method,
+            f"{row.best.spec.base_lr:g}",
+            metric_text(row.best.final),
+            metric_text(row.best.evals[-1].values.get("loss") if row.best.usable else None),
+            str(row.runs),
+            str(row.diverged),
+            str(row.kept),
+        )
+        for row in rows
+    ]
+    names = [row.method for row in rows]
+    columns = ("method", "best base lr", metric, "validation loss", "runs", "diverged", "went on")
+    place = names.index(highlight) if highlight in names else None
+    return Table(columns, cells, ("left", *("right",) * 6), place)
+
+
+def metric_text(value: float | None) -> str:
+    """A metric for people, or a dash.
+
+    Example:
+        >>> metric_text(0.98765), metric_text(None)
+        ('0.9877', '–')
+    """
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _figures(study: Study) -> list[tuple[str, str, str]]:
+    if study.chosen is None:
+        return [("runs", str(sum(len(stage.records) for stage in study.stages)), study.budget.runs(study.spent))]
+    metric = study.task.objective.metric
+    figures = [
+        ("method", str(study.chosen.spec.method), f"chosen from {len(standings(study.stages[0]))} methods"),
+        ("base learning rate", f"{study.chosen.spec.base_lr:g}", "multiplied by the schedule"),
+    ]
+    if study.test is not None:
+        beside = "" if study.default_test is None else f"plain default: {metric_text(study.default_test[metric])}"
+        figures.append((f"test {metric}", metric_text(study.test[metric]), beside))
+    beside = "" if study.default is None else f"plain default: {metric_text(study.default.final)}"
+    figures.append((f"validation {metric}", metric_text(study.chosen.final), beside))
+    figures.append(("cost", study.budget.runs(study.spent), f"budget: {study.budget.runs(study.budget.steps)}"))
+    return figures

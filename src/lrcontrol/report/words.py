@@ -1,0 +1,29 @@
+"""Text that is safe to draw, and names that differ."""
+
+from collections.abc import Sequence
+
+__all__ = ["clean", "distinct"]
+
+
+def clean(text: object) -> str:
+    """`text` without what XML and HTML cannot hold: control characters and lone surrogates become U+FFFD."""
+    return "".join(" " if char in "\t\n\r" else "\ufffd" if _forbidden(ord(char)) else char for char in str(text))
+
+
+def distinct(labels: Sequence[object]) -> list[str]:
+    """Cleaned labels, numbered where two would be equal: lines of equal name would be drawn as one."""
+    seen: dict[str, int] = {}
+    result: list[str] = []
+    for label in labels:
+        name = clean(label).strip() or "unnamed"
+        seen[name] = seen.get(name, 0) + 1
+        candidate = name if seen[name] == 1 else f"{name} ({seen[name]})"
+        while candidate in result:
+            seen[name] += 1
+            candidate = f"{name} ({seen[name]})"
+        result.append(candidate)
+    return result
+
+
+def _forbidden(code: int) -> bool:
+    return code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000 or code & 0xFFFE == 0xFFFE

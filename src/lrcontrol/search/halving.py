@@ -1,0 +1,174 @@
+"""Successive halving: many candidates for few steps, the best of them for more."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from lrcontrol import checks
+from lrcontrol.errors import BadInput
+from lrcontrol.runs.budget import Budget
+from lrcontrol.runs.record import Record
+from lrcontrol.runs.spec import RunSpec
+from lrcontrol.search.search import Candidate, pending
+
+__all__ = ["Rung", "RungRecords", "SuccessiveHalving", "rungs_within"]
+
+
+REDUCTION_FACTOR = 3
+SHORTEST = 20  # updates; a shorter run says nothing of a longer one
+MOST_RUNGS = 3
+
+
+class Rung(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A length at which candidates are compared.
+
+    Args:
+        steps: >= 1; updates of each run.
+        count: >= 1; how many candidates run here: in the first rung the first ones, then the best of the rung before.
+        horizon: `compressed`: the whole schedule is laid over `steps`; `cut`: it is laid over the full horizon, and
+            the run stops after `steps`. A cut run of a decaying schedule has not yet decayed, so what cut rungs
+            compare is not what a full run would give.
+    """
+
+    steps: int
+    count: int
+    horizon: Literal["compressed", "cut"] = "compressed"
+
+    def __post_init__(self) -> None:
+        checks.integer("steps", self.steps, low=1)
+        checks.integer("count", self.count, low=1)
+        checks.one_of("horizon of a rung", self.horizon, ("compressed", "cut"))
+
+
+class RungRecords(NamedTuple):
+    """A rung that is done or under way: what it asks for, what has been answered, and who went on."""
+
+    rung: Rung
+    specs: tuple[RunSpec, ...]
+    records: tuple[Record, ...]
+    kept: frozenset[str]
+
+
+class SuccessiveHalving(msgspec.Struct, frozen=True):
+    """Candidates raced over rungs; a rung begins when all of the one before have answered.
+
+    Args:
+        task: its name.
+        candidates: in the order in which ties are broken.
+        rungs: from short to long; counts must not rise.
+        full_steps: the full horizon, which cut rungs are laid over.
+        seed: of every run.
+        save_last: whether the runs of the last rung keep their weights.
+
+    Source:
+        Jamieson, Talwalkar 2016, arXiv:1502.07943, algorithm 1 (with given rungs instead of a fixed budget split).
+
+    Example:
+        >>> candidates = [Candidate("sgd:cosine", lr) for lr in (0.01, 0.1, 1.0)]
+        >>> race = SuccessiveHalving("digits-mlp", tuple(candidates), (Rung(100, 3), Rung(300, 1)), full_steps=300)
+        >>> [spec.total_steps for spec in race.propose([], [], room=8, budget=Budget(steps=600, full_steps=300))]
+        [100, 100, 100]
+    """
+
+    task: str
+    candidates: tuple[Candidate, ...]
+    rungs: tuple[Rung, ...]
+    full_steps: int
+    seed: int = 0
+    save_last: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.rungs or not self.candidates:
+            raise BadInput("successive halving must have at least one candidate and one rung.")
+        counts = [len(self.candidates), *(rung.count for rung in self.rungs)]
+        if counts != sorted(counts, reverse=True):
+            raise BadInput(f"the counts of rungs must not rise above those before, got {counts[1:]} of {counts[0]}.")
+        lengths = [rung.steps for rung in self.rungs]
+        if any(length > self.full_steps for length in lengths) or lengths != sorted(lengths):
+            raise BadInput(f"the steps of rungs must rise, up to full_steps={self.full_steps}, got {lengths}.")
+
+    @property
+    def cost(self) -> int:
+        """Updates of all runs, where none ends early."""
+        return sum(rung.steps * rung.count for rung in self.rungs)
+
+    def propose(
+        self, records: Sequence[Record], running: Sequence[RunSpec], room: int, budget: Budget
+    ) -> list[RunSpec]:
+        """The next runs of the rung that is under way; the rungs were planned within the budget."""
+        del budget
+        under_way = self.progress(records)[-1]
+        return pending(under_way.specs, records, running, room)
+
+    def answered(self, records: Sequence[Record]) -> list[Record]:
+        """Those of `records` that are of this search."""
+        return [record for rung in self.progress(records) for record in rung.records]
+
+    def progress(self, records: Sequence[Record]) -> list[RungRecords]:
+        """The rungs so far, the last of them under way or (where all have answered) done."""
+        known = {record.id: record for record in records}
+        field: list[Candidate] = list(self.candidates)
+        result: list[RungRecords] = []
+        for index, rung in enumerate(self.rungs):
+            last = index + 1 == len(self.rungs)
+            specs = tuple(self._spec(candidate, rung, self.save_last and last) for candidate in field[: rung.count])
+            answered = tuple(known[spec.id] for spec in specs if spec.id in known)
+            if last or len(answered) < len(specs):
+                return [*result, RungRecords(rung, specs, answered, frozenset())]
+            ranked = sorted(
+                (place for place, record in enumerate(answered) if record.usable),
+                key=lambda place: (answered[place].rank_key, place),
+            )[: self.rungs[index + 1].count]
+            result.append(RungRecords(rung, specs, answered, frozenset(answered[place].id for place in ranked)))
+            field = [field[place] for place in ranked]
+            if not field:
+                return result
+        raise AssertionError("the last rung returns")
+
+    def _spec(self, candidate: Candidate, rung: Rung, save: bool) -> RunSpec:
+        cut = rung.horizon == "cut"
+        return RunSpec(
+            task=self.task,
+            method=candidate.method,
+            base_lr=candidate.base_lr,
+            total_steps=self.full_steps if cut else rung.steps,
+            stop_step=rung.steps,
+            seed=self.seed,
+            save=save,
+        )
+
+
+def rungs_within(steps: int, full: int, candidates: int) -> tuple[Rung, ...]:
+    """Rungs of equal cost within `steps` updates, the last at the full horizon; none where that pays for no run.
+
+    With `s + 1` rungs at full, 1/3 and 1/9 of the horizon every rung gets the same share, so that
+    `m = steps // (full * (s + 1))` candidates reach the last and `m * 3**s` enter the first; what is left over
+    lets more in. There are as many rungs, up to three, as budget, horizon and number of candidates make sense of.
+
+    Args:
+        steps: updates for all rungs together.
+        full: updates of a full run.
+        candidates: how many there are.
+
+    Example:
+        >>> [(rung.steps, rung.count) for rung in rungs_within(1900, full=100, candidates=59)]
+        [(33, 36), (100, 7)]
+    """
+    for count in range(MOST_RUNGS, 0, -1):
+        lengths = [max(full // REDUCTION_FACTOR**power, 1) for power in range(count - 1, -1, -1)]
+        finalists = steps // (count * full)
+        entrants = finalists * REDUCTION_FACTOR ** (count - 1)
+        if finalists == 0 or lengths[0] < min(SHORTEST, full):
+            continue
+        if count > 1 and entrants > candidates and finalists > 1 and steps // full >= candidates:
+            continue  # enough for everyone in full: no need to race
+        counts = [min(finalists * REDUCTION_FACTOR**power, candidates) for power in range(count - 1, -1, -1)]
+        left = steps - sum(length * number for length, number in zip(lengths, counts, strict=True))
+        for place, length in enumerate(lengths):
+            most = candidates if place == 0 else counts[place - 1]
+            more = min(max(left // length, 0), most - counts[place])
+            counts[place] += more
+            left -= more * length
+        return tuple(Rung(length, number) for length, number in zip(lengths, counts, strict=True))
+    return ()

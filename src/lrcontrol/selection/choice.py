@@ -1,0 +1,155 @@
+"""What a finished race says: which full run to take, and why."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import msgspec
+from scipy import stats
+
+from lrcontrol.analysis.compare import Stage, best_record, stage_name
+from lrcontrol.errors import RecordError
+from lrcontrol.runs.budget import Budget
+from lrcontrol.runs.record import Outcome, Record
+from lrcontrol.runs.task import Task
+from lrcontrol.selection.race import Race
+
+__all__ = ["Choice", "choose"]
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """The outcome of a selection.
+
+    Args:
+        record: the full run that was best on validation.
+        default: the plain default's full run.
+        stages: all runs, by the length at which they were compared; the last holds the full runs.
+        reasons: sentences that explain the choice, each from the records alone.
+        spent: updates made in all.
+    """
+
+    record: Record
+    default: Record
+    stages: tuple[Stage, ...]
+    reasons: tuple[str, ...]
+    spent: int
+
+
+def choose(race: Race, records: Sequence[Record], task: Task, budget: Budget) -> Choice:
+    """The choice that the records of a finished race give: the best full run on validation.
+
+    Raises:
+        RecordError: no full run ended with weights that work.
+    """
+    stages = _stages(race, records, budget)
+    finalists = stages[-1].records
+    best = best_record(finalists)
+    if best is None:
+        endings = "; ".join(f"{record.spec.method}: {record.message}" for record in finalists[:3])
+        raise RecordError(f"no full run of {task.name} ended with weights that work ({endings}).")
+    default = next(record for record in records if record.id == race.default.id)
+    spent = budget.spent(record for stage in stages for record in stage.records)
+    return Choice(best, default, stages, tuple(_reasons(best, default, stages, task, budget, spent)), spent)
+
+
+def _stages(race: Race, records: Sequence[Record], budget: Budget) -> tuple[Stage, ...]:
+    default = tuple(record for record in records if record.id == race.default.id)
+    if race.halving is None:
+        return (Stage("full runs", race.default.total_steps, default),)
+    stages = []
+    for rung, _, answered, kept in race.halving.progress(records):
+        runs = (*default, *answered) if rung.steps == budget.full_steps else answered
+        stages.append(Stage(stage_name(rung.steps, budget.full_steps), rung.steps, runs, kept))
+    if stages[-1].total_steps != budget.full_steps:  # nobody survived the race
+        stages.append(Stage("full runs", budget.full_steps, default))
+    return tuple(stages)
+
+
+def _reasons(
+    best: Record, default: Record, stages: Sequence[Stage], task: Task, budget: Budget, spent: int
+) -> list[str]:
+    metric = task.objective.metric
+    finalists = stages[-1].records
+    reasons = []
+    if len(stages) > 1:
+        field = " then ".join(f"{len(stage.records)} over {stage.total_steps} steps" for stage in stages[:-1])
+        reasons.append(f"Raced {field}, the whole schedule laid over each length; {len(finalists)} runs in full.")
+    others = [record for record in finalists if record.usable and record.id != best.id]
+    runner_up = best_record(others)
+    sentence = f"{best.spec.method} at {best.spec.base_lr:g} was best in full: validation {metric} {best.final:.4g}"
+    if runner_up is not None:
+        close = f"next {runner_up.spec.method} at {runner_up.spec.base_lr:g} with {runner_up.final:.4g}"
+        if runner_up.final == best.final:
+            close += "; the tie was decided by validation loss"
+        sentence += f" ({close})"
+    reasons.append(sentence + ".")
+    plain = f"the plain default, {default.spec.method} at {default.spec.base_lr:g}"
+    if default.id == best.id:
+        reasons.append("That is the plain default: nothing the budget could try was better.")
+    elif default.final is not None:
+        reasons.append(f"In full, {plain}, reached {default.final:.4g}.")
+    else:
+        reasons.append(f"In full, {plain}, {default.outcome.value}.")
+    reasons += _noise(best, finalists, task)
+    reasons += _edge(best, stages)
+    reasons += _agreement(stages)
+    lost = [record for stage in stages for record in stage.records if not record.usable]
+    if lost:
+        diverged = sum(record.outcome is Outcome.DIVERGED for record in lost)
+        reasons.append(f"{diverged} runs diverged and {len(lost) - diverged} failed; their updates are counted.")
+    reasons.append(f"Spent {budget.runs(spent)} of {budget.runs(budget.steps)}, everything included.")
+    return reasons
+
+
+def _noise(best: Record, finalists: Sequence[Record], task: Task) -> list[str]:
+    """How many other full runs the validation split cannot tell from the best (for accuracies)."""
+    if task.objective.metric != "accuracy" or best.final is None or len(finalists) < 2:
+        return []
+    count = task.sizes[1]
+    share = (best.final * count + 2) / (count + 4)  # Agresti and Coull 1998: also right where all are right
+    error = (share * (1 - share) / (count + 4)) ** 0.5
+    close = sum(
+        record.id != best.id and record.final is not None and best.final - record.final <= error
+        for record in finalists
+    )
+    return [
+        f"The standard error of an accuracy on {count} validation examples is {100 * error:.2f} points here: "
+        f"{close} of the {len(finalists) - 1} other full runs are within it."
+    ]
+
+
+def _edge(best: Record, stages: Sequence[Stage]) -> list[str]:
+    """A warning where the chosen rate is the largest or smallest that was tried for its method."""
+    tried = {
+        record.spec.base_lr for stage in stages for record in stage.records if record.spec.method == best.spec.method
+    }
+    if len(tried) < 2 or min(tried) < best.spec.base_lr < max(tried):
+        return []
+    side = "largest" if best.spec.base_lr == max(tried) else "smallest"
+    return [f"Its base learning rate is the {side} of {len(tried)} tried with it: one further out may be better."]
+
+
+def _agreement(stages: Sequence[Stage]) -> list[str]:
+    """How far the short race foretold the long one: rank correlation between neighbouring lengths."""
+    sentences = []
+    for short, long in pairwise(stages):
+        later = {(str(record.spec.method), record.spec.base_lr): record for record in long.records}
+        pairs = [
+            (record.rank_key, later[key].rank_key)
+            for record in short.records
+            if (key := (str(record.spec.method), record.spec.base_lr)) in later and record.id in short.kept
+        ]
+        if len(pairs) < 4:
+            continue
+        before, after = (_ranks([pair[side] for pair in pairs]) for side in (0, 1))
+        correlation = float(stats.spearmanr(before, after).statistic)
+        if correlation == correlation:  # not NaN: not all tied
+            sentences.append(
+                f"Rank agreement between {short.total_steps} and {long.total_steps} steps among the {len(pairs)} "
+                f"that went on: {correlation:+.2f} (Spearman)."
+            )
+    return sentences
+
+
+def _ranks(keys: Sequence[tuple[float, float]]) -> list[int]:
+    order = sorted(set(keys))
+    return [order.index(key) for key in keys]

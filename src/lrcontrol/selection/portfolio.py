@@ -1,0 +1,45 @@
+"""The methods and base learning rates that a selection chooses between."""
+
+from collections.abc import Sequence
+
+from lrcontrol.errors import BadInput
+from lrcontrol.runs.method import Method, method, optimizer_name
+from lrcontrol.search.search import Candidate
+
+__all__ = ["BASE_LRS", "DEFAULT", "SCHEDULES", "candidates_of", "portfolio"]
+
+DEFAULT = Candidate(method("adamw:cosine"), 1e-3)
+"""What many people would run without thinking: the measure of every selection."""
+
+SCHEDULES = ("cosine", "warmup(0.05)+rex", "warmup(0.05)+linear", "step", "constant")
+"""One of each temper: smooth, late, straight, sudden, none. All are given as shares, so that they compress."""
+
+BASE_LRS = {
+    "adamw": (1e-3, 3e-3, 3e-4, 1e-2, 1e-4, 3e-2),
+    "sgd": (3e-2, 1e-1, 1e-2, 3e-1, 3e-3, 1.0),
+}
+"""Half-decade grids around the usual rate of each optimizer, from the middle outwards."""
+
+
+def portfolio() -> tuple[Candidate, ...]:
+    """Every optimizer with every schedule at every base learning rate; the likeliest rates of all methods first.
+
+    Example:
+        >>> len(portfolio()), str(portfolio()[0]), str(portfolio()[1])
+        (60, 'adamw:cosine at 0.001', 'sgd:cosine at 0.03')
+    """
+    methods = [method(f"{optimizer}:{schedule}") for schedule in SCHEDULES for optimizer in BASE_LRS]
+    return candidates_of(methods)
+
+
+def candidates_of(methods: Sequence[Method], base_lrs: Sequence[float] | None = None) -> tuple[Candidate, ...]:
+    """Every method at each of `base_lrs`, or at the rates of the portfolio for its optimizer."""
+    rates = [BASE_LRS[optimizer_name(each.optimizer)] if base_lrs is None else tuple(base_lrs) for each in methods]
+    if not methods or not all(rates):
+        raise BadInput("there must be at least one method and one base learning rate to choose between, got none.")
+    return tuple(
+        Candidate(each, own[place])
+        for place in range(max(map(len, rates)))
+        for each, own in zip(methods, rates, strict=True)
+        if place < len(own)
+    )
