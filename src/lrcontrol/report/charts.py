@@ -12,6 +12,7 @@ from lrcontrol.analysis.compare import Stage, standings
 from lrcontrol.analysis.curves import smooth
 from lrcontrol.errors import BadInput
 from lrcontrol.report.marks import (
+    ROW,
     Extent,
     Row,
     Series,
@@ -24,6 +25,7 @@ from lrcontrol.report.marks import (
     overlaid,
     shade,
     spans_decades,
+    tip,
     values_of,
 )
 from lrcontrol.report.theme import PALETTE, Chart, finish
@@ -163,14 +165,16 @@ def responses(stage: Stage) -> Chart:
         "color": colour,
         "opacity": shade(focus),
     }
-    tooltip = [
-        alt.Tooltip("run:N", title="method"),
-        alt.Tooltip("base_lr:Q", title="base learning rate", format=".4~g"),
-        alt.Tooltip("value:Q", title=clean(objective.metric), format=".4~g"),
-        alt.Tooltip("seed:Q", title="seed"),
-        alt.Tooltip("outcome:N", title="outcome"),
-        alt.Tooltip("kept:N", title="went on"),
-    ]
+    tooltip = tip(
+        {
+            "method": f"{ROW}.run",
+            "base learning rate": f"format({ROW}.base_lr, '.4~g')",
+            f"final {clean(objective.metric)}": f"isValid({ROW}.value) ? format({ROW}.value, '.4~g') : 'none'",
+            "seed": f"{ROW}.seed",
+            "outcome": f"{ROW}.outcome",
+            "went on": f"{ROW}.kept",
+        }
+    )
     base = alt.Chart(values_of(usable)).encode(**shared)
     y_axis = Extent.of(finals).scale_and_axis(log=log_y)
     lines = base.mark_line().encode(y=alt.Y("mean(value):Q", title=y_title, **y_axis), **dash)

@@ -1,7 +1,8 @@
 """What the charts are made of: lines with points to hover over, colours, scales, and the chart that is empty."""
 
+import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import altair as alt
@@ -14,6 +15,7 @@ from lrcontrol.report.words import clean
 from lrcontrol.runs.record import Objective
 
 __all__ = [
+    "ROW",
     "Extent",
     "Row",
     "Series",
@@ -26,12 +28,16 @@ __all__ = [
     "overlaid",
     "shade",
     "spans_decades",
+    "tip",
     "values_of",
 ]
 
 Row = dict[str, Any]
 
 DIM = 0.12  # opacity of what is not looked at
+# Naming fields in alt.Tooltip shows texts as "undefined" where the nearest point is looked for: Vega-Lite 6.4 then
+# reads them from the mark that was drawn, whose `datum` is the row. This works for both.
+ROW = "(datum.datum || datum)"
 FEW = 40  # a line of no more points than this shows them
 
 
@@ -144,15 +150,14 @@ def line_chart(
         .properties(name="lines")
     )
     hidden = "true" if held else "!datum.dot"
+    quantity = y_title.split(" (")[0]
     points = (
         base.mark_point(filled=True, size=32, clip=clip)
         .encode(
             opacity=alt.when(hidden).then(alt.value(0)).when(focus).then(alt.value(1)).otherwise(alt.value(DIM)),
-            tooltip=[
-                alt.Tooltip("run:N", title="run"),
-                alt.Tooltip("step:Q", title="step", format=",d"),
-                alt.Tooltip("value:Q", title=y_title.split(" (")[0], format=".4~g"),
-            ],
+            tooltip=tip(
+                {"run": f"{ROW}.run", "step": f"format({ROW}.step, ',d')", quantity: f"format({ROW}.value, '.4~g')"}
+            ),
         )
         .properties(name="points")
         .add_params(*params)
@@ -191,6 +196,12 @@ def colours_of(names: Sequence[str]) -> tuple[alt.Color, dict[str, Any]]:
     dashes = [DASHES[index // len(PALETTE) % len(DASHES)] for index in range(len(domain))]
     dash = alt.StrokeDash("run:N", scale=alt.Scale(domain=domain, range=dashes), legend=legend)
     return colour, {"strokeDash": dash}
+
+
+def tip(entries: Mapping[str, str]) -> Any:
+    """A tooltip of names and values; the values are Vega expressions of `ROW`, the row pointed at."""
+    pairs = ", ".join(f"{json.dumps(name)}: {value}" for name, value in entries.items())
+    return alt.value(alt.ExprRef(f"{{{pairs}}}"))
 
 
 def overlaid(*layers: alt.Chart) -> alt.LayerChart:

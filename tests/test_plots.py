@@ -1,0 +1,326 @@
+"""Charts, their files, the plot in a terminal, and the curves that are drawn."""
+
+import json
+import struct
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lrcontrol as lrc
+from lrcontrol.analysis.compare import Stage
+from lrcontrol.analysis.curves import smooth, thin
+from lrcontrol.errors import BadInput
+from lrcontrol.report import charts
+from lrcontrol.report.save import save_chart
+from lrcontrol.report.terminal import terminal
+from lrcontrol.report.theme import ON_PAPER, PALETTE, Chart
+from lrcontrol.report.words import clean, distinct
+from lrcontrol.runs.record import Cost, Evaluation, Objective, Outcome, Record
+from lrcontrol.runs.spec import RunSpec
+
+ACCURACY = Objective("accuracy", "maximize")
+LOSS = Objective("loss", "minimize")
+SHAPES = ("constant", "cosine", "rex", "linear", "step", "exponential")
+
+
+def make_record(
+    *,
+    method: str = "adamw:cosine",
+    base_lr: float = 0.1,
+    steps: int = 1000,
+    seed: int = 0,
+    outcome: Outcome = Outcome.FINISHED,
+    objective: Objective = ACCURACY,
+    final: float = 0.9,
+    evals: int = 10,
+) -> Record:
+    rng = np.random.default_rng(seed)
+    at = sorted({max(1, steps * (index + 1) // evals) for index in range(evals)})
+    values = [final * step / steps for step in at]
+    loss = np.exp(-np.arange(steps) / steps) + rng.random(steps)
+    return Record(
+        spec=RunSpec(task="t", method=method, base_lr=base_lr, total_steps=steps, seed=seed),
+        outcome=outcome,
+        objective=objective,
+        evals=tuple(Evaluation(step, {objective.metric: value}) for step, value in zip(at, values, strict=True)),
+        cost=Cost(steps, 1.0),
+        columns={"loss": loss.astype(np.float32)},
+    )
+
+
+def make_stage(count: int = 54, *, diverged: int = 3, objective: Objective = ACCURACY) -> Stage:
+    methods = [f"{name}:{shape}" for name in ("adamw", "sgd", "sgd(momentum=0.5)") for shape in SHAPES]
+    records = tuple(
+        make_record(
+            method=methods[index % len(methods)],
+            base_lr=0.001 * 10 ** (index // len(methods)),
+            outcome=Outcome.DIVERGED if index < diverged else Outcome.FINISHED,
+            objective=objective,
+            final=0.5 + index / 200,
+        )
+        for index in range(count)
+    )
+    return Stage("race", 1000, records, frozenset(record.id for record in records[-2:]))
+
+
+def rows_of(chart: Chart) -> list[dict[str, object]]:
+    return [row for rows in chart.to_dict()["datasets"].values() for row in rows]
+
+
+def is_svg(path: Path) -> bool:
+    return ET.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+
+
+EVERY_CHART = {
+    "learning_curves": lambda: charts.learning_curves([make_record(), make_record(seed=1)], ["a", "b"]),
+    "one curve": lambda: charts.learning_curves([make_record()], ["a"]),
+    "no curve": lambda: charts.learning_curves([], []),
+    "one-step run": lambda: charts.learning_curves([make_record(steps=1)], ["a"]),
+    "no evaluations": lambda: charts.learning_curves([make_record(evals=0)], ["a"]),
+    "minimized metric": lambda: charts.learning_curves([make_record(objective=LOSS)], ["a"]),
+    "diverged curve": lambda: charts.learning_curves([make_record(outcome=Outcome.DIVERGED)], ["a"]),
+    "losses": lambda: charts.losses([make_record(), make_record(steps=1)], ["a", "b"]),
+    "no columns": lambda: charts.losses([make_record().without_columns()], ["a"]),
+    "rates": lambda: charts.rates([make_record().spec, make_record(method="sgd:step").spec], ["a", "b"]),
+    "rates far apart": lambda: charts.rates([make_record().spec, make_record(base_lr=1e-4).spec], ["a", "b"]),
+    "one-step rate": lambda: charts.rates([make_record(steps=1).spec], ["a"]),
+    "rate of zero": lambda: charts.rates([make_record(method="sgd:constant(0)").spec], ["a"]),
+    "responses": lambda: charts.responses(make_stage()),
+    "responses, minimized": lambda: charts.responses(make_stage(objective=LOSS)),
+    "one response": lambda: charts.responses(make_stage(1, diverged=0)),
+    "all diverged": lambda: charts.responses(make_stage(6, diverged=6)),
+    "empty stage": lambda: charts.responses(Stage("race", 10, ())),
+    "costs": lambda: charts.costs([("race", 1000), ("final", 2000)], 1000),
+    "no costs": lambda: charts.costs([], 1),
+    "costs of nothing": lambda: charts.costs([("race", 0)], 1),
+    "schedules": lambda: charts.schedules([("rex", lrc.rex()), ("cosine", lrc.cosine())], 1000),
+    "one-step schedule": lambda: charts.schedules([("rex", lrc.rex())], 1),
+    "no schedule": lambda: charts.schedules([], 10),
+    "many schedules": lambda: charts.schedules([(f"s{index}", lrc.rex()) for index in range(30)], 50),
+}
+
+
+@pytest.mark.parametrize("name", EVERY_CHART)
+def test_every_chart_draws_as_svg(name: str, tmp_path: Path) -> None:
+    save_chart(EVERY_CHART[name](), tmp_path / "chart.svg")
+    assert is_svg(tmp_path / "chart.svg")
+
+
+@pytest.mark.parametrize("name", EVERY_CHART)
+def test_the_same_input_gives_the_same_chart(name: str) -> None:
+    assert EVERY_CHART[name]().to_dict() == EVERY_CHART[name]().to_dict()
+
+
+@pytest.mark.parametrize("name", EVERY_CHART)
+def test_every_number_in_a_chart_is_finite_and_every_chart_has_a_title(name: str) -> None:
+    spec = EVERY_CHART[name]().to_dict()
+    json.dumps(spec, allow_nan=False)
+    assert spec["title"]["text"]
+
+
+def test_lines_are_thinned_to_500_points() -> None:
+    for chart in (
+        charts.losses([make_record(steps=20_000)], ["a"]),
+        charts.learning_curves([make_record(steps=5000, evals=2000)], ["a"]),
+        charts.rates([make_record(steps=20_000).spec], ["a"]),
+    ):
+        assert 400 <= len(rows_of(chart)) <= 500
+
+
+def test_jumps_of_a_step_schedule_are_kept_exactly() -> None:
+    rows = rows_of(charts.schedules([("step", lrc.step())], 100_000))
+    at = {row["step"]: row["value"] for row in rows}
+    assert [at[step] for step in (49_999, 50_000, 74_999, 75_000)] == [1.0, 0.1, 0.1, 0.01]
+
+
+def test_a_cut_run_is_drawn_to_where_it_was_cut() -> None:
+    spec = RunSpec(task="t", method="adamw:linear", base_lr=2.0, total_steps=10, stop_step=4)
+    rows = rows_of(charts.rates([spec], ["a"]))
+    assert [(row["step"], row["value"]) for row in rows] == [(0, 2.0), (1, 1.8), (2, 1.6), (3, 1.4), (4, 1.4)]
+
+
+def test_runs_without_a_final_metric_are_marked_in_responses() -> None:
+    rows = rows_of(charts.responses(make_stage(12, diverged=5)))
+    assert sum(row["value"] is None for row in rows) == 5
+    assert sum(row["kept"] == "yes" for row in rows) == 2
+
+
+def test_equal_and_empty_labels_become_distinct() -> None:
+    assert distinct(["a", "a", "a (2)", "", " ", "b"]) == ["a", "a (2)", "a (2) (2)", "unnamed", "unnamed (2)", "b"]
+
+
+def test_clean_text_can_stand_in_xml() -> None:
+    hostile = "".join(map(chr, range(0x20))) + "\x7f\ud800\udfff\ufffe\uffff" + "é\u2028\U0001f600"
+    ET.fromstring(f"<a>{clean(hostile)}</a>")
+    assert clean("é\u2028\U0001f600") == "é\u2028\U0001f600"
+
+
+def test_wrong_arguments_are_told() -> None:
+    with pytest.raises(BadInput, match="one label per item of `records`, got 1 for 0"):
+        charts.learning_curves([], ["a"])
+    with pytest.raises(BadInput, match="one label per item of `specs`"):
+        charts.rates([], ["a"])
+    with pytest.raises(BadInput, match="one objective"):
+        charts.learning_curves([make_record(), make_record(objective=LOSS)], ["a", "b"])
+    with pytest.raises(BadInput, match="`full_steps`"):
+        charts.costs([], 0)
+    with pytest.raises(BadInput, match="`total_steps`"):
+        charts.schedules([], 0)
+
+
+def test_files_are_what_their_suffix_says(tmp_path: Path) -> None:
+    chart = charts.schedules([("rex", lrc.rex())], 100)
+    for suffix in ("svg", "png", "html", "PNG"):
+        save_chart(chart, tmp_path / f"chart.{suffix}")
+    assert is_svg(tmp_path / "chart.svg")
+    png = (tmp_path / "chart.png").read_bytes()
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = struct.unpack(">II", png[16:24])
+    assert width > 1000 > 500 < height
+    page = (tmp_path / "chart.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert "<h1>Learning-rate multiplier over 100 steps</h1>" in page
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["chart.PNG", "chart.html", "chart.png", "chart.svg"]
+
+
+def test_files_that_cannot_be_written_are_one_clear_sentence(tmp_path: Path) -> None:
+    chart = charts.schedules([("rex", lrc.rex())], 10)
+    with pytest.raises(BadInput, match=r"ending in \.svg, \.png, \.html, got 'chart\.jpg'"):
+        save_chart(chart, "chart.jpg")
+    with pytest.raises(BadInput, match=r"nowhere does not exist; make it first\.$"):
+        save_chart(chart, tmp_path / "nowhere" / "chart.svg")
+    (tmp_path / "folder.svg").mkdir()
+    with pytest.raises(BadInput, match=r"cannot write .*folder\.svg: .*\.$"):
+        save_chart(chart, tmp_path / "folder.svg")
+    with pytest.raises(BadInput, match="too long"):
+        save_chart(chart, tmp_path / ("x" * 300 + ".svg"))
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.svg"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chart = charts.schedules([("rex", lrc.rex())], 10)
+    path = tmp_path / "chart.svg"
+    path.write_text("old")
+
+    def full(self: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(BadInput, match="No space left on device"):
+        save_chart(chart, path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    link = tmp_path / "link.svg"
+    link.symlink_to(tmp_path / "chart.svg")
+    save_chart(charts.schedules([("rex", lrc.rex())], 10), link)
+    assert link.is_symlink()
+    assert is_svg(tmp_path / "chart.svg")
+
+
+@pytest.mark.parametrize(("width", "height", "steps"), [(30, 5, 1), (80, 20, 12_345), (120, 40, 7)])
+def test_terminal_plot_has_the_size_asked(width: int, height: int, steps: int) -> None:
+    labelled = [
+        ("warmup(0.05)+rex", lrc.warmup(0.05).then(lrc.rex())),
+        ("x" * 300, lrc.step()),
+        ("\x1b[31m", lrc.linear()),
+    ]
+    lines = terminal(labelled, steps, width, height).split("\n")
+    assert len(lines) == height + 2 + 1 + 3
+    assert max(map(len, lines)) <= width
+    assert not any("\x1b" in line for line in lines)
+    assert f"{steps:,}" in lines[height + 1]
+    for letter in "abc":
+        assert any(letter in line[9:] for line in lines[:height])
+
+
+def test_terminal_plot_of_nothing_and_of_zero() -> None:
+    assert terminal([], 10, 40, 5)
+    assert terminal([("zero", lrc.constant(0.0))], 10, 40, 5)
+
+
+def test_a_line_plotted_in_a_terminal_has_no_gaps() -> None:
+    lines = terminal([("step", lrc.step())], 100, 60, 10).split("\n")[:10]
+    drawn = ["".join(row).strip(" \u2800") for row in zip(*(line.ljust(60)[9:] for line in lines), strict=True)]
+    assert all(drawn)
+
+
+def test_smoothing_has_no_lag_and_keeps_what_is_level() -> None:
+    ramp = np.arange(2000.0)
+    assert np.allclose(smooth(ramp)[500:1500], ramp[500:1500], rtol=1e-6)
+    assert np.allclose(smooth(np.full(50, 3.0)), 3.0, rtol=1e-12)
+    assert smooth([5.0]).tolist() == [5.0]
+    assert smooth([]).tolist() == []
+    assert smooth([1.0, 2.0], 0).tolist() == [1.0, 2.0]
+
+
+def test_smoothing_equals_the_sum_it_stands_for() -> None:
+    values = np.random.default_rng(0).random(60)
+    values[[3, 4, 40]] = np.nan
+    width = 0.2 / 2 * 60
+    weights = np.exp(-np.abs(np.subtract.outer(np.arange(60), np.arange(60))) / width) * np.isfinite(values)
+    expected = weights @ np.nan_to_num(values) / weights.sum(axis=1)
+    assert np.allclose(smooth(values, 0.2), expected, rtol=1e-10)
+
+
+def test_smoothing_lessens_noise() -> None:
+    noise = np.random.default_rng(0).normal(size=5000)
+    assert smooth(noise).std() < noise.std() / 5
+
+
+def test_thinning_keeps_ends_and_spikes() -> None:
+    line = np.zeros(100_000)
+    line[12_345] = 1
+    kept = thin(line, 50)
+    assert {0, 12_345, 99_999} <= set(kept.tolist())
+    assert len(kept) <= 50
+    assert thin(np.arange(3.0)).tolist() == [0, 1, 2]
+    assert thin([]).tolist() == []
+    for most in (2, 3, 499):
+        assert 2 <= len(thin(np.random.default_rng(0).random(1000), most)) <= most
+
+
+def test_thinning_draws_nearly_the_same_line() -> None:
+    line = lrc.schedule("warmup(0.01)+repeat(cosine,times=20)").multipliers(100_000)
+    kept = thin(line)
+    drawn = np.interp(np.arange(line.size), kept, line[kept])
+    assert np.abs(drawn - line).max() < 0.01
+
+
+def test_bad_curves_are_told() -> None:
+    with pytest.raises(BadInput, match="one dimension"):
+        smooth(np.zeros((2, 2)))
+    with pytest.raises(BadInput, match="`share`"):
+        smooth([1.0], 2.0)
+    with pytest.raises(BadInput, match="one dimension"):
+        thin(np.zeros((2, 2)))
+    with pytest.raises(BadInput, match="`most`"):
+        thin([1.0], 1)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("paper", [ON_PAPER["paper"], "#14171d"])
+def test_every_line_stands_out_from_light_and_dark_paper(paper: str) -> None:
+    for colour in PALETTE:
+        low, high = sorted([luminance(colour), luminance(paper)])
+        assert (high + 0.05) / (low + 0.05) >= 3, colour
+
+
+def test_a_plot_in_the_terminal_loads_no_chart_library() -> None:
+    code = (
+        "import sys, lrcontrol; from lrcontrol.report.save import terminal, save_chart; "
+        "terminal([('rex', lrcontrol.rex())], 10); "
+        "sys.exit(bool({'altair', 'vl_convert', 'jinja2', 'torch'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
