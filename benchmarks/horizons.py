@@ -2,8 +2,9 @@
 
     python benchmarks/horizons.py [--out FOLDER]
 
-Every candidate of the portfolio is run in full, and over 1/9 and 1/3 of the steps in both ways: with the whole schedule
-laid over them (compressed), and stopped early (cut). Prints how well the short runs rank the full ones. Resumable.
+Every candidate of the portfolio is run in full, and over 1/9 and 1/3 of the steps in both ways: with the whole
+schedule laid over them (compressed), and stopped early (cut). Prints how well the short runs rank the full ones.
+Resumable.
 """
 
 import argparse

@@ -1,0 +1,142 @@
+"""Side-by-side measurements: ours beside what a user would otherwise have, in interleaved pairs, medians.
+
+    python benchmarks/run.py
+
+Prints a table and writes latest.json beside this file: rows of name, ours, peer, ratio (peer / ours), goal.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+
+import lrcontrol as lrc
+from lrcontrol.api import TRAIN
+from lrcontrol.runs.executors.processes import Processes
+from lrcontrol.runs.spec import RunSpec
+from lrcontrol.runs.store import Store
+from lrcontrol.training.loop import train
+from lrcontrol.training.tasks.catalogue import task
+
+PAIRS = 7
+
+
+def pairs(ours, peer):
+    """Medians of `ours()` and `peer()`, each a number of seconds, taken in turn."""
+    taken = [(ours(), peer()) for _ in range(PAIRS)]
+    return statistics.median(a for a, _ in taken), statistics.median(b for _, b in taken)
+
+
+def seconds(call, repeats=1):
+    began = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - began) / repeats
+
+
+def optimizer_of(groups, tensor):
+    rate = (lambda: torch.tensor(0.1)) if tensor else (lambda: 0.1)
+    return torch.optim.SGD([{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate()} for _ in range(groups)])
+
+
+def scheduler_steps(groups, tensor):
+    def one(make):
+        optimizer = optimizer_of(groups, tensor)
+        scheduler = make(optimizer)
+        optimizer.step()  # torch's scheduler warns where it is stepped before its optimizer
+        return seconds(scheduler.step, 2000)
+
+    return pairs(
+        lambda: one(lambda optimizer: lrc.as_torch_scheduler(optimizer, "cosine", 10_000)),
+        lambda: one(lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10_000)),
+    )
+
+
+def whole_schedule():
+    values = np.random.default_rng(0).random(10**7)
+    return pairs(lambda: seconds(lambda: lrc.linear().multipliers(10**7)), lambda: seconds(values.copy))
+
+
+def run_overhead():
+    """What a run costs beside its training: a warm slot of ours, and a fresh interpreter that imports torch."""
+    specs = iter(
+        RunSpec(task="digits-mlp", method="sgd:cosine", base_lr=0.1, total_steps=1, seed=seed) for seed in range(1000)
+    )
+    executor = Processes(TRAIN, task("digits-mlp").objective, workers=1)
+
+    def ours():
+        spec = next(specs)
+        began = time.perf_counter()
+        executor.submit(spec)
+        record = executor.wait()
+        return time.perf_counter() - began - record.cost.seconds
+
+    ours()
+    fresh = [sys.executable, "-c", "import torch"]
+    result = pairs(ours, lambda: seconds(lambda: subprocess.run(fresh, check=True)))
+    executor.close()
+    return result
+
+
+def store_add(folder):
+    """Keeping the record of a run of 1000 updates, durably."""
+    record = train(RunSpec(task="digits-mlp", method="sgd:cosine", base_lr=0.1, total_steps=1000))
+    with Store(folder / "kept.db") as store:
+        others = [
+            msgspec.structs.replace(record, spec=msgspec.structs.replace(record.spec, seed=seed)) for seed in range(50)
+        ]
+        return statistics.median(seconds(lambda each=each: store.add(each)) for each in others)
+
+
+def main():
+    rows = []
+
+    def row(name, ours, peer, goal, unit="s"):
+        ratio = None if peer is None else round(peer / ours, 2)
+        rows.append(
+            {
+                "name": name,
+                "ours": float(f"{ours:.3g}"),
+                "peer": peer and float(f"{peer:.3g}"),
+                "ratio": ratio,
+                "goal": goal,
+            }
+        )
+        told = "" if ratio is None else f"{peer:>12.3g}{ratio:>9.2f}"
+        print(f"{name:58}{ours:>12.3g}{told:21}  {goal}")
+
+    print(f"{'seconds':58}{'ours':>12}{'peer':>12}{'ratio':>9}  goal")
+    for tensor in (False, True):
+        for groups in (1, 10, 100):
+            kind = "tensor" if tensor else "float"
+            ours, peer = scheduler_steps(groups, tensor)
+            row(
+                f"scheduler.step, cosine, {groups} groups, {kind} rates; torch",
+                ours,
+                peer,
+                "50x" if tensor and groups == 100 else "8x" if not tensor else "",
+            )
+    row("linear over 1e7 steps; copying the array", *whole_schedule(), ">= 0.4x")
+    with tempfile.TemporaryDirectory() as folder:
+        ours, peer = run_overhead()
+        kept = store_add(Path(folder))
+    row("a run in a process of its own; a fresh import of torch", ours, peer, "<= 5 ms")
+    row("keeping the record of a run, durably", kept, None, "<= 5 ms")
+    shown = [str(Path(sys.executable).with_name("lrcontrol")), "--help"]
+    ours, peer = pairs(
+        lambda: seconds(lambda: subprocess.run(shown, check=True, stdout=subprocess.DEVNULL)),
+        lambda: seconds(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True)),
+    )
+    row("lrcontrol --help; an empty Python", ours, peer, "< 0.3 s")
+    Path(__file__).with_name("latest.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
