@@ -134,11 +134,14 @@ class Polynomial(Shape, frozen=True, tag="polynomial"):
         msgspec.structs.force_setattr(self, "power", power)
 
     def split(self, progress: Any, remaining: Any) -> tuple[Any, Any]:
-        """The power, and its complement through expm1 and log1p so that it keeps its digits near 0."""
+        """The power, and its complement by the logarithm of whichever side has kept its digits."""
         xp = namespace(progress)
-        inside = xp.where(progress < 1, progress, progress * 0)
-        complement = -xp.expm1(self.power * xp.log1p(-inside))
-        return remaining**self.power, xp.where(progress < 1, complement, progress * 0 + 1)
+        one = progress * 0 + 1
+        early = progress < 0.5
+        gone = xp.where(early, progress, one * 0)
+        left = xp.where(early | (remaining <= 0), one, remaining)
+        complement = -xp.expm1(self.power * (xp.log1p(-gone) + xp.log(left)))  # one of the two is 0
+        return remaining**self.power, xp.where(remaining > 0, complement, one)
 
 
 class Exponential(Shape, frozen=True, tag="exponential"):

@@ -83,7 +83,7 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.shares:
             edges = sorted({int(share * length + 0.5) for share in self.shares} - {0, length})
             index, begin, end = step * 0, step * 0, step * 0 + (edges[0] if edges else length)
-            for edge, following in zip(edges, [*edges[1:], length], strict=True):
+            for edge, following in pairwise([*edges, length]):
                 index = index + xp.astype(step >= edge, index.dtype)
                 begin = xp.where(step >= edge, edge, begin)
                 end = xp.where(step >= edge, following, end)
