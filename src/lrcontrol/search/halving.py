@@ -153,7 +153,7 @@ def rungs_within(steps: int, full: int, candidates: int) -> tuple[Rung, ...]:
 
     Example:
         >>> [(rung.steps, rung.count) for rung in rungs_within(1900, full=100, candidates=59)]
-        [(33, 36), (100, 7)]
+        [(33, 30), (100, 9)]
     """
     for count in range(MOST_RUNGS, 0, -1):
         lengths = [max(full // REDUCTION_FACTOR**power, 1) for power in range(count - 1, -1, -1)]

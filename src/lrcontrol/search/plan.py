@@ -109,7 +109,8 @@ def random_draws(
     for _ in range(count):
         chosen = parsed[int(generator.integers(len(parsed)))]
         base_lr = float(np.exp(generator.uniform(np.log(low), np.log(high))))
-        specs.append(spec_of(task, Candidate(chosen, float(f"{min(max(base_lr, low), high):.4g}")), total_steps, seed))
+        base_lr = min(max(float(f"{base_lr:.4g}"), low), high)  # four digits are enough, and readable
+        specs.append(spec_of(task, Candidate(chosen, base_lr), total_steps, seed))
     return Plan(tuple(specs))
 
 

@@ -17,6 +17,7 @@ from lrcontrol.schedules.text import schedule as parse_schedule
 __all__ = ["TorchSchedule", "as_torch_scheduler"]
 
 FORMAT, VERSION = "lrcontrol/torch-schedule", 1
+STATE = ("format", "version", "schedule", "horizon", "beyond", "step", "base_lrs")
 BLOCK = 1024  # multipliers computed at once
 
 
@@ -78,7 +79,8 @@ class TorchSchedule(LRScheduler):
         self.optimizer = optimizer
         self.schedule = schedule
         self.horizon = checks.integer("total_steps", total_steps, low=1)
-        schedule.multiplier(0, self.horizon)  # a schedule that does not fit is refused now
+        self._block: tuple[int, list[float]] = (0, [])
+        self._multiplier(0)  # a schedule that does not fit is refused now
         given = [float(group["lr"]) for group in optimizer.param_groups] if base_lrs is None else base_lrs
         self.base_lrs = self._checked_base_lrs(given)
         first = _ON.get(optimizer, lambda: None)()
