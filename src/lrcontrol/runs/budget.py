@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 
 import msgspec
 
@@ -41,8 +42,10 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(runs?|steps?)\s*", text) if isinstance(text, str) else None
         if found is None:
             raise BadInput(f"a budget must be like '20runs' or '5000steps', got {checks.shown(text)}.")
-        amount, unit = float(found[1]), found[2]
+        amount, unit = Decimal(found[1]), found[2]  # a float would make 2.3 runs of 100 steps 229 steps
         steps = amount * full_steps if unit.startswith("run") else amount
+        if unit.startswith("step") and amount != int(amount):
+            raise BadInput(f"a budget in steps must be a whole number, got {checks.shown(text)}.")
         if steps > checks.LARGEST_STEP:
             raise BadInput(f"a budget must be at most {checks.LARGEST_STEP} steps, got {checks.shown(text)}.")
         if steps < 1:

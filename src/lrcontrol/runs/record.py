@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from lrcontrol import checks
 from lrcontrol.errors import RecordError
 from lrcontrol.runs.spec import RunSpec
 
@@ -132,6 +133,20 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """All but the columns, as JSON."""
         return msgspec.json.encode(self.without_columns())
 
+    def packed(self) -> tuple[bytes, bytes]:
+        """Summary and columns as bytes that `from_summary` is sure to read.
+
+        Raises:
+            RecordError: something in it has no place in JSON, such as a metric that is not finite.
+        """
+        try:
+            summary, columns = self.summary(), pack_columns(self.columns)
+            if self.from_summary(summary, columns).summary() != summary:
+                raise RecordError("it would be read as another")
+        except (msgspec.MsgspecError, ValueError, TypeError) as error:
+            raise RecordError(f"record {self.id} must be readable, but: {checks.shown_error(error)}.") from None
+        return summary, columns
+
     @classmethod
     def from_summary(cls, summary: bytes, columns: bytes = b"") -> "Record":
         """The record that `summary` and `pack_columns` wrote."""
@@ -142,6 +157,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 def pack_columns(columns: dict[str, NDArray[np.float32]]) -> bytes:
     """Columns as one compressed block: a line of JSON with names and lengths, then little-endian float32."""
     head = json.dumps([[name, len(values)] for name, values in columns.items()]).encode()
+    if any(np.ndim(values) != 1 for values in columns.values()):
+        raise RecordError(f"columns must have one dimension, got {[np.ndim(values) for values in columns.values()]}.")
     body = b"".join(np.ascontiguousarray(values, dtype="<f4").tobytes() for values in columns.values())
     return zlib.compress(head + b"\n" + body, 1)
 

@@ -1,11 +1,14 @@
 """The face of an executor."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from lrcontrol import checks
+from lrcontrol.errors import BadInput, RecordError
 from lrcontrol.runs.record import Cost, Objective, Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 
-__all__ = ["Executor", "failed"]
+__all__ = ["Executor", "check_room", "check_running", "failed", "packed"]
 
 
 class Executor(Protocol):
@@ -20,10 +23,10 @@ class Executor(Protocol):
         """How many more runs may be submitted now."""
 
     def submit(self, spec: RunSpec) -> None:
-        """Begin a run."""
+        """Begin a run; BadInput where there is no room."""
 
     def wait(self) -> Record:
-        """The record of one of the running runs, when it has ended."""
+        """The record of one of the running runs, when it has ended; BadInput where nothing runs."""
 
     def close(self) -> None:
         """Abandon what is running."""
@@ -36,5 +39,30 @@ def failed(spec: RunSpec, objective: Objective, message: str, seconds: float = 0
         outcome=Outcome.FAILED,
         objective=objective,
         cost=Cost(spec.stop_step, seconds),
-        message=message[:10_000],
+        message=message[:10_000].encode("utf-8", "backslashreplace").decode(),  # a lone surrogate has no place in JSON
     )
+
+
+def packed(record: object, spec: RunSpec) -> tuple[bytes, bytes]:
+    """What a run of `spec` returned, as bytes that `Record.from_summary` reads.
+
+    Raises:
+        RecordError: it is no record, one of another run, or cannot be read back.
+    """
+    if not isinstance(record, Record):
+        raise RecordError(f"a run must return a Record, got {checks.shown(record)}.")
+    if record.spec != spec:
+        raise RecordError(f"run {spec.id} must return its own record, got one of run {record.id}.")
+    return record.packed()
+
+
+def check_room(room: int) -> None:
+    """BadInput where there is none."""
+    if room < 1:
+        raise BadInput("an executor must have room for a run that is submitted, got one too many; wait for one first.")
+
+
+def check_running(running: Sequence[RunSpec]) -> None:
+    """BadInput where nothing runs."""
+    if not running:
+        raise BadInput("an executor must have a run to wait for, got none; submit one first.")

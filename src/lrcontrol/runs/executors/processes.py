@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.executors import worker
-from lrcontrol.runs.executors.executor import failed
+from lrcontrol.runs.executors.executor import check_room, check_running, failed
 from lrcontrol.runs.record import Objective, Record
 from lrcontrol.runs.spec import RunSpec
 
@@ -32,6 +32,7 @@ class _Host:
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-P", "-m", "lrcontrol.runs.executors.worker", *arguments],
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # it is the driver's, for results
             pass_fds=(asked_read, answers_write),
             start_new_session=True,  # Ctrl-C in the terminal is for the driver
             env={**os.environ, **one_thread},
@@ -63,7 +64,8 @@ class Processes:
 
     Args:
         target: `module:function` that carries out one run; the module may have a function `warm(spec)`, called
-            once before the runs of a task so that they share what it loads.
+            once before the runs of a task so that they share what it loads. BadInput from `wait` where it cannot be
+            imported.
         objective: of the task, for records of runs that fail.
         workers: >= 1; by default one a core.
         options: keyword arguments for the function, as JSON values.
@@ -96,7 +98,11 @@ class Processes:
 
     def submit(self, spec: RunSpec) -> None:
         """Begin a run in a free slot."""
+        check_room(self.room)
         host = next((host for host in self._hosts if host.spec is None), None)
+        if host is not None and host.process.poll() is not None:  # somebody ended it while it was idle
+            self._end(host)
+            host = None
         if host is None:
             host = _Host(self._target, self._options)
             self._hosts.append(host)
@@ -104,6 +110,7 @@ class Processes:
 
     def wait(self) -> Record:
         """The record of the first run to end; one whose process died is FAILED, and says how."""
+        check_running(self.running)
         with selectors.DefaultSelector() as selector:
             for host in self._hosts:
                 if host.spec is not None:
@@ -114,14 +121,22 @@ class Processes:
         frame = worker.read_frame(host.answers)
         host.spec = None
         if frame is None:
-            host.end()
-            self._hosts.remove(host)
-            message = f"the process that hosts runs ended (exit status {host.process.returncode})"
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                host.process.wait(1)  # its own ending is the one to tell
+            self._end(host)
+            message = f"the process that hosts runs {worker.ending(host.process.returncode)}"
             return failed(spec, self._objective, message, seconds)
         kind, first, second = frame
+        if kind == worker.UNUSABLE:
+            reason = checks.shown_error(ImportError(first.decode()))
+            raise BadInput(f"`target` must be a function that can be imported, got {self._target} ({reason}).")
         if kind == worker.FAILURE:
             return failed(spec, self._objective, first.decode("utf-8", "replace"), seconds)
         return Record.from_summary(first, second)
+
+    def _end(self, host: _Host) -> None:
+        host.end()
+        self._hosts.remove(host)
 
     def close(self) -> None:
         """End all processes at once, and wait until they are gone."""

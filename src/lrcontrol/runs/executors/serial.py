@@ -1,9 +1,10 @@
 """Runs one after the other, in this process."""
 
+import time
 import traceback
 from collections.abc import Callable
 
-from lrcontrol.runs.executors.executor import failed
+from lrcontrol.runs.executors.executor import check_room, check_running, failed, packed
 from lrcontrol.runs.record import Objective, Record
 from lrcontrol.runs.spec import RunSpec
 
@@ -29,15 +30,21 @@ class Serial:
 
     def submit(self, spec: RunSpec) -> None:
         """Take a run."""
+        check_room(self.room)
         self.running.append(spec)
 
     def wait(self) -> Record:
-        """Carry out the run."""
+        """Carry out the run; whatever it raises, Ctrl-C apart, is a record."""
+        check_running(self.running)
         spec = self.running[0]
+        started = time.monotonic()
         try:
-            record = self._train(spec)
-        except Exception:
-            record = failed(spec, self._objective, traceback.format_exc(limit=-5))
+            record = Record.from_summary(*packed(self._train(spec), spec))
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # also SystemExit, which a script of somebody else may raise
+            message = traceback.format_exc(limit=-5)
+            record = failed(spec, self._objective, message, time.monotonic() - started)
         del self.running[0]
         return record
 

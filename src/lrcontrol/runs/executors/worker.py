@@ -7,8 +7,10 @@ JSON on one pipe, answers go as frames on the other; a run has a process of its 
 
 import ctypes
 import importlib
+import io
 import json
 import os
+import selectors
 import signal
 import struct
 import sys
@@ -16,17 +18,19 @@ import traceback
 from collections.abc import Callable
 from typing import Any, BinaryIO, NoReturn
 
-from lrcontrol.runs.record import Record, pack_columns
+from lrcontrol.runs.executors.executor import packed
+from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 
-__all__ = ["FAILURE", "RECORD", "main", "read_frame", "write_frame"]
+__all__ = ["FAILURE", "RECORD", "UNUSABLE", "ending", "main", "read_frame", "write_frame"]
 
-RECORD, FAILURE = b"R", b"F"
+RECORD, FAILURE, UNUSABLE = b"R", b"F", b"U"
+PATIENCE_SECONDS = 0.2  # between two looks at a run's process that is silent
 _HEAD = struct.Struct("<cQQ")
 
 
 def write_frame(file: BinaryIO, kind: bytes, first: bytes, second: bytes = b"") -> None:
-    """One answer: a record's summary and columns, or the text of a failure."""
+    """One answer: a record's summary and columns, the text of a failure, or why the target cannot be used."""
     file.write(_HEAD.pack(kind, len(first), len(second)) + first + second)
     file.flush()
 
@@ -45,37 +49,65 @@ def main() -> None:
     """Answer specs until the pipe closes."""
     target, options, parent, read_fd, write_fd = sys.argv[1:]
     _die_with(int(parent))
+    # Who ends a study signals all of its processes, and the driver decides what that means: a run that died of it
+    # first would be recorded as failed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    module_name, _, name = target.partition(":")
-    module = importlib.import_module(module_name)
-    train = getattr(module, name)
-    warm = getattr(module, "warm", None)
-    with os.fdopen(int(read_fd), "rb") as asked, os.fdopen(int(write_fd), "wb") as answers:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    channels = (int(read_fd), int(write_fd))
+    with os.fdopen(channels[0], "rb") as asked, os.fdopen(channels[1], "wb") as answers:
+        try:
+            module_name, _, name = target.partition(":")
+            module = importlib.import_module(module_name)
+            train, warm = getattr(module, name), getattr(module, "warm", None)
+        except BaseException as error:
+            reason = f"{type(error).__name__}: {error}"
+            write_frame(answers, UNUSABLE, reason.encode("utf-8", "backslashreplace"))
+            return
         for line in asked:
             spec = RunSpec.from_json(line)
             try:
                 if warm is not None:
                     warm(spec)
-                frame = _in_own_process(train, spec, json.loads(options))
-            except Exception:
-                frame = (FAILURE, traceback.format_exc(limit=-5).encode("utf-8", "replace"), b"")
+            except BaseException:
+                frame = _failure()
+            else:
+                frame = _in_own_process(train, spec, json.loads(options), channels)
             write_frame(answers, *frame)
 
 
 def _in_own_process(
-    train: Callable[..., Record], spec: RunSpec, options: dict[str, Any]
+    train: Callable[..., Record], spec: RunSpec, options: dict[str, Any], channels: tuple[int, ...]
 ) -> tuple[bytes, bytes, bytes]:
     host = os.getpid()
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(reader)
+        for descriptor in (reader, *channels):  # the driver must see the host's end, whoever outlives it
+            os.close(descriptor)
         _run(train, spec, options, writer, host)
     os.close(writer)
-    with os.fdopen(reader, "rb") as file:
-        frame = read_frame(file)
-    _, status = os.waitpid(child, 0)
-    return frame or (FAILURE, _ending(status).encode(), b"")
+    written, status = _last_words(reader, child)
+    frame = read_frame(io.BytesIO(written))
+    return frame or (FAILURE, f"the run's process {ending(os.waitstatus_to_exitcode(status))}".encode(), b"")
+
+
+def _last_words(reader: int, child: int) -> tuple[bytes, int]:
+    """All that a run's process wrote, and its status; processes that it leaves behind may hold the pipe for ever."""
+    received, status = bytearray(), None
+    os.set_blocking(reader, False)
+    with selectors.DefaultSelector() as selector, os.fdopen(reader, "rb", buffering=0) as file:
+        selector.register(file, selectors.EVENT_READ)
+        while True:
+            readable = selector.select(0 if status is not None else PATIENCE_SECONDS)
+            chunk = file.read(1 << 20) if readable else None
+            if chunk:
+                received += chunk
+            elif chunk == b"" or status is not None:
+                break
+            else:
+                ended, code = os.waitpid(child, os.WNOHANG)
+                status = code if ended else None
+    return bytes(received), os.waitpid(child, 0)[1] if status is None else status
 
 
 def _run(train: Callable[..., Record], spec: RunSpec, options: dict[str, Any], writer: int, host: int) -> NoReturn:
@@ -87,21 +119,27 @@ def _run(train: Callable[..., Record], spec: RunSpec, options: dict[str, Any], w
             os.dup2(quiet, stream)
         with os.fdopen(writer, "wb") as file:
             try:
-                record = train(spec, **options)
-                frame = (RECORD, record.summary(), pack_columns(record.columns))
+                frame = (RECORD, *packed(train(spec, **options), spec))
             except BaseException:
-                frame = (FAILURE, traceback.format_exc(limit=-5).encode("utf-8", "replace"), b"")
+                frame = _failure()
             write_frame(file, *frame)
     finally:
         os._exit(0)
 
 
-def _ending(status: int) -> str:
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        probably = ", probably out of memory" if number == signal.SIGKILL else ""
-        return f"the run's process was ended by signal {number} ({signal.Signals(number).name}){probably}"
-    return f"the run's process ended with exit status {os.WEXITSTATUS(status)} before it answered"
+def _failure() -> tuple[bytes, bytes, bytes]:
+    """The frame of the exception that is being handled."""
+    return FAILURE, traceback.format_exc(limit=-5).encode("utf-8", "backslashreplace"), b""
+
+
+def ending(exit_code: int) -> str:
+    """How a process ended before it answered; a negative code is a signal."""
+    if exit_code >= 0:
+        return f"ended with exit status {exit_code} before it answered"
+    number = -exit_code
+    name = next((known.name for known in signal.Signals if known == number), "a real-time signal")
+    probably = ", probably out of memory" if number == signal.SIGKILL else ""
+    return f"was ended by signal {number} ({name}){probably}"
 
 
 def _die_with(parent: int) -> None:
