@@ -1,19 +1,17 @@
-"""The exceptions of lrcontrol.
+"""The exceptions of lrcontrol::
 
-```
-LRControlError
-├── BadInput          ValueError   an argument that is not what it must be
-│   ├── UnknownName                a name that is not in a list we know
-│   ├── BadText                    a schedule, method or document that cannot be read
-│   ├── DoesNotFit                 a schedule that does not fit its horizon
-│   └── OverBudget                 a budget too small for what was asked
-├── OutOfSchedule     IndexError   a step before 0, or past the end where that is not allowed
-├── RecordError       ValueError   a record that does not hold what is asked of it
-└── StoreError        OSError      a store that cannot be opened, read or written
-    ├── NotAStore                  the file is something else
-    ├── StoreFromTheFuture         written by a newer lrcontrol
-    └── StoreDamaged               what was read is not what was written
-```
+    LRControlError
+    ├── BadInput          ValueError   an argument that is not what it must be
+    │   ├── UnknownName                a name that is not in a list we know
+    │   ├── BadText                    a schedule, method or document that cannot be read
+    │   ├── DoesNotFit                 a schedule that does not fit its horizon
+    │   └── OverBudget                 a budget too small for what was asked
+    ├── OutOfSchedule     IndexError   a step before 0, or past the end where that is not allowed
+    ├── RecordError       ValueError   a record that does not hold what is asked of it
+    └── StoreError        OSError      a store that cannot be opened, read or written
+        ├── NotAStore                  the file is something else
+        ├── StoreFromTheFuture         written by a newer lrcontrol
+        └── StoreDamaged               what was read is not what was written
 
 Every one is also a builtin, so that nobody needs ours to catch it. A diverged run is a result, not an error.
 """
