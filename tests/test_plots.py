@@ -149,6 +149,11 @@ def test_runs_without_a_final_metric_are_marked_in_responses() -> None:
     assert sum(row["kept"] == "yes" for row in rows) == 2
 
 
+def test_crosses_of_one_rate_stand_side_by_side() -> None:
+    rows = rows_of(charts.responses(make_stage(18, diverged=4)))
+    assert [row["beside"] for row in rows if "beside" in row] == [-12, -4, 4, 12]
+
+
 def test_equal_and_empty_labels_become_distinct() -> None:
     assert distinct(["a", "a", "a (2)", "", " ", "b"]) == ["a", "a (2)", "a (2) (2)", "unnamed", "unnamed (2)", "b"]
 

@@ -24,6 +24,7 @@ from lrcontrol.report.marks import (
     line_chart,
     overlaid,
     shade,
+    side_by_side,
     spans_decades,
     tip,
     values_of,
@@ -186,7 +187,8 @@ def responses(stage: Stage) -> Chart:
     layers = [lines.properties(name="lines"), points.properties(name="points").add_params(*params)]
     if lost:
         edge = alt.value(0) if objective.direction == "minimize" else alt.value("height")
-        crosses = alt.Chart(values_of(lost), name="lost").mark_point(shape="cross", angle=45, filled=True, size=80)
+        base = alt.Chart(values_of(side_by_side(lost)), name="lost")
+        crosses = base.mark_point(shape="cross", angle=45, filled=True, size=70, xOffset=alt.ExprRef("datum.beside"))
         layers.append(crosses.encode(**shared, y=edge, tooltip=tooltip))
     notes = ["Large points went on to the next stage."] if stage.kept else []
     notes += ["Crosses at the edge have no final metric: they diverged or failed."] if lost else []

@@ -27,6 +27,7 @@ __all__ = [
     "line_chart",
     "overlaid",
     "shade",
+    "side_by_side",
     "spans_decades",
     "tip",
     "values_of",
@@ -204,14 +205,23 @@ def tip(entries: Mapping[str, str]) -> Any:
     return alt.value(alt.ExprRef(f"{{{pairs}}}"))
 
 
+def side_by_side(rows: Sequence[Row]) -> list[Row]:
+    """The rows with how many pixels each is moved sideways, so that those of one rate do not hide one another."""
+    rates = [row["base_lr"] for row in rows]
+    return [
+        {**row, "beside": min(8, 60 / rates.count(rate)) * (rates[:index].count(rate) - (rates.count(rate) - 1) / 2)}
+        for index, (row, rate) in enumerate(zip(rows, rates, strict=True))
+    ]
+
+
 def overlaid(*layers: alt.Chart) -> alt.LayerChart:
     """`alt.layer`, as the layer chart that it is for plain charts."""
     return cast(alt.LayerChart, alt.layer(*layers))
 
 
-def values_of(rows: Sequence[Row]) -> alt.InlineData:
-    """Rows as a chart's data."""
-    return alt.InlineData(values=list(rows))
+def values_of(rows: Sequence[Row]) -> dict[str, Any]:
+    """Rows as a chart's data; a plain dict, as alt.InlineData would check every value against the schema."""
+    return {"values": list(rows)}
 
 
 def axis_title(title: str, *, log: bool) -> str:

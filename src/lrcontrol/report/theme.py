@@ -1,5 +1,6 @@
 """How charts look: one palette, one configuration."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -106,5 +107,11 @@ def finish(chart: Chart, labels: Sequence[str] = (), *, title: str, subtitle: st
     columns = max(1, min(len(labels), int(WIDTH / (7 * min(widest, 60) + 50))))
     heading = alt.TitleParams(text=title, subtitle=subtitle) if subtitle else alt.TitleParams(text=title)
     sized = chart.properties(width=WIDTH, height=height, title=heading)
-    sized.config = alt.Config.from_dict(config(ON_PAPER, columns))
+    sized.config = _paper(columns)
     return sized
+
+
+@functools.cache
+def _paper(legend_columns: int) -> alt.Config:
+    """The configuration of image files; reading it takes Altair longer than a chart."""
+    return alt.Config.from_dict(config(ON_PAPER, legend_columns))
