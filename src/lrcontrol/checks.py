@@ -38,7 +38,7 @@ def shown_error(error: Exception) -> str:
 
 def integer(name: str, value: Any, *, low: int = 0, high: int = LARGEST_STEP) -> int:
     """`value` as an int in [low, high], or BadInput naming `name`; booleans and floats are refused."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    if isinstance(value, bool) or not isinstance(value, int | numbers.Integral):
         raise BadInput(f"`{name}` must be an integer >= {low}, got {name}={shown(value)}.")
     result = int(value)
     if result < low:
@@ -58,26 +58,22 @@ def number(
     open_high: bool = False,
 ) -> float:
     """`value` as a finite float between `low` and `high`, or BadInput naming `name`."""
+    if isinstance(value, float | int | numbers.Real) and not isinstance(value, bool):
+        try:
+            result = float(value) + 0.0  # -0.0 becomes 0.0: equal values must have equal text and hash
+        except OverflowError:
+            result = math.inf
+        above = result > low if open_low else result >= low
+        below = result < high if open_high else result <= high
+        if above and below and math.isfinite(result):
+            return result
     bounds = []
     if low != -math.inf:
         bounds.append(f"{'>' if open_low else '>='} {low:g}")
     if high != math.inf:
         bounds.append(f"{'<' if open_high else '<='} {high:g}")
-    rule = " and ".join(["a finite number", *bounds]) if not bounds else "a number " + " and ".join(bounds)
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise BadInput(f"`{name}` must be {rule}, got {name}={shown(value)}.")
-    try:
-        result = float(value) + 0.0  # -0.0 becomes 0.0: equal values must have equal text and hash
-    except OverflowError:
-        result = math.inf
-    fits = (
-        math.isfinite(result)
-        and (result > low if open_low else result >= low)
-        and (result < high if open_high else result <= high)
-    )
-    if not fits:
-        raise BadInput(f"`{name}` must be {rule}, got {name}={shown(value)}.")
-    return result
+    rule = "a number " + " and ".join(bounds) if bounds else "a finite number"
+    raise BadInput(f"`{name}` must be {rule}, got {name}={shown(value)}.")
 
 
 def instance(name: str, value: Any, kind: Any, what: str) -> None:

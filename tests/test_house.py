@@ -1,0 +1,248 @@
+"""The house itself: who imports whom, what importing costs, what is public, what is never called."""
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import lrcontrol
+
+ROOT = Path(lrcontrol.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+BASE = {"errors", "checks"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "checks": {"errors"},
+    "schedules": BASE,
+    "controls": BASE | {"schedules"},
+    "runs": BASE | {"schedules", "controls"},
+    "training": BASE | {"schedules", "controls", "runs"},
+    "search": BASE | {"schedules", "controls", "runs"},
+    "analysis": BASE | {"schedules", "controls", "runs"},
+    "selection": BASE | {"schedules", "controls", "runs", "search", "analysis"},
+    "report": BASE | {"schedules", "controls", "runs", "analysis"},
+}
+EVERYTHING = {*MAY_IMPORT, "interop"}
+MAY_IMPORT |= {"interop": EVERYTHING, "api": EVERYTHING, "cli": EVERYTHING | {"api"}, "__main__": {"cli"}}
+ONLY_IN = {"torch": {"training", "interop"}, "altair": {"report"}}
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
+FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "yaml"}
+
+
+def part_of(file: Path) -> str:
+    """The folder or file right under the package that `file` belongs to."""
+    return file.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def for_types_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def imports(file: Path) -> Iterator[tuple[str, int]]:
+    """The absolute name of everything that a file imports, at its top or inside a function, and the line."""
+    package = module_name(file) if file.name == "__init__.py" else module_name(file).rpartition(".")[0]
+
+    def walk(node: ast.AST) -> Iterator[tuple[str, int]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from ((alias.name, child.lineno) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                above = package.rsplit(".", child.level - 1)[0] if child.level else ""
+                base = ".".join(filter(None, (above, child.module)))
+                yield from ((f"{base}.{alias.name}", child.lineno) for alias in child.names)
+            elif not (for_types_only(child) and part_of(file) == "__init__"):
+                yield from walk(child)
+
+    yield from walk(ast.parse(file.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_follow_the_layers(file: Path) -> None:
+    """No edge that is not drawn; an import inside a function or for types only is an edge too."""
+    owner = part_of(file)
+    assert owner == "__init__" or owner in MAY_IMPORT, f"{owner} has no place in the layers"
+    for name, line in imports(file):
+        top, _, rest = name.partition(".")
+        if top in ONLY_IN:
+            assert owner in ONLY_IN[top], f"{file}:{line} imports {top}"
+        if top == "lrcontrol" and owner != "__init__":
+            target = rest.partition(".")[0]
+            public = target in lrcontrol.__all__ and target not in MAY_IMPORT  # `import lrcontrol as lrc` in a doctest
+            assert target == owner or target in MAY_IMPORT[owner], (
+                f"{file}:{line} imports {name}{' (public)' * public}"
+            )
+
+
+def test_the_root_imports_nothing_of_ours() -> None:
+    assert [name for name, _ in imports(ROOT / "__init__.py") if name.startswith("lrcontrol")] == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import lrcontrol", ("torch", "altair", "numpy", "msgspec", "scipy", "sklearn")),
+        ("import lrcontrol; dir(lrcontrol); lrcontrol.__all__", ("torch", "altair", "numpy")),
+        ("import lrcontrol; lrcontrol.schedule('rex').multipliers(3)", ("torch", "altair", "scipy", "sklearn")),
+        ("import lrcontrol.analysis.bound", ("torch", "altair", "sklearn")),
+        ("import lrcontrol.controls.scheduled", ("torch", "altair", "scipy", "sklearn")),
+    ],
+)
+def test_a_fresh_process_loads_no_more_than_it_needs(statement: str, absent: tuple[str, ...]) -> None:
+    code = f"import sys; {statement}; print([name for name in {absent!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+def test_every_public_name_resolves_and_is_listed() -> None:
+    assert lrcontrol.__all__ == sorted(lrcontrol.__all__)
+    assert dir(lrcontrol) == lrcontrol.__all__
+    for name in lrcontrol.__all__:
+        assert getattr(lrcontrol, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        lrcontrol.nothing  # noqa: B018 - the access is the test
+
+
+def test_type_checkers_see_the_same_public_names() -> None:
+    """What is imported for types in the root is what `__getattr__` serves."""
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    typed = {
+        alias.asname or alias.name
+        for node in tree.body
+        if for_types_only(node)
+        for child in ast.walk(node)
+        if isinstance(child, ast.ImportFrom)
+        for alias in child.names
+    }
+    assert typed == set(lrcontrol.__all__)
+
+
+def loaded(file: Path) -> ModuleType:
+    name = module_name(file)
+    if part_of(file) == "__main__":
+        pytest.skip("runs when imported")
+    return importlib.import_module(name)
+
+
+def is_public(name: str) -> bool:
+    return not name.startswith("_")
+
+
+def defined(file: Path) -> dict[str, str | None]:
+    """Every public class, function and constant of a file, and its documentation.
+
+    A constant is documented by a string below it or a comment beside it. Type variables need neither.
+    """
+    lines = file.read_text(encoding="utf-8").splitlines()
+    body = ast.parse("\n".join(lines)).body
+    found: dict[str, str | None] = {}
+    for node, following in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if not any(
+                "app.command" in ast.unparse(decorator) for decorator in node.decorator_list
+            ):  # found by the app
+                found[node.name] = ast.get_docstring(node)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            if isinstance(node.value, ast.Call) and ast.unparse(node.value.func) in ("TypeVar", "ParamSpec"):
+                continue
+            below = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+            beside = (
+                lines[node.lineno - 1].partition("  # ")[2]
+                or lines[(node.end_lineno or node.lineno) - 1].partition("  # ")[2]
+            )
+            text = str(following.value.value) if below else beside or None  # type: ignore[union-attr]
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                for name in target.elts if isinstance(target, ast.Tuple) else [target]:
+                    if isinstance(name, ast.Name):
+                        found[name.id] = text
+    return {name: text for name, text in found.items() if is_public(name)}
+
+
+MODULES = [file for file in FILES if file.name != "__init__.py" and part_of(file) != "__main__"]
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_all_is_sorted_and_complete_and_documented(file: Path) -> None:
+    """Every public class and function is listed; a constant is public where it is listed."""
+    module = loaded(file)
+    names = getattr(module, "__all__", None)
+    assert names is not None, f"{module.__name__} has no __all__"
+    constants, classes, functions = [], [], []
+    for name in names:
+        (constants if name.isupper() else classes if name[:1].isupper() else functions).append(name)
+    assert list(names) == [*sorted(constants), *sorted(classes), *sorted(functions)], "__all__ is not sorted"
+    known = defined(file)
+    assert set(names) <= set(known), f"__all__ of {module.__name__} lists what is defined elsewhere"
+    made = {
+        name for name in known if inspect.isroutine(getattr(module, name)) or inspect.isclass(getattr(module, name))
+    }
+    assert made <= set(names), f"__all__ of {module.__name__} lacks {sorted(made - set(names))}"
+    bare = [name for name in names if not known[name]]
+    assert not bare, f"{module.__name__} has no documentation of {bare}"
+    assert module.__doc__, f"{module.__name__} has no docstring"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_nothing_that_runs_what_it_reads(file: Path) -> None:
+    """No eval, exec, pickle, yaml.load or shell=True, anywhere."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in FORBIDDEN_CALLS, f"{file}:{node.lineno} calls {called}"
+            assert called not in ("os.system", "os.popen", "torch.load"), f"{file}:{node.lineno} calls {called}"
+            for keyword in node.keywords:
+                shell = keyword.arg == "shell" and not (
+                    isinstance(keyword.value, ast.Constant) and not keyword.value.value
+                )
+                assert not shell, f"{file}:{node.lineno} opens a shell"
+                unsafe = keyword.arg == "allow_pickle" and ast.unparse(keyword.value) != "False"
+                assert not unsafe, f"{file}:{node.lineno} allows pickle"
+    for name, line in imports(file):
+        assert name.partition(".")[0] not in FORBIDDEN_MODULES, f"{file}:{line} imports {name}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_nobody_asserts_a_users_input_or_raises_bare_exceptions(file: Path) -> None:
+    """An `assert` needs a reason on its line; `raise Exception` has none."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    for node in ast.walk(ast.parse("\n".join(lines))):
+        if isinstance(node, ast.Assert):
+            assert "noqa: S101 - " in lines[node.lineno - 1], f"{file}:{node.lineno} asserts without a reason"
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            raised = ast.unparse(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)
+            assert raised not in ("Exception", "BaseException"), f"{file}:{node.lineno} raises {raised}"
+
+
+def test_the_error_tree_is_as_drawn() -> None:
+    """Every error stands in the docstring, under its parent, and is a builtin's child as drawn."""
+    from lrcontrol import errors
+
+    drawn = {
+        line.lstrip("│├└─ ").split()[0]: line
+        for line in (errors.__doc__ or "").splitlines()
+        if "Error" in line or "─" in line
+    }
+    classes: dict[str, Any] = dict(inspect.getmembers(errors, inspect.isclass))
+    assert set(drawn) >= set(errors.__all__)
+    for name in errors.__all__:
+        error = classes[name]
+        assert issubclass(error, errors.LRControlError)
+        builtin = [base.__name__ for base in error.__mro__ if base in (ValueError, IndexError, OSError, KeyError)]
+        parent = error.__mro__[1]
+        if parent is errors.LRControlError and name != "LRControlError":
+            assert builtin
+            assert builtin[0] in drawn[name]

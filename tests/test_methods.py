@@ -1,0 +1,254 @@
+"""Methods and run specs: text and JSON there and back, identity of content, bad input."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lrcontrol as lrc
+from lrcontrol.controls.scheduled import Scheduled
+from lrcontrol.errors import BadInput, BadText, UnknownName
+from lrcontrol.runs.method import OPTIMIZERS, SGD, AdamW, Method, method
+from lrcontrol.runs.spec import RunSpec
+from strategies import schedules
+
+law = settings(max_examples=60, derandomize=True, deadline=None)
+share = st.floats(0, 1, exclude_max=True)
+
+optimizers = st.one_of(
+    st.builds(SGD, share, st.floats(0, 10)),
+    st.builds(SGD, st.floats(0.1, 0.99), st.floats(0, 10), st.booleans()),
+    st.builds(AdamW, share, share, st.floats(0, 1), st.floats(0, 10)),
+)
+
+
+@law
+@given(optimizers, schedules(3))
+def test_text_and_json_are_the_identity_and_fixed_points(optimizer: Any, schedule: Any) -> None:
+    made = Method(optimizer, Scheduled(schedule))
+    again = method(str(made))
+    assert again == made
+    assert hash(again) == hash(made)
+    assert str(again) == str(made)
+    assert str(made).endswith(f":{made.control_text}")
+    assert msgspec.json.decode(msgspec.json.encode(made), type=Method) == made
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("sgd:linear", "sgd:linear"),
+        ("adamw : warmup(0.05) + rex", "adamw:warmup(0.05)+rex"),
+        ("sgd(0.9):cosine", "sgd:cosine"),
+        ("sgd(momentum=0.8, nesterov=true):rex", "sgd(momentum=0.8, nesterov=true):rex"),
+        ("sgd(nesterov=False):rex", "sgd:rex"),
+        ("sgd(momentum=0):constant", "sgd(momentum=0):constant"),
+        ("adamw(eps=1e-6, weight_decay=0):linear*cosine", "adamw(eps=1e-06, weight_decay=0):linear*cosine"),
+        ("adamw():(linear)", "adamw:linear"),
+    ],
+)
+def test_canonical_text(text: str, canonical: str) -> None:
+    assert str(method(text)) == canonical
+    assert str(method(canonical)) == canonical
+    assert method(method(text)) == method(canonical)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_has_its_name_in_text(name: str) -> None:
+    made = method(f"{name}:linear")
+    assert type(made.optimizer) is OPTIMIZERS[name]
+    assert made.optimizer == OPTIMIZERS[name]()
+    assert str(made) == f"{name}:linear"
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_field_moves_the_text_and_the_id(name: str) -> None:
+    default = OPTIMIZERS[name]()
+    for field in msgspec.structs.fields(default):
+        value = getattr(default, field.name)
+        other = (not value) if isinstance(value, bool) else value * 0.5 if value else 0.25
+        moved = Method(msgspec.structs.replace(default, **{field.name: other}), Scheduled(lrc.linear()))
+        plain = Method(default, Scheduled(lrc.linear()))
+        assert moved != plain
+        assert str(moved) != str(plain)
+        assert spec(method=moved).id != spec(method=plain).id
+        assert method(str(moved)) == moved
+
+
+BAD = [True, math.nan, math.inf, -math.inf, "0.5", None, 10**5000, [1], -0.1]
+BOUNDED = {"momentum", "beta1", "beta2"}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_bad_numbers_are_refused_by_name(name: str) -> None:
+    default = OPTIMIZERS[name]()
+    for field in msgspec.structs.fields(default):
+        flag = isinstance(getattr(default, field.name), bool)
+        extra = [1.0, 1.5] if field.name in BOUNDED else [1, 0, "true"] if flag else []
+        for bad in [*(value for value in BAD if not (flag and value is True)), *extra]:
+            with pytest.raises(BadInput, match=f"`{field.name}`"):
+                OPTIMIZERS[name](**{field.name: bad})
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("adam:linear", "unknown optimizer 'adam'; did you mean 'adamw'"),
+        ("sgdd:linear", "did you mean 'sgd'"),
+        ("sgd(momentun=0.9):linear", "did you mean 'momentum'"),
+        ("adamw(beta=0.9):linear", "did you mean 'beta[12]'"),
+        ("sgd:liner", "did you mean 'linear'"),
+    ],
+)
+def test_unknown_names_name_the_near_miss(text: str, sentence: str) -> None:
+    with pytest.raises(UnknownName, match=sentence):
+        method(text)
+
+
+BAD_TEXTS = [
+    "",
+    ":",
+    "sgd",
+    "sgd:",
+    ":linear",
+    "linear",
+    "sgd linear",
+    "sgd::linear",
+    "sgd:linear:rex",
+    "sgd;linear",
+    "sgd(:linear",
+    "sgd):linear",
+    "sgd(momentum):linear",
+    "sgd(momentum=):linear",
+    "sgd(momentum=1):linear",
+    "sgd(momentum=nan):linear",
+    "sgd(momentum=1e999):linear",
+    "sgd(momentum=(0.9)):linear",
+    "sgd(momentum=0.9, momentum=0.9):linear",
+    "sgd(0.9, 0, true, 3):linear",
+    "sgd(nesterov=1):linear",
+    "sgd(nesterov=maybe):linear",
+    "sgd(momentum=0, nesterov=true):linear",
+    "sgd(lr=0.1):linear",
+    "sgd(__class__=1):linear",
+    "os:linear",
+    "(sgd):linear",
+    "sgd:linear+",
+    "sgd:linear)",
+    "sgd(" + "9" * 500 + "):linear",
+    "(" * 2**20,
+    "sgd(" + "1," * 500_000,
+    "sgd:" + "linear*" * 140_000,
+    "s" * (2**20 + 1),
+]
+
+
+@pytest.mark.parametrize("text", BAD_TEXTS, ids=lambda text: repr(text[:30]))
+def test_a_bad_text_is_bad_input_and_short(text: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        method(text)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("bad", [None, 1, b"sgd:linear", ["sgd:linear"], SGD()], ids=repr)
+def test_what_is_no_text_is_refused(bad: Any) -> None:
+    with pytest.raises(BadInput, match="a method must be a text or a Method"):
+        method(bad)
+
+
+def test_the_place_is_told() -> None:
+    with pytest.raises(BadText, match=r"expected ':'.*at position 4"):
+        method("sgd linear")
+
+
+# ---- run specs ----
+
+
+def spec(**changes: Any) -> RunSpec:
+    given: dict[str, Any] = {"task": "digits-mlp", "method": "adamw:cosine", "base_lr": 0.001, "total_steps": 100}
+    return RunSpec(**{**given, **changes})
+
+
+SPEC_MOVES = {
+    "task": "other",
+    "method": "sgd:cosine",
+    "base_lr": 0.002,
+    "total_steps": 101,
+    "seed": 1,
+    "stop_step": 99,
+    "save": True,
+}
+
+
+def test_every_field_of_a_spec_moves_its_id() -> None:
+    assert set(SPEC_MOVES) == {field.name for field in msgspec.structs.fields(RunSpec)}
+    ids = {spec(**{name: value}).id for name, value in SPEC_MOVES.items()} | {spec().id}
+    assert len(ids) == len(SPEC_MOVES) + 1
+
+
+@law
+@given(optimizers, schedules(2), st.floats(1e-9, 1e3), st.integers(1, 10**9), st.integers(0, 2**31 - 1), st.booleans())
+def test_a_spec_reads_back_equal(
+    optimizer: Any, schedule: Any, rate: float, total: int, seed: int, save: bool
+) -> None:
+    made = spec(method=Method(optimizer, Scheduled(schedule)), base_lr=rate, total_steps=total, seed=seed, save=save)
+    again = RunSpec.from_json(made.to_json())
+    assert again == made
+    assert (again.id, hash(again)) == (made.id, hash(made))
+    assert spec(**{**msgspec.structs.asdict(made), "method": str(made.method)}).id == made.id
+
+
+def test_equal_specs_have_equal_ids_in_every_process() -> None:
+    """Whatever the hash seed; and the number types given do not matter."""
+    made = "RunSpec(task='t', method='sgd:warmup(5)+rex', base_lr=1, total_steps=9)"
+    code = f"from lrcontrol.runs.spec import RunSpec; print({made}.id)"
+    ids = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("0", "1")
+    }
+    assert ids == {spec(task="t", method=" sgd : warmup( 5 ) + rex() ", base_lr=1.0, total_steps=9, stop_step=9).id}
+
+
+def test_cut_and_whole_runs_differ() -> None:
+    assert not spec().is_cut
+    assert spec().stop_step == 100
+    assert spec(stop_step=99).is_cut
+    assert not spec(stop_step=100).is_cut
+    assert spec(stop_step=100) == spec()
+    assert spec(total_steps=1).stop_step == 1
+
+
+SPEC_BAD: dict[str, list[Any]] = {
+    "task": ["", None, 1, b"x", True],
+    "base_lr": [0, -1, True, math.nan, math.inf, "1", None, 10**5000],
+    "total_steps": [0, -1, 1.5, True, math.nan, "10", None, 10**5000],
+    "seed": [-1, 2**31, 1.5, True, math.nan, "10", None, 10**5000],
+    "stop_step": [-1, 101, 1.5, True, math.nan, "10", None, 10**5000],
+}
+
+
+@pytest.mark.parametrize("field", SPEC_BAD)
+def test_bad_fields_of_a_spec_are_refused_by_name(field: str) -> None:
+    for bad in SPEC_BAD[field]:
+        with pytest.raises(BadInput, match=f"`{field}`"):
+            spec(**{field: bad})
+
+
+def test_a_spec_in_json_is_read_strictly() -> None:
+    document = json.loads(spec().to_json())
+    for change in ({"extra": 1}, {"base_lr": "1"}, {"total_steps": 1.5}, {"save": 1}, {"method": 5}):
+        with pytest.raises(msgspec.ValidationError):
+            RunSpec.from_json(json.dumps({**document, **change}))
