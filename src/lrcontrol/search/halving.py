@@ -81,6 +81,8 @@ class SuccessiveHalving(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not self.rungs or not self.candidates:
             raise BadInput("successive halving must have at least one candidate and one rung.")
+        if len(set(self.candidates)) < len(self.candidates):
+            raise BadInput("the candidates of successive halving must differ from one another.")
         counts = [len(self.candidates), *(rung.count for rung in self.rungs)]
         if counts != sorted(counts, reverse=True):
             raise BadInput(f"the counts of rungs must not rise above those before, got {counts[1:]} of {counts[0]}.")
@@ -140,7 +142,7 @@ class SuccessiveHalving(msgspec.Struct, frozen=True):
 
 
 def rungs_within(steps: int, full: int, candidates: int) -> tuple[Rung, ...]:
-    """Rungs of equal cost within `steps` updates, the last at the full horizon; none where that pays for no run.
+    """Rungs of equal cost within `steps` updates, the last at the full horizon; none where there is no run to pay.
 
     With `s + 1` rungs at full, 1/3 and 1/9 of the horizon every rung gets the same share, so that
     `m = steps // (full * (s + 1))` candidates reach the last and `m * 3**s` enter the first; what is left over
@@ -155,14 +157,15 @@ def rungs_within(steps: int, full: int, candidates: int) -> tuple[Rung, ...]:
         >>> [(rung.steps, rung.count) for rung in rungs_within(1900, full=100, candidates=59)]
         [(33, 30), (100, 9)]
     """
+    if not candidates:
+        return ()
+    if steps // full >= candidates:  # enough for everyone in full: no need to race
+        return (Rung(full, candidates),)
     for count in range(MOST_RUNGS, 0, -1):
-        lengths = [max(full // REDUCTION_FACTOR**power, 1) for power in range(count - 1, -1, -1)]
+        lengths = [full // REDUCTION_FACTOR**power for power in range(count - 1, -1, -1)]
         finalists = steps // (count * full)
-        entrants = finalists * REDUCTION_FACTOR ** (count - 1)
-        if finalists == 0 or lengths[0] < min(SHORTEST, full):
+        if finalists == 0 or (count > 1 and lengths[0] < SHORTEST):
             continue
-        if count > 1 and entrants > candidates and finalists > 1 and steps // full >= candidates:
-            continue  # enough for everyone in full: no need to race
         counts = [min(finalists * REDUCTION_FACTOR**power, candidates) for power in range(count - 1, -1, -1)]
         left = steps - sum(length * number for length, number in zip(lengths, counts, strict=True))
         for place, length in enumerate(lengths):

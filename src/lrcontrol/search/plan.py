@@ -22,10 +22,13 @@ class Plan(msgspec.Struct, frozen=True):
     """A fixed list of runs, made in order as far as the budget reaches.
 
     Args:
-        specs: the runs.
+        specs: the runs; one that is named again is one run.
     """
 
     specs: tuple[RunSpec, ...]
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "specs", tuple(dict.fromkeys(self.specs)))
 
     def propose(
         self, records: Sequence[Record], running: Sequence[RunSpec], room: int, budget: Budget

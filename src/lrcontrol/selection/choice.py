@@ -38,29 +38,32 @@ def choose(race: Race, records: Sequence[Record], task: Task, budget: Budget) ->
     """The choice that the records of a finished race give: the best full run on validation.
 
     Raises:
-        RecordError: no full run ended with weights that work.
+        RecordError: the race is not finished, or no full run ended with weights that work.
     """
-    stages = _stages(race, records, budget)
+    default = next((record for record in records if record.id == race.default.id), None)
+    if default is None or race.propose(records, [], 1, budget):
+        raise RecordError(f"the race on {task.name} must be finished before its choice, but runs of it are missing.")
+    stages = _stages(race, records)
     finalists = stages[-1].records
     best = best_record(finalists)
     if best is None:
-        endings = "; ".join(f"{record.spec.method}: {record.message}" for record in finalists[:3])
+        endings = "; ".join(f"{record.spec.method}: {_ending(record)}" for record in finalists[:3])
         raise RecordError(f"no full run of {task.name} ended with weights that work ({endings}).")
-    default = next(record for record in records if record.id == race.default.id)
     spent = budget.spent(record for stage in stages for record in stage.records)
     return Choice(best, default, stages, tuple(_reasons(best, default, stages, task, budget, spent)), spent)
 
 
-def _stages(race: Race, records: Sequence[Record], budget: Budget) -> tuple[Stage, ...]:
+def _stages(race: Race, records: Sequence[Record]) -> tuple[Stage, ...]:
+    full = race.default.total_steps
     default = tuple(record for record in records if record.id == race.default.id)
     if race.halving is None:
-        return (Stage("full runs", race.default.total_steps, default),)
+        return (Stage("full runs", full, default),)
     stages = []
     for rung, _, answered, kept in race.halving.progress(records):
-        runs = (*default, *answered) if rung.steps == budget.full_steps else answered
-        stages.append(Stage(stage_name(rung.steps, budget.full_steps), rung.steps, runs, kept))
-    if stages[-1].total_steps != budget.full_steps:  # nobody survived the race
-        stages.append(Stage("full runs", budget.full_steps, default))
+        runs = (*default, *answered) if rung.steps == full else answered
+        stages.append(Stage(stage_name(rung.steps, full), rung.steps, runs, kept))
+    if stages[-1].total_steps != full:  # nobody survived the race
+        stages.append(Stage("full runs", full, default))
     return tuple(stages)
 
 
@@ -72,13 +75,15 @@ def _reasons(
     reasons = []
     if len(stages) > 1:
         field = " then ".join(f"{len(stage.records)} over {stage.total_steps} steps" for stage in stages[:-1])
-        reasons.append(f"Raced {field}, the whole schedule laid over each length; {len(finalists)} runs in full.")
+        reasons.append(f"Raced {field}, the whole schedule laid over each length; {_runs(len(finalists))} in full.")
     others = [record for record in finalists if record.usable and record.id != best.id]
     runner_up = best_record(others)
     sentence = f"{best.spec.method} at {best.spec.base_lr:g} was best in full: validation {metric} {best.final:.4g}"
     if runner_up is not None:
         close = f"next {runner_up.spec.method} at {runner_up.spec.base_lr:g} with {runner_up.final:.4g}"
-        if runner_up.final == best.final:
+        if runner_up.rank_key == best.rank_key:
+            close += "; a tie, also in validation loss: the first that was asked for was taken"
+        elif runner_up.final == best.final:
             close += "; the tie was decided by validation loss"
         sentence += f" ({close})"
     reasons.append(sentence + ".")
@@ -95,7 +100,7 @@ def _reasons(
     lost = [record for stage in stages for record in stage.records if not record.usable]
     if lost:
         diverged = sum(record.outcome is Outcome.DIVERGED for record in lost)
-        reasons.append(f"{diverged} runs diverged and {len(lost) - diverged} failed; their updates are counted.")
+        reasons.append(f"{_runs(diverged)} diverged and {len(lost) - diverged} failed; their updates are counted.")
     reasons.append(f"Spent {budget.runs(spent)} of {budget.runs(budget.steps)}, everything included.")
     return reasons
 
@@ -141,15 +146,26 @@ def _agreement(stages: Sequence[Stage]) -> list[str]:
         if len(pairs) < 4:
             continue
         before, after = (_ranks([pair[side] for pair in pairs]) for side in (0, 1))
+        if len(set(before)) == 1 or len(set(after)) == 1:  # all tied: there is no rank to agree on
+            continue
         correlation = float(stats.spearmanr(before, after).statistic)
-        if correlation == correlation:  # not NaN: not all tied
-            sentences.append(
-                f"Rank agreement between {short.total_steps} and {long.total_steps} steps among the {len(pairs)} "
-                f"that went on: {correlation:+.2f} (Spearman)."
-            )
+        sentences.append(
+            f"Rank agreement between {short.total_steps} and {long.total_steps} steps among the {len(pairs)} "
+            f"that went on: {correlation:+.2f} (Spearman)."
+        )
     return sentences
 
 
 def _ranks(keys: Sequence[tuple[float, float]]) -> list[int]:
     order = sorted(set(keys))
     return [order.index(key) for key in keys]
+
+
+def _ending(record: Record) -> str:
+    """How a run that did not work ended, on one line: the message of a failure ends with what was raised."""
+    lines = (record.message or record.outcome.value).strip().splitlines() or [record.outcome.value]
+    return lines[-1].strip()[:200]
+
+
+def _runs(count: int) -> str:
+    return f"{count} run" if count == 1 else f"{count} runs"

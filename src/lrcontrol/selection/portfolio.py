@@ -33,13 +33,14 @@ def portfolio() -> tuple[Candidate, ...]:
 
 
 def candidates_of(methods: Sequence[Method], base_lrs: Sequence[float] | None = None) -> tuple[Candidate, ...]:
-    """Every method at each of `base_lrs`, or at the rates of the portfolio for its optimizer."""
+    """Every method at each of `base_lrs`, or at the rates of the portfolio for its optimizer; each once."""
     rates = [BASE_LRS[optimizer_name(each.optimizer)] if base_lrs is None else tuple(base_lrs) for each in methods]
     if not methods or not all(rates):
         raise BadInput("there must be at least one method and one base learning rate to choose between, got none.")
-    return tuple(
+    crossed = (
         Candidate(each, own[place])
         for place in range(max(map(len, rates)))
         for each, own in zip(methods, rates, strict=True)
         if place < len(own)
     )
+    return tuple(dict.fromkeys(crossed))

@@ -66,7 +66,7 @@ def plan_race(task: Task, budget: Budget, candidates: Sequence[Candidate], defau
     first = RunSpec(
         task=task.name, method=default.method, base_lr=default.base_lr, total_steps=full, seed=seed, save=True
     )
-    others = tuple(candidate for candidate in candidates if candidate != default)
+    others = tuple(dict.fromkeys(candidate for candidate in candidates if candidate != default))
     rungs = rungs_within(budget.steps - full, full, len(others))
     if not rungs:
         return Race(first, None)

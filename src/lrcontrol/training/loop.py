@@ -52,7 +52,10 @@ def train(
     task = find_task(spec.task)
     if spec.save and weights is None:
         raise BadInput("`weights` must name a folder where the spec says save=True, got weights=None.")
-    rates = spec.base_lr * spec.method.control.multipliers(spec.total_steps)[: spec.stop_step]
+    multipliers = spec.method.control.multipliers(spec.total_steps)[: spec.stop_step]
+    with np.errstate(over="ignore"):  # a rate beyond float32 is infinite in the record; the run will have diverged
+        rates = spec.base_lr * multipliers
+        recorded = rates.astype(np.float32)
     started = time.perf_counter()
     with _alone(spec.seed):
         problem = build(task, spec.seed)
@@ -67,7 +70,7 @@ def train(
         objective=task.objective,
         evals=tuple(evals),
         cost=Cost(len(losses), time.perf_counter() - started),
-        columns={"loss": losses, "lr": rates[: len(losses)].astype(np.float32)},
+        columns={"loss": losses, "lr": recorded[: len(losses)]},
         message=message,
         weights=kept,
     )
