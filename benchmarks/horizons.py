@@ -23,7 +23,7 @@ from lrcontrol.search.plan import Plan
 from lrcontrol.selection.portfolio import portfolio
 from lrcontrol.training.tasks.catalogue import task as find_task
 
-TASK, SEEDS, SHARES = "digits-mlp", (0, 1, 2), (9, 3)
+TASK, SEEDS, SHARES = "digits-mlp", range(6), (9, 3)
 
 
 def spec_of(candidate, seed, full, share=1, horizon="full"):
@@ -59,7 +59,7 @@ def main():
 
     rows = []
     for horizon, share in kinds:
-        correlations, among_best, regrets, kept = [], [], [], []
+        correlations, among_best, regrets, kept, moved = [], [], [], [], {}
         for seed in SEEDS:
             long = [records[spec_of(each, seed, full).id].rank_key for each in candidates]
             short = [records[spec_of(each, seed, full, share, horizon).id].rank_key for each in candidates]
@@ -68,6 +68,8 @@ def main():
             correlations.append(stats.spearmanr(truth, guess).statistic)
             among_best.append(stats.spearmanr([truth[i] for i in top], [guess[i] for i in top]).statistic)
             regrets.append(100 * (long[int(np.argmin(guess))][0] - min(long)[0]))
+            for candidate, before, after in zip(candidates, truth, guess, strict=True):
+                moved.setdefault(candidate.method.control_text, []).append(after - before)
             first_third = set(np.argsort(guess, kind="stable")[: len(candidates) // 3])
             kept.append(sum(truth[i] < 6 for i in first_third))
         rows.append(
@@ -78,14 +80,16 @@ def main():
                 "spearman_best_20": round(float(np.mean(among_best)), 2),
                 "regret_points": round(float(np.mean(regrets)), 2),
                 "best_6_kept_of_6": round(float(np.mean(kept)), 1),
+                "places_moved": {name: round(float(np.mean(by)), 1) for name, by in moved.items()},
             }
         )
     print(f"{TASK}, {len(candidates)} candidates, {len(SEEDS)} seeds, against full runs of {full} steps")
-    print(f"{'horizon':12}{'share':>6}{'Spearman':>10}{'best 20':>9}{'regret':>8}{'best 6 kept':>13}")
+    print(f"{'horizon':12}{'share':>6}{'Spearman':>10}{'best 20':>9}{'regret':>8}{'best 6 kept':>13}  places moved")
     for row in rows:
         print(
             f"{row['horizon']:12}{row['share']:>6}{row['spearman']:>10.2f}{row['spearman_best_20']:>9.2f}"
             f"{row['regret_points']:>8.2f}{row['best_6_kept_of_6']:>13.1f}"
+            f"  {', '.join(f'{name} {by:+}' for name, by in row['places_moved'].items())}"
         )
     Path(__file__).with_name("horizons.json").write_text(json.dumps(rows, indent=1) + "\n")
 
