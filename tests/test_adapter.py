@@ -112,7 +112,7 @@ def torch_twins() -> Iterator[tuple[str, str, Callable[[Any], Any]]]:
     rate = -TOTAL * math.log(0.93)
     yield "exponential", f"exponential(rate={rate!r})", lambda o: lr_scheduler.ExponentialLR(o, 0.93)
     yield "milestones", "step", lambda o: lr_scheduler.MultiStepLR(o, [TOTAL // 2, 3 * TOTAL // 4], 0.1)
-    yield "steps", "step(factor=0.5, milestones=[0.25, 0.5, 0.75])", lambda o: lr_scheduler.StepLR(o, TOTAL // 4, 0.5)
+    yield "steps", "step(factor=0.5, milestones=(0.25, 0.5, 0.75))", lambda o: lr_scheduler.StepLR(o, TOTAL // 4, 0.5)
     yield "constant", "constant", lambda o: lr_scheduler.ConstantLR(o, 1.0, 1)
     yield (
         "sequence",
@@ -229,7 +229,7 @@ OPTIMIZERS = {
     "Adadelta": torch.optim.Adadelta,
     "Adafactor": torch.optim.Adafactor,
     "Adagrad": torch.optim.Adagrad,
-    "Adam capturable": lambda groups: torch.optim.Adam(groups, amsgrad=True, foreach=True),
+    "Adam foreach": lambda groups: torch.optim.Adam(groups, amsgrad=True, foreach=True),
     "Adamax": torch.optim.Adamax,
     "AdamW fused": lambda groups: torch.optim.AdamW(groups, fused=True),
     "ASGD": torch.optim.ASGD,
