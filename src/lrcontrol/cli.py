@@ -3,6 +3,7 @@
 Heavy modules are imported inside the commands, so that `lrcontrol --help` is instant.
 """
 
+import io
 import json
 import os
 import sys
@@ -246,6 +247,9 @@ def methods(*, as_json: Json = False) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; a bad word or value is one sentence and exit status 2, Ctrl-C is 130."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows ? for lines and dots
     try:
         app(arguments, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:

@@ -1,6 +1,6 @@
 """The page of a study: what was chosen and why, how the methods stand, what they cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
 
@@ -52,8 +52,9 @@ def study_page(study: Study) -> Page:
     shown = [record for record in (study.chosen, study.default) if record is not None]
     if len(shown) == 2 and shown[0].id == shown[1].id:
         shown = shown[:1]
+    roles = ("chosen", "plain default")
     labels = [
-        f"{role}: {record.spec.method}" for role, record in zip(("chosen", "plain default"), shown, strict=False)
+        f"{role}: {record.spec.method} at {record.spec.base_lr:g}" for role, record in zip(roles, shown, strict=False)
     ]
     sections = []
     if study.reasons:
@@ -76,7 +77,7 @@ def study_page(study: Study) -> Page:
         Section(
             "What it cost",
             [
-                f"{study.budget.runs(study.spent)} of {study.budget.runs(study.budget.steps)}: every update of every run."
+                f"Every update of every run: {study.budget.runs(study.spent)} of {study.budget.runs(study.budget.steps)}."
             ],
             chart=charts.costs(costs, study.budget.full_steps),
         )
@@ -125,10 +126,11 @@ def _figures(study: Study) -> list[tuple[str, str, str]]:
         ("method", str(study.chosen.spec.method), f"chosen from {len(standings(study.stages[0]))} methods"),
         ("base learning rate", f"{study.chosen.spec.base_lr:g}", "multiplied by the schedule"),
     ]
-    if study.test is not None:
-        beside = "" if study.default_test is None else f"plain default: {metric_text(study.default_test[metric])}"
-        figures.append((f"test {metric}", metric_text(study.test[metric]), beside))
-    beside = "" if study.default is None else f"plain default: {metric_text(study.default.final)}"
-    figures.append((f"validation {metric}", metric_text(study.chosen.final), beside))
+    kind, values, others = "test", study.test, study.default_test
+    if values is None:
+        kind, values = "validation", study.chosen.evals[-1].values
+        others = study.default.evals[-1].values if study.default is not None and study.default.usable else None
+    beside = "" if others is None else f"plain default: {metric_text(others[metric])}"
+    figures.append((f"{kind} {metric}", metric_text(values[metric]), beside))
     figures.append(("cost", study.budget.runs(study.spent), f"budget: {study.budget.runs(study.budget.steps)}"))
     return figures
