@@ -76,9 +76,7 @@ def study_page(study: Study) -> Page:
     sections.append(
         Section(
             "What it cost",
-            [
-                f"Every update of every run: {study.budget.runs(study.spent)} of {study.budget.runs(study.budget.steps)}."
-            ],
+            [f"Every update of every run counts: {_of_budget(study)}."],
             chart=charts.costs(costs, study.budget.full_steps),
         )
     )
@@ -116,6 +114,10 @@ def metric_text(value: float | None) -> str:
         ('0.9877', '–')
     """
     return "–" if value is None else f"{value:.4g}"
+
+
+def _of_budget(study: Study) -> str:
+    return f"{study.budget.runs(study.spent)} of {study.budget.runs(study.budget.steps)}"
 
 
 def _figures(study: Study) -> list[tuple[str, str, str]]:
