@@ -75,6 +75,10 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     optimizer: OptimizerSpec
     control: AnyControl
 
+    def __post_init__(self) -> None:
+        checks.instance("optimizer", self.optimizer, (SGD, AdamW), "an optimizer such as SGD() or AdamW()")
+        checks.instance("control", self.control, Scheduled, "a control such as Scheduled(schedule)")
+
     def __str__(self) -> str:
         optimizer = self.optimizer
         changed = [
