@@ -1,7 +1,11 @@
 """What all tests share: plain `assert` in the contract suites, one thread, and a task that is over soon."""
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -24,3 +28,16 @@ def below_a_file(tmp_path: Path) -> Path:
     """A folder that nobody can make, not even root: it would lie below a regular file."""
     (tmp_path / "file").write_text("mine")
     return tmp_path / "file" / "folder"
+
+
+@pytest.fixture(scope="session")
+def elsewhere() -> dict[str, Any]:
+    """The fingerprints of all tasks, taken in a process with other hash seeds and another number of threads."""
+    from lrcontrol.training.tasks.catalogue import TASKS
+
+    command = [sys.executable, "-m", "contracts.task", *TASKS]
+    environment = {**os.environ, "PYTHONHASHSEED": "4711", "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(command, capture_output=True, env=environment, cwd=Path(__file__).parent)
+    assert done.returncode == 0, done.stderr.decode()
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
