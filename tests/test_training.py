@@ -368,7 +368,7 @@ def test_every_field_of_every_optimizer_is_in_the_list() -> None:
     }
 
 
-@pytest.mark.parametrize(("spec", "field", "value"), FIELDS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("spec", "field", "value"), FIELDS, ids=str)
 def test_every_parameter_of_an_optimizer_moves_the_run(spec: OptimizerSpec, field: str, value: Any) -> None:
     changed = msgspec.structs.replace(spec, **{field: value})
     methods = [Method(each, Scheduled(lrc.cosine())) for each in (spec, changed)]

@@ -135,11 +135,18 @@ class Watched:
 
 
 def carried(
-    search: Any, truth: Truth, budget: Budget, *, slots: int = 1, seed: int = 0, known: Sequence[Record] = ()
+    search: Any,
+    truth: Truth,
+    budget: Budget,
+    *,
+    slots: int = 1,
+    seed: int = 0,
+    known: Sequence[Record] = (),
+    watched: bool = True,
 ) -> list[Record]:
-    """The records after a search was carried out in a world of this truth, every proposal held to the laws."""
+    """The records after a search was carried out in a world of this truth; if `watched`, held to the laws."""
     store = Kept(known)
-    carry_out(Watched(search), Answers(truth, slots, seed), store, budget)  # type: ignore[arg-type]
+    carry_out(Watched(search) if watched else search, Answers(truth, slots, seed), store, budget)  # type: ignore[arg-type]
     return store.records()
 
 

@@ -1,0 +1,323 @@
+"""Selection: in worlds whose truth is known the race finds it, keeps its promises, and tells why from the records."""
+
+import math
+import re
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from contracts.search import TRUTHS, Truth, answer, carried, chance, diverged, failed, mixed
+from lrcontrol.errors import OverBudget, RecordError
+from lrcontrol.runs.budget import Budget
+from lrcontrol.runs.record import Outcome, Record
+from lrcontrol.runs.spec import RunSpec
+from lrcontrol.runs.task import Task
+from lrcontrol.search.search import Candidate
+from lrcontrol.selection.choice import Choice, choose
+from lrcontrol.selection.portfolio import BASE_LRS, DEFAULT, portfolio
+from lrcontrol.selection.race import Race, plan_race
+from lrcontrol.training.tasks.catalogue import TASKS
+
+ACCURACY = TASKS["digits-cnn"]
+ERROR = TASKS["diabetes-mlp"]
+BUDGETS = ["1run", "1.5runs", "2runs", "2.99runs", "3runs", "20runs"]
+
+
+def of(task: Task, truth: Truth) -> Truth:
+    """The same world, told in the metric of `task`."""
+
+    def told(spec: RunSpec) -> Record:
+        record = truth(spec)
+        evals = tuple(
+            msgspec.structs.replace(
+                each, values={"loss": each.values["loss"], task.objective.metric: abs(each.values["accuracy"])}
+            )
+            for each in record.evals
+        )
+        return msgspec.structs.replace(record, objective=task.objective, evals=evals)
+
+    return told
+
+
+def selected(
+    truth: Truth, budget: str, task: Task = ACCURACY, candidates: Sequence[Candidate] | None = None, seed: int = 0
+) -> tuple[Choice, list[Record], Race, Budget]:
+    """Race, and choose."""
+    allowed = Budget.parse(budget, task.full_steps)
+    race = plan_race(task, allowed, portfolio() if candidates is None else candidates, DEFAULT, seed)
+    records = carried(race, of(task, truth), allowed, slots=8, seed=seed, watched=False)
+    return choose(race, records, task, allowed), records, race, allowed
+
+
+def candidate_of(record: Record) -> Candidate:
+    return Candidate(record.spec.method, record.spec.base_lr)
+
+
+def world(best: Candidate, noise: float, salt: str = "") -> Truth:
+    """One candidate is best; accuracy falls with each decade from its rate and for other methods, and is noisy."""
+
+    def truth(spec: RunSpec) -> Record:
+        decades = abs(math.log10(spec.base_lr / best.base_lr))
+        final = 0.95 - 0.1 * decades - (0.03 if spec.method != best.method else 0) + noise * (chance(spec, salt) - 0.5)
+        return answer(spec, final * min(1, 0.7 + 0.3 * spec.total_steps / ACCURACY.full_steps), 1 - final)
+
+    return truth
+
+
+@pytest.mark.parametrize("best", portfolio()[::11], ids=str)
+def test_the_race_finds_the_known_best(best: Candidate) -> None:
+    """With noise of a third of what sets methods apart; for methods of every kind and rate."""
+    for seed in range(2):
+        choice, *_ = selected(world(best, 0.01, salt=str(seed)), "20runs", seed=seed)
+        assert (choice.record.spec.method, choice.record.spec.base_lr) == (best.method, best.base_lr)
+
+
+def test_more_budget_finds_what_less_cannot() -> None:
+    """Two full runs reach the default and the first candidate alone."""
+    best = Candidate("sgd:step", 1.0)  # type: ignore[arg-type]
+    assert selected(world(best, 0), "2runs")[0].record.spec.method != best.method
+    assert selected(world(best, 0), "20runs")[0].record.spec.method == best.method
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("task", [ACCURACY, ERROR], ids=lambda task: task.name)
+def test_the_choice_is_never_worse_on_validation_than_the_default_or_any_full_run(budget: str, task: Task) -> None:
+    """In 6 worlds of runs that finish, tie, diverge and fail."""
+    for seed in range(6):
+        try:
+            choice, records, _, allowed = selected(mixed, budget, task, seed=seed)
+        except RecordError:
+            continue  # not one full run worked
+        assert choice.record.usable
+        assert choice.record.rank_key <= choice.default.rank_key
+        full = [record for record in records if record.spec.total_steps == task.full_steps]
+        assert choice.record.rank_key == min(record.rank_key for record in full)
+        assert choice.spent == allowed.spent(records) <= allowed.steps
+        assert choice.default.spec.method == DEFAULT.method
+
+
+def test_one_run_and_a_half_buy_the_default_alone_and_two_one_more() -> None:
+    for budget in ("1run", "1.5runs", "1.99runs"):
+        choice, records, race, _ = selected(mixed, budget, seed=1)
+        assert race.halving is None
+        assert [record.id for record in records] == [race.default.id] == [choice.record.id]
+        assert choice.record.spec.save
+    choice, records, *_ = selected(TRUTHS["all finish"], "2runs")
+    assert [record.spec.total_steps for record in records] == [ACCURACY.full_steps] * 2
+    assert all(record.spec.save for record in records)
+
+
+@pytest.mark.parametrize("steps", [1, 329])
+def test_less_than_one_full_run_is_refused(steps: int) -> None:
+    with pytest.raises(OverBudget, match=f"330 steps.*got {steps} steps.*'1run'"):
+        plan_race(ACCURACY, Budget(steps, 330), portfolio(), DEFAULT, 0)
+
+
+def test_a_large_budget_runs_everything_in_full_once() -> None:
+    _, records, *_ = selected(TRUTHS["all finish"], "100runs")
+    assert len(records) == 60
+    assert {record.spec.total_steps for record in records} == {ACCURACY.full_steps}
+
+
+@pytest.mark.parametrize("candidates", [(), (DEFAULT,), (DEFAULT, DEFAULT)], ids=len)
+def test_nothing_to_choose_from_but_the_default_is_the_default(candidates: tuple[Candidate, ...]) -> None:
+    choice, records, *_ = selected(answer, "5runs", candidates=candidates)
+    assert len(records) == 1
+    assert choice.record is choice.default
+
+
+def test_a_candidate_named_twice_races_once() -> None:
+    other = Candidate("sgd:rex", 0.1)  # type: ignore[arg-type]
+    _, records, *_ = selected(answer, "5runs", candidates=(other, DEFAULT, other))
+    assert len(records) == 2
+
+
+@pytest.mark.parametrize("truth", ["all diverge", "all fail"])
+@pytest.mark.parametrize("budget", ["1run", "20runs"])
+def test_where_nothing_works_that_is_said_in_one_line(truth: str, budget: str) -> None:
+    with pytest.raises(RecordError, match=r"no full run of digits-cnn ended with weights that work") as caught:
+        selected(TRUTHS[truth], budget)
+    assert "\n" not in str(caught.value)
+    assert ("RuntimeError: no such device" in str(caught.value)) == (truth == "all fail")
+
+
+def test_a_default_that_diverges_is_told_and_not_chosen() -> None:
+    def truth(spec: RunSpec) -> Record:
+        is_default = (spec.method, spec.base_lr) == (DEFAULT.method, DEFAULT.base_lr)
+        return diverged(spec) if is_default else answer(spec, chance(spec))
+
+    choice, records, *_ = selected(truth, "20runs")
+    assert choice.record.usable
+    assert choice.default.outcome is Outcome.DIVERGED
+    assert "In full, the plain default, adamw:cosine at 0.001, diverged." in choice.reasons
+    check_reasons(choice, records, "20 runs")
+
+
+def test_where_the_race_loses_everyone_the_default_is_chosen() -> None:
+    def truth(spec: RunSpec) -> Record:
+        return answer(spec) if (spec.method, spec.base_lr) == (DEFAULT.method, DEFAULT.base_lr) else diverged(spec)
+
+    choice, records, *_ = selected(truth, "20runs")
+    assert choice.record.id == choice.default.id
+    assert choice.stages[-1].total_steps == ACCURACY.full_steps
+    assert [record.id for record in choice.stages[-1].records] == [choice.default.id]
+    check_reasons(choice, records, "20 runs")
+
+
+def test_a_tie_is_decided_by_validation_loss_and_that_is_said() -> None:
+    def truth(spec: RunSpec) -> Record:
+        return answer(spec, 0.9, chance(spec))
+
+    choice, *_ = selected(truth, "20runs")
+    finalists = choice.stages[-1].records
+    assert choice.record.evals[-1].values["loss"] == min(record.evals[-1].values["loss"] for record in finalists)
+    assert any("the tie was decided by validation loss" in reason for reason in choice.reasons)
+
+
+def test_a_tie_in_loss_too_goes_to_the_first_and_that_is_said() -> None:
+    choice, *_ = selected(answer, "20runs")
+    assert choice.record.id == choice.default.id
+    assert any("a tie, also in validation loss: the first" in reason for reason in choice.reasons)
+    assert not any("decided by" in reason for reason in choice.reasons)
+
+
+def test_a_race_that_is_not_finished_has_no_choice() -> None:
+    _, records, race, budget = selected(mixed, "20runs", seed=3)
+    for known in ([], records[:1], records[:-1], records[1:]):
+        with pytest.raises(RecordError, match="must be finished"):
+            choose(race, known, ACCURACY, budget)
+    choose(race, records, ACCURACY, budget)
+
+
+def test_records_of_others_and_their_order_change_no_choice() -> None:
+    choice, records, race, budget = selected(mixed, "20runs", seed=3)
+    strangers = [answer(msgspec.structs.replace(record.spec, seed=77), 1.0) for record in records]
+    again = choose(race, [*strangers, *records[::-1]], ACCURACY, budget)
+    assert again == choice
+
+
+def test_the_reasons_follow_from_the_records() -> None:
+    """In 10 worlds, small and large."""
+    for seed in range(5):
+        for budget, told in (("5runs", "5 runs"), ("20runs", "20 runs")):
+            try:
+                choice, records, *_ = selected(mixed, budget, seed=seed)
+            except RecordError:
+                continue
+            check_reasons(choice, records, told)
+
+
+def check_reasons(choice: Choice, records: list[Record], told: str) -> None:
+    """Every sentence, against the records themselves."""
+    reasons, best = choice.reasons, choice.record
+    text = " ".join(reasons)
+    full = [record for record in records if record.spec.total_steps == ACCURACY.full_steps]
+    assert all(reason.endswith(".") and "\n" not in reason for reason in reasons)
+
+    rates = {record.spec.base_lr for record in records if record.spec.method == best.spec.method}
+    at_the_edge = len(rates) > 1 and best.spec.base_lr in (min(rates), max(rates))
+    edge = [reason for reason in reasons if "one further out" in reason]
+    assert bool(edge) == at_the_edge
+    if edge:
+        side = "largest" if best.spec.base_lr == max(rates) else "smallest"
+        assert edge == [
+            f"Its base learning rate is the {side} of {len(rates)} tried with it: one further out may be better."
+        ]
+
+    lost = [record for record in records if not record.usable]
+    counted = re.search(r"(\d+) runs? diverged and (\d+) failed", text)
+    assert bool(counted) == bool(lost)
+    if counted:
+        outcomes = [record.outcome for record in lost]
+        assert int(counted[1]) == outcomes.count(Outcome.DIVERGED)
+        assert int(counted[2]) == outcomes.count(Outcome.FAILED)
+
+    spent = sum(record.cost.steps for record in records)
+    assert choice.spent == spent == sum(stage.cost for stage in choice.stages)
+    assert reasons[-1] == f"Spent {spent / ACCURACY.full_steps:.3g} runs of {told}, everything included."
+
+    assert (
+        f"{best.spec.method} at {best.spec.base_lr:g} was best in full: validation accuracy {best.final:.4g}" in text
+    )
+    others = [record for record in full if record.usable and record.id != best.id]
+    assert ("(next " in text) == bool(others)
+    if best.id == choice.default.id:
+        assert "That is the plain default" in text
+    else:
+        assert "In full, the plain default" in text
+    raced = {steps: sum(record.spec.total_steps == steps for record in records) for steps in (36, 110)}
+    for steps, count in raced.items():
+        assert (f"{count} over {steps} steps" in text) == bool(count)
+    if raced[110] or raced[36]:
+        runs = "1 run" if len(full) == 1 else f"{len(full)} runs"
+        assert f"; {runs} in full." in text
+    close = re.search(r"(\d+) of the (\d+) other full runs are within it", text)
+    if close:
+        assert int(close[2]) == len(full) - 1
+        assert 0 <= int(close[1]) <= len(others)
+    for value in re.findall(r"([+-]\d\.\d\d) \(Spearman\)", text):
+        assert -1 <= float(value) <= 1
+
+
+def test_rank_agreement_is_one_where_lengths_agree_and_minus_one_where_they_reverse() -> None:
+    for sign, told in ((1, "+1.00"), (-1, "-1.00")):
+
+        def truth(spec: RunSpec, sign: int = sign) -> Record:
+            place = portfolio().index(Candidate(spec.method, spec.base_lr))
+            return answer(spec, (0.5 + 0.005 * place) if spec.total_steps == 36 else (0.5 + sign * 0.005 * place))
+
+        choice, *_ = selected(truth, "20runs")
+        assert any("between 36 and 110 steps" in reason and told in reason for reason in choice.reasons)
+
+
+def test_a_tie_of_all_has_no_rank_agreement_and_no_warning() -> None:
+    """Where all are equal there is no rank to agree on; SciPy would warn of it."""
+    choice, *_ = selected(answer, "20runs")
+    assert not any("Spearman" in reason for reason in choice.reasons)
+
+
+def test_the_standard_error_is_of_the_validation_split_and_for_accuracies_alone() -> None:
+    choice, *_ = selected(world(Candidate("sgd:rex", 0.1), 0), "20runs")  # type: ignore[arg-type]
+    sentence = next(reason for reason in choice.reasons if "standard error" in reason)
+    final = choice.record.final
+    assert final is not None
+    share = (final * 359 + 2) / 363
+    assert f"{100 * math.sqrt(share * (1 - share) / 363):.2f} points" in sentence
+    error, *_ = selected(world(Candidate("sgd:rex", 0.1), 0), "20runs", ERROR)  # type: ignore[arg-type]
+    assert not any("standard error" in reason for reason in error.reasons)
+
+
+@pytest.mark.parametrize("optimizer", BASE_LRS)
+def test_the_edge_of_the_rates_is_told_on_either_side_and_not_within(optimizer: str) -> None:
+    rates = sorted(BASE_LRS[optimizer])
+    for base_lr in rates:
+        best = Candidate(f"{optimizer}:rex", base_lr)  # type: ignore[arg-type]
+        entered = [Candidate(best.method, lr) for lr in BASE_LRS[optimizer]]
+        choice, *_ = selected(world(best, 0), "7runs", candidates=entered)
+        assert choice.record.spec.base_lr == base_lr
+        edge = [reason for reason in choice.reasons if "one further out" in reason]
+        wanted = {rates[0]: "the smallest of 6", rates[-1]: "the largest of 6"}.get(base_lr)
+        assert bool(edge) == (wanted is not None)
+        assert wanted is None or wanted in edge[0]
+
+
+def test_the_stages_hold_every_run_once_and_what_went_on() -> None:
+    for seed in range(3):
+        choice, records, race, _ = selected(mixed, "20runs", seed=seed)
+        staged = [record.id for stage in choice.stages for record in stage.records]
+        assert sorted(staged) == sorted(record.id for record in records)
+        for stage, following in zip(choice.stages, choice.stages[1:], strict=False):
+            assert {record.spec.total_steps for record in stage.records} == {stage.total_steps}
+            went_on = {candidate_of(record) for record in stage.records if record.id in stage.kept}
+            later = {candidate_of(record) for record in following.records if record.id != race.default.id}
+            assert went_on == later
+
+
+def test_a_failed_run_is_counted_and_never_chosen() -> None:
+    def truth(spec: RunSpec) -> Record:
+        return failed(spec) if chance(spec) < 0.3 else answer(spec, chance(spec))
+
+    choice, records, *_ = selected(truth, "20runs", seed=2)
+    assert choice.record.outcome is Outcome.FINISHED
+    check_reasons(choice, records, "20 runs")
