@@ -24,6 +24,7 @@ app = cyclopts.App(
     "and shows why.",
     help_format="plaintext",  # the others load a markup parser: a third of the time that help takes
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,  # `main` tells how to go on
 )
 
 Json = Annotated[bool, Parameter("--json", negative="", help="Print JSON for machines.")]

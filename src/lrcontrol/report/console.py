@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import rich.box
 import rich.table
@@ -28,14 +28,15 @@ class Progress:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
+        console = Console(stderr=True)
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("updates, time left"),
             TimeRemainingColumn(elapsed_when_finished=True),
-            console=Console(stderr=True),
-            disable=quiet,
+            console=console,
+            disable=quiet or not console.is_terminal,  # in a file there would be no bar, but an empty line
             transient=True,
         )
         self._runs = 0
@@ -133,7 +134,8 @@ def show_tasks(tasks: Sequence[Task]) -> None:
     """Print the tasks."""
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
     for column in ("task", "kind", "model", "parameters", "batch", "steps", "metric", "train / validation / test"):
-        table.add_column(column, justify="right" if column in ("parameters", "batch", "steps") else "left")
+        side: Literal["left", "right"] = "right" if column in ("parameters", "batch", "steps") else "left"
+        table.add_column(column, justify=side, no_wrap=column == "task")  # a name is there to be typed
     for task in tasks:
         sizes = " / ".join(map(str, task.sizes))
         cells = (task.name, task.kind, task.model, str(task.parameters), str(task.batch_size), str(task.full_steps))
