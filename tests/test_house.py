@@ -17,10 +17,11 @@ import lrcontrol
 ROOT = Path(lrcontrol.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-BASE = {"errors", "checks"}
+BASE = {"errors", "checks", "files"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "checks": {"errors"},
+    "files": {"errors"},
     "schedules": BASE,
     "controls": BASE | {"schedules"},
     "runs": BASE | {"schedules", "controls"},

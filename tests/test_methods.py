@@ -252,3 +252,9 @@ def test_a_spec_in_json_is_read_strictly() -> None:
     for change in ({"extra": 1}, {"base_lr": "1"}, {"total_steps": 1.5}, {"save": 1}, {"method": 5}):
         with pytest.raises(msgspec.ValidationError):
             RunSpec.from_json(json.dumps({**document, **change}))
+
+
+def test_ids_of_published_specs_never_change():
+    """A stored run is found again by its id: this one was written by format 1."""
+    spec = RunSpec(task="digits-mlp", method="adamw:warmup(0.05)+rex(beta=0.1)", base_lr=1e-3, total_steps=100)
+    assert spec.id == "4880a4e509822f7dde3a"

@@ -204,10 +204,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "chart.svg"
     path.write_text("old")
 
-    def full(self: Path, content: bytes) -> int:
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("lrcontrol.files.os.fsync", full)
     with pytest.raises(BadInput, match="No space left on device"):
         save_chart(chart, path)
     assert path.read_text() == "old"

@@ -341,8 +341,8 @@ def test_weights_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lrcontrol.training.weights.os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr("lrcontrol.files.os.fsync", full)
+    with pytest.raises(BadInput, match="No space"):
         save_weights(nn.Linear(2, 2), tmp_path, "run")
     assert [path.name for path in tmp_path.iterdir()] == ["run.safetensors"]
     assert (tmp_path / "run.safetensors").read_bytes() == before

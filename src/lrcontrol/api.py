@@ -1,7 +1,6 @@
 """The verbs: what a user asks for, joined from training, search, selection and report."""
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ import msgspec
 
 from lrcontrol import checks
 from lrcontrol.analysis.compare import Stage, best_record, stage_name
-from lrcontrol.errors import BadInput, OverBudget, StoreError
+from lrcontrol.errors import BadInput, BadText, OverBudget, StoreError
+from lrcontrol.files import write_whole
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.carry_out import carry_out
 from lrcontrol.runs.executors.executor import Executor
@@ -24,6 +24,7 @@ from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
 from lrcontrol.runs.task import Task
 from lrcontrol.schedules.recipes import RECIPES
+from lrcontrol.schedules.text import read_document
 from lrcontrol.search.halving import SuccessiveHalving, rungs_within
 from lrcontrol.search.plan import Plan, random_draws, spec_of
 from lrcontrol.search.search import Candidate, Search
@@ -55,6 +56,20 @@ ExecutorName = Literal["serial", "processes"]
 EXECUTORS = ("serial", "processes")
 Seen = Callable[[Record], None]
 Planned = Callable[[int, int], None]
+
+
+class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What selection.json holds: what was asked, the race that was planned, and what came of it."""
+
+    task: str
+    budget: Budget
+    seed: int
+    race: Race
+    method: str
+    base_lr: float
+    run: str
+    test: dict[str, float]
+    default_test: dict[str, float] | None
 
 
 class Selection:
@@ -188,22 +203,19 @@ def select(
     with Store(folder / "runs.db") as store:
         _carry_out(race, store, allowed, known, folder, executor, workers, seen, planned)
         selection = _selected(known, allowed, seed, folder, store, race)
-    _write_json(
-        folder / "selection.json",
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "task": known.name,
-            "budget": allowed.steps,
-            "seed": seed,
-            "candidates": [{"method": str(each.method), "base_lr": each.base_lr} for each in entered],
-            "method": str(selection.method),
-            "base_lr": selection.base_lr,
-            "run": selection.record.id,
-            "test": selection.test,
-            "default_test": selection.default_test,
-        },
+    document = _Document(
+        task=known.name,
+        budget=allowed,
+        seed=seed,
+        race=race,
+        method=str(selection.method),
+        base_lr=selection.base_lr,
+        run=selection.record.id,
+        test=selection.test,
+        default_test=selection.default_test,
     )
+    content = {"format": FORMAT, "version": VERSION, "selection": document}
+    write_whole(folder / "selection.json", msgspec.json.format(msgspec.json.encode(content), indent=1))
     return selection
 
 
@@ -215,21 +227,20 @@ def load_selection(folder: str | os.PathLike[str]) -> Selection:
     """
     path = Path(folder) / "selection.json"
     try:
-        document = json.loads(path.read_bytes())
+        content = path.read_bytes()
     except OSError:
         raise BadInput(
             f"a folder of a finished selection must hold selection.json, but {path} cannot be read."
         ) from None
-    except ValueError:
-        raise BadInput(f"{path} is not JSON.") from None
-    if not isinstance(document, dict) or (document.get("format"), document.get("version")) != (FORMAT, VERSION):
-        raise BadInput(f'{path} must have "format": "{FORMAT}" and version {VERSION}.')
-    known = find_task(document["task"])
-    budget = Budget(document["budget"], known.full_steps)
-    entered = tuple(Candidate(parse_method(each["method"]), each["base_lr"]) for each in document["candidates"])
-    race = plan_race(known, budget, entered, DEFAULT, document["seed"])
+    try:
+        document = read_document(content, FORMAT, VERSION, "selection", _Document)
+    except BadText as error:
+        raise BadText(f"{path}: {error}") from None
+    known = find_task(document.task)
+    if known.objective.metric not in document.test:
+        raise BadText(f"{path}: the test metrics must hold {known.objective.metric}, got {sorted(document.test)}.")
     with Store(Path(folder) / "runs.db", create=False) as store:
-        return _selected(known, budget, document["seed"], Path(folder), store, race, document)
+        return _selected(known, document.budget, document.seed, Path(folder), store, document.race, document)
 
 
 def train(
@@ -343,7 +354,7 @@ def search(
     named = [parse_method(given) for given in (methods or sorted({str(each.method) for each in portfolio()}))]
     entered = candidates_of(named, base_lrs)
     for method in named:
-        method.control.multipliers(full)  # a schedule that does not fit is refused now
+        method.control.check_fits(full)
     way: Search
     match checks.one_of("strategy", strategy, ("grid", "random", "halving")):
         case "grid":
@@ -424,15 +435,15 @@ def _selected(
     folder: Path,
     store: Store,
     race: Race,
-    measured: dict[str, Any] | None = None,
+    measured: _Document | None = None,
 ) -> Selection:
     """The selection that the store's records give; test metrics are measured unless an earlier call did."""
     choice = choose(race, store.records(), task, budget)
     full = msgspec.structs.replace(
         choice, record=store.record(choice.record.id), default=store.record(choice.default.id)
     )
-    if measured is not None and measured.get("run") == choice.record.id:
-        return Selection(task, budget, seed, folder, full, measured["test"], measured["default_test"])
+    if measured is not None and measured.run == choice.record.id:
+        return Selection(task, budget, seed, folder, full, measured.test, measured.default_test)
     from lrcontrol.training.loop import test_metrics
 
     weights = folder / "weights"
@@ -488,9 +499,3 @@ def _folder(out: str | os.PathLike[str] | None, task: Task) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StoreError(f"the folder {folder} must be writable; name another with --out.")
     return folder
-
-
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(json.dumps(document, indent=1).encode())
-    os.replace(temporary, path)

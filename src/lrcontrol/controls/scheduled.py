@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lrcontrol import checks
 from lrcontrol.controls.control import Decision, Observation, State
-from lrcontrol.errors import OutOfSchedule
+from lrcontrol.errors import DoesNotFit, OutOfSchedule
 from lrcontrol.schedules.schedule import Schedule
 
 __all__ = ["Scheduled"]
@@ -46,6 +46,13 @@ class Scheduled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
         """The multiplier of the update after the one that was seen."""
         return self._at(seen.step + 1, state["total_steps"])
+
+    def check_fits(self, total_steps: int) -> None:
+        """DoesNotFit, naming the schedule, where it is longer than `total_steps`."""
+        try:
+            self.schedule.multiplier(0, total_steps)
+        except DoesNotFit as error:
+            raise DoesNotFit(f"{self.schedule} over {total_steps} steps: {error}") from None
 
     def multipliers(self, total_steps: int) -> NDArray[np.float64]:
         """Shape (total_steps,): the whole run at once."""

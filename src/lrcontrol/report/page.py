@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
-from lrcontrol.report.files import write_whole
+from lrcontrol.files import write_whole
 from lrcontrol.report.theme import ON_PAGE, Chart, config
 from lrcontrol.report.words import clean
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrcontrol.errors import BadInput
-from lrcontrol.report.files import write_whole
+from lrcontrol.files import write_whole
 from lrcontrol.report.terminal import terminal
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """The page of a study: what was chosen and why, how the methods stand, what they cost."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -66,12 +67,12 @@ def study_page(study: Study) -> Page:
         sections.append(Section("", chart=charts.losses(shown, labels)))
     for index, stage in enumerate(reversed(study.stages)):
         text = [
-            "Each method at its own best base learning rate among those tried; "
-            "all runs of this table have the same length."
+            "Each method at the best base learning rate of those tried with it; all of these runs have the same "
+            "length. A method that was tried with more rates had more chances."
         ]
         best = study.chosen.spec.method if study.chosen is not None and index == 0 else None
         table = standings_table(stage, str(best) if best is not None else None)
-        sections.append(Section(f"Methods at equal cost: {stage.name}", text, table, charts.responses(stage)))
+        sections.append(Section(f"Methods at equal cost per run: {stage.name}", text, table, charts.responses(stage)))
     costs = [(stage.name, stage.cost) for stage in study.stages]
     sections.append(
         Section(
@@ -102,8 +103,10 @@ def standings_table(stage: Stage, highlight: str | None = None) -> Table:
     ]
     names = [row.method for row in rows]
     columns = ("method", "best base lr", metric, "validation loss", "runs", "diverged", "went on")
+    width = len(columns) if stage.kept else len(columns) - 1  # nobody goes on from the last stage
     place = names.index(highlight) if highlight in names else None
-    return Table(columns, cells, ("left", *("right",) * 6), place)
+    sides: list[Literal["left", "right"]] = ["left", "right", "right", "right", "right", "right", "right"]
+    return Table(columns[:width], [row[:width] for row in cells], sides[:width], place)
 
 
 def metric_text(value: float | None) -> str:

@@ -15,6 +15,9 @@ __all__ = ["RunSpec"]
 class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One training run, asked.
 
+    The id is of all content, in this and in what it holds. A field that is added to any of these later must have
+    msgspec.UNSET as its default: it is then left out of the content, and the ids of old runs stay as they are.
+
     `total_steps` is the horizon the schedule is laid over, `stop_step` where this run ends. Where they are equal the
     run sees the whole schedule, laid over however many steps there are (a compressed horizon); where `stop_step`
     is less, the run is cut (a cosine cut at a third is not a short cosine).

@@ -189,7 +189,7 @@ class Rex(Shape, frozen=True, tag="rex"):
     Args:
         beta: in (0, 1]; 1 is linear, towards 0 it holds longer and falls later.
     Source:
-        Chen, Wolfe, Kyrillidis 2022, arXiv:2107.04197, section 3; beta after init2winit's generalisation.
+        Chen, Wolfe, Kyrillidis 2022, arXiv:2107.04197, with beta as in init2winit's generalisation.
     Example:
         >>> [round(Rex()(p), 6) for p in (0.25, 0.5, 0.75)]
         [0.857143, 0.666667, 0.4]

@@ -63,7 +63,7 @@ def linear(**layout: Unpack[Layout]) -> Schedule:
     """Linear decay `1 - t/T`: the first update has the full rate, the last 1/T of it.
 
     Source:
-        Li, Yumer, Ramanan 2020, arXiv:1905.04753, section 3; Defazio et al. 2023, arXiv:2310.07831.
+        Li, Yumer, Ramanan 2020, arXiv:1905.04753; Defazio et al. 2023, arXiv:2310.07831.
     Example:
         >>> linear().multipliers(4).tolist()
         [1.0, 0.75, 0.5, 0.25]
@@ -123,7 +123,7 @@ def rex(beta: float = 0.5, **layout: Unpack[Layout]) -> Schedule:
             schedule repository and many trainers use; 1 is linear.
         layout: as for every recipe.
     Source:
-        Chen, Wolfe, Kyrillidis 2022, arXiv:2107.04197, section 3.
+        Chen, Wolfe, Kyrillidis 2022, arXiv:2107.04197.
     Example:
         >>> rex().multipliers(4).round(6).tolist()
         [1.0, 0.857143, 0.666667, 0.4]
@@ -145,8 +145,6 @@ def step(
         milestones: 1 to 999 of them, increasing, in (0, 1).
         steps: the length in steps, or
         share: the length as a share of the run; with neither, the rest.
-    Source:
-        Chen, Wolfe, Kyrillidis 2022, arXiv:2107.04197 (x0.1 at 50 % and 75 %).
     Example:
         >>> step().multipliers(8).tolist()
         [1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01]

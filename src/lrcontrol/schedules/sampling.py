@@ -39,7 +39,7 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Raises:
         BadInput: more than one of `every`, `times`, `shares`, or one out of range.
     Source:
-        Chen, Wolfe, Kyrillidis 2022, arXiv:2107.04197, section 3 (profile and sampling rate).
+        Chen, Wolfe, Kyrillidis 2022, arXiv:2107.04197 (profile and sampling rate).
     Example:
         >>> from lrcontrol import linear
         >>> linear(times=2).multipliers(4).tolist()

@@ -1,6 +1,7 @@
 """Successive halving: many candidates for few steps, the best of them for more."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -61,6 +62,9 @@ class SuccessiveHalving(msgspec.Struct, frozen=True):
         seed: of every run.
         save_last: whether the runs of the last rung keep their weights.
 
+    Raises:
+        BadInput: no candidate or rung, counts that rise, or steps that do not. DoesNotFit: a schedule is longer than
+            a rung; give its parts as shares.
     Source:
         Jamieson, Talwalkar 2016, arXiv:1502.07943, algorithm 1 (with given rungs instead of a fixed budget split).
 
@@ -89,6 +93,10 @@ class SuccessiveHalving(msgspec.Struct, frozen=True):
         lengths = [rung.steps for rung in self.rungs]
         if any(length > self.full_steps for length in lengths) or lengths != sorted(lengths):
             raise BadInput(f"the steps of rungs must rise, up to full_steps={self.full_steps}, got {lengths}.")
+        for rung in self.rungs:
+            horizon = rung.steps if rung.horizon == "compressed" else self.full_steps
+            for method in {candidate.method for candidate in self.candidates}:
+                method.control.check_fits(horizon)
 
     @property
     def cost(self) -> int:
@@ -146,7 +154,7 @@ def rungs_within(steps: int, full: int, candidates: int) -> tuple[Rung, ...]:
 
     With `s + 1` rungs at full, 1/3 and 1/9 of the horizon every rung gets the same share, so that
     `m = steps // (full * (s + 1))` candidates reach the last and `m * 3**s` enter the first; what is left over
-    lets more in. There are as many rungs, up to three, as budget, horizon and number of candidates make sense of.
+    lets more in. There are as many rungs, up to three, as leave each at least a third of its candidates to drop.
 
     Args:
         steps: updates for all rungs together.
@@ -173,5 +181,7 @@ def rungs_within(steps: int, full: int, candidates: int) -> tuple[Rung, ...]:
             more = min(max(left // length, 0), most - counts[place])
             counts[place] += more
             left -= more * length
+        if any(before < 1.5 * after for before, after in pairwise(counts)):
+            continue  # a rung that ends hardly anyone's race is better spent on longer runs
         return tuple(Rung(length, number) for length, number in zip(lengths, counts, strict=True))
     return ()

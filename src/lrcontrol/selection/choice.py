@@ -89,7 +89,7 @@ def _reasons(
     reasons.append(sentence + ".")
     plain = f"the plain default, {default.spec.method} at {default.spec.base_lr:g}"
     if default.id == best.id:
-        reasons.append("That is the plain default: nothing the budget could try was better.")
+        reasons.append(f"That is the plain default: none of the {len(others)} other full runs was better.")
     elif default.final is not None:
         reasons.append(f"In full, {plain}, reached {default.final:.4g}.")
     else:
@@ -106,7 +106,7 @@ def _reasons(
 
 
 def _noise(best: Record, finalists: Sequence[Record], task: Task) -> list[str]:
-    """How many other full runs the validation split cannot tell from the best (for accuracies)."""
+    """How coarse an accuracy on the validation split is, and how many other full runs are that close."""
     if task.objective.metric != "accuracy" or best.final is None or len(finalists) < 2:
         return []
     count = task.sizes[1]
@@ -117,18 +117,21 @@ def _noise(best: Record, finalists: Sequence[Record], task: Task) -> list[str]:
         for record in finalists
     )
     return [
-        f"The standard error of an accuracy on {count} validation examples is {100 * error:.2f} points here: "
-        f"{close} of the {len(finalists) - 1} other full runs are within it."
+        f"An accuracy on {count} validation examples has a standard error of {100 * error:.2f} points here, and "
+        f"{close} of the {len(finalists) - 1} other full runs are that close; the best of several on one split, with "
+        "one seed each, is likely to be a little less good elsewhere."
     ]
 
 
 def _edge(best: Record, stages: Sequence[Stage]) -> list[str]:
-    """A warning where the chosen rate is the largest or smallest that was tried for its method."""
+    """A warning where the chosen rate is the largest, the smallest or the only one that was tried for its method."""
     tried = {
         record.spec.base_lr for stage in stages for record in stage.records if record.spec.method == best.spec.method
     }
-    if len(tried) < 2 or min(tried) < best.spec.base_lr < max(tried):
+    if min(tried) < best.spec.base_lr < max(tried):
         return []
+    if len(tried) == 1:
+        return ["It is the only base learning rate that was tried with it: another may be better."]
     side = "largest" if best.spec.base_lr == max(tried) else "smallest"
     return [f"Its base learning rate is the {side} of {len(tried)} tried with it: one further out may be better."]
 
@@ -143,7 +146,7 @@ def _agreement(stages: Sequence[Stage]) -> list[str]:
             for record in short.records
             if (key := (str(record.spec.method), record.spec.base_lr)) in later and record.id in short.kept
         ]
-        if len(pairs) < 4:
+        if len(pairs) < 10:  # a correlation of a few says nothing
             continue
         before, after = (_ranks([pair[side] for pair in pairs]) for side in (0, 1))
         if len(set(before)) == 1 or len(set(after)) == 1:  # all tied: there is no rank to agree on
@@ -151,7 +154,7 @@ def _agreement(stages: Sequence[Stage]) -> list[str]:
         correlation = float(stats.spearmanr(before, after).statistic)
         sentences.append(
             f"Rank agreement between {short.total_steps} and {long.total_steps} steps among the {len(pairs)} "
-            f"that went on: {correlation:+.2f} (Spearman)."
+            f"that went on: {correlation:+.2f} (Spearman; lower than among all, since the worst are gone)."
         )
     return sentences
 

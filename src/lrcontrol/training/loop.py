@@ -10,12 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput
-from lrcontrol.runs.method import Method, OptimizerSpec
+from lrcontrol.runs.method import OptimizerSpec
 from lrcontrol.runs.record import Cost, Evaluation, Outcome, Record
 from lrcontrol.runs.spec import RunSpec
-from lrcontrol.schedules.recipes import constant
 from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.tasks.catalogue import task as find_task
 from lrcontrol.training.tasks.problem import Problem, build
@@ -79,12 +77,20 @@ def train(
 def warm(spec: RunSpec) -> None:
     """Load what runs of the spec's task share, for a process that will fork for each of them.
 
-    One update is made and thrown away: torch imports a second's worth of modules with the first optimizer.
+    One forward pass and one update of a lone number: torch imports a second's worth of modules with the first
+    optimizer. No backward pass: where torch sees an accelerator, that would start threads, and a process that has
+    started them can fork no child that trains.
     """
-    if (spec.task, spec.method.optimizer) not in _WARM:
-        _WARM.add((spec.task, spec.method.optimizer))
-        method = Method(spec.method.optimizer, Scheduled(constant()))
-        train(RunSpec(task=spec.task, method=method, base_lr=spec.base_lr, total_steps=1))
+    optimizer = spec.method.optimizer
+    if (spec.task, optimizer) in _WARM:
+        return
+    _WARM.add((spec.task, optimizer))
+    with _alone(spec.seed):
+        problem = build(find_task(spec.task), spec.seed)
+        problem.evaluate(problem.validation)
+        number = torch.nn.Parameter(torch.zeros(1))
+        number.grad = torch.zeros(1)
+        make_optimizer(optimizer, [number], spec.base_lr).step()
 
 
 _WARM: set[tuple[str, OptimizerSpec]] = set()
@@ -152,7 +158,7 @@ def _alone(seed: int) -> Iterator[None]:
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every accelerator too
             yield
     finally:
         torch.set_num_threads(threads)

@@ -1,14 +1,13 @@
 """Trained weights on disk: safetensors, with the SHA-256 of the file in the record; nothing is ever unpickled."""
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 import safetensors.torch
 from torch import nn
 
 from lrcontrol.errors import RecordError
+from lrcontrol.files import write_whole
 from lrcontrol.runs.record import Record, Weights
 
 __all__ = ["load_weights", "save_weights"]
@@ -18,16 +17,7 @@ def save_weights(model: nn.Module, folder: Path, name: str) -> Weights:
     """Write parameters and buffers to `folder/name.safetensors`, whole or not at all."""
     blob = safetensors.torch.save({key: value.contiguous() for key, value in model.state_dict().items()})
     folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(blob)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, folder / f"{name}.safetensors")
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_whole(folder / f"{name}.safetensors", blob)
     return Weights(f"{name}.safetensors", hashlib.sha256(blob).hexdigest())
 
 

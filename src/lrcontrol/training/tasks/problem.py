@@ -77,6 +77,6 @@ def build(task: Task, seed: int) -> Problem:
     """The problem of a task from the catalogue; weights and data order follow from `seed`, the splits do not."""
     home = importlib.import_module(task.home)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         problem: Problem = home.build(task, seed)
     return problem
