@@ -449,3 +449,16 @@ def test_the_method_list_is_json_and_names_what_there_is() -> None:
 def test_the_short_task_is_the_real_one_but_for_its_length(short: str) -> None:
     assert TASKS[short].full_steps == 60
     assert len(build(TASKS[short], 0).train) == TASKS[short].sizes[0]
+
+
+def test_a_failed_run_is_tried_again_when_the_study_goes_on(short: str, tmp_path: Path) -> None:
+    """What made runs fail (here: no folder for weights can be made) is gone, and the same call succeeds."""
+    obstacle = tmp_path / "weights"
+    obstacle.write_text("in the way")
+    with pytest.raises(RecordError, match="no full run"):
+        lrc.select(short, budget="2runs", out=tmp_path, executor="serial")
+    obstacle.unlink()
+    found = lrc.select(short, budget="2runs", out=tmp_path, executor="serial")
+    assert found.record.usable
+    with Store(tmp_path / "runs.db") as store:
+        assert all(record.usable for record in store.records())

@@ -13,7 +13,7 @@ from lrcontrol.analysis.compare import Stage, best_record, stage_name
 from lrcontrol.errors import BadInput, BadText, OverBudget, StoreError
 from lrcontrol.files import write_whole
 from lrcontrol.runs.budget import Budget
-from lrcontrol.runs.carry_out import carry_out
+from lrcontrol.runs.carry_out import carry_out, settled
 from lrcontrol.runs.executors.executor import Executor
 from lrcontrol.runs.executors.processes import Processes
 from lrcontrol.runs.executors.serial import Serial
@@ -464,11 +464,11 @@ def _carry_out(
     planned: Planned | None,
 ) -> None:
     """Carry out what is left of a search; no process is started where nothing is."""
-    known = way.answered(store.records())
+    known = settled(store.records())
     if planned is not None:
-        planned(min(way.cost, budget.steps), budget.spent(known))
+        planned(min(way.cost, budget.steps), budget.spent(way.answered(known)))
     checks.one_of("executor", executor, EXECUTORS)
-    if way.propose(store.records(), [], 1, budget):
+    if way.propose(known, [], 1, budget):
         with make_executor(executor, task, folder, workers) as runner:
             carry_out(way, runner, store, budget, seen=seen)
 

@@ -5,11 +5,11 @@ from typing import Protocol
 
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.executors.executor import Executor
-from lrcontrol.runs.record import Record
+from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
 
-__all__ = ["Proposes", "carry_out"]
+__all__ = ["Proposes", "carry_out", "settled"]
 
 
 class Proposes(Protocol):
@@ -19,6 +19,11 @@ class Proposes(Protocol):
         self, records: Sequence[Record], running: Sequence[RunSpec], room: int, budget: Budget
     ) -> list[RunSpec]:
         """The runs to begin now: at most `room`; none when all is done or the answers of `running` are needed."""
+
+
+def settled(records: Sequence[Record]) -> list[Record]:
+    """The records of runs that need no other try: all but those that failed."""
+    return [record for record in records if record.outcome is not Outcome.FAILED]
 
 
 def carry_out(
@@ -32,7 +37,8 @@ def carry_out(
     """Run what `search` proposes until it proposes nothing more.
 
     Every record is in the store before the next proposal, and proposals depend on records alone: the same call after
-    a crash goes on where it was, and no run that was recorded is run again.
+    a crash goes on where it was, and no run that was recorded is run again. The exception is a run that FAILED in an
+    earlier call (a full disk, a machine out of memory): it is tried once more.
 
     Args:
         search: says what to run.
@@ -41,12 +47,15 @@ def carry_out(
         budget: shown to the search.
         seen: called with each new record, after it is kept.
     """
+    failed_before = {record.id for record in store.records() if record.outcome is Outcome.FAILED}
     while True:
-        for spec in search.propose(store.records(), executor.running, executor.room, budget):
+        records = [record for record in store.records() if record.id not in failed_before]
+        for spec in search.propose(records, executor.running, executor.room, budget):
             executor.submit(spec)
         if not executor.running:
             return
         record = executor.wait()
         store.add(record)
+        failed_before.discard(record.id)
         if seen is not None:
             seen(record)

@@ -19,7 +19,7 @@ import msgspec
 
 from lrcontrol import checks
 from lrcontrol.errors import NotAStore, RecordError, StoreDamaged, StoreError, StoreFromTheFuture
-from lrcontrol.runs.record import Record
+from lrcontrol.runs.record import Outcome, Record
 
 __all__ = ["Store"]
 
@@ -68,6 +68,7 @@ class Store:
                 raise StoreError(f"the folder {self.path.parent} cannot be made: {error.strerror}.") from None
         self._records: dict[str, Record] = {}
         self._numbers: dict[str, int] = {}
+        self._rows = 0
         try:
             # The whole path, so that no name is special to SQLite, as ':memory:' is.
             self._connection = sqlite3.connect(os.path.abspath(self.path), WAIT_SECONDS, isolation_level=None)
@@ -84,15 +85,17 @@ class Store:
     def add(self, record: Record) -> bool:
         """Keep a record, durably; False, and nothing written, where its run is already kept.
 
+        A FAILED record is provisional: another try of the same run takes its place.
+
         Raises:
             RecordError: the record could not be read back.
         """
         summary, columns = record.packed()
         with self._told(), self._transaction("IMMEDIATE"):
             self._refresh()
-            if record.id in self._records:
+            if record.id in self._records and not self._failed(record.id):
                 return False
-            number = len(self._records) + 1
+            number = self._rows + 1
             self._connection.execute(
                 "INSERT INTO runs (number, id, summary, columns, checksum) VALUES (?, ?, ?, ?, ?)",
                 (number, record.id, summary, columns, _checksum(number, record.id, summary, columns)),
@@ -172,17 +175,21 @@ class Store:
 
     def _refresh(self) -> None:
         """Read the rows that came since the last look, from whichever process; within a transaction."""
-        rows = self._connection.execute(ROWS_AFTER, (len(self._records),)).fetchall()
+        rows = self._connection.execute(ROWS_AFTER, (self._rows,)).fetchall()
         counted = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'runs'").fetchall()
-        expected = len(self._records) + len(rows)
+        expected = self._rows + len(rows)
         if counted != ([(expected,)] if expected else []):
             raise StoreDamaged(f"the store {self.path} does not hold as many runs as were added; {REMEDY}")
         for number, *row in rows:
             record = self._decode(number, *row)
-            if number != len(self._records) + 1 or record.id in self._records:
+            known = record.id in self._records and not self._failed(record.id)
+            if number != self._rows + 1 or known:
                 raise StoreDamaged(f"run '{record.id}' in the store {self.path} is out of place; {REMEDY}")
             self._records[record.id] = record.without_columns()
-            self._numbers[record.id] = number
+            self._numbers[record.id] = self._rows = number
+
+    def _failed(self, run_id: str) -> bool:
+        return self._records[run_id].outcome is Outcome.FAILED
 
     def _decode(self, number: int, run_id: object, summary: object, columns: object, checksum: object) -> Record:
         """The record of a row, in which anything may have become anything."""

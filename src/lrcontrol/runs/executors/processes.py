@@ -28,7 +28,7 @@ class _Host:
         asked_read, asked_write = os.pipe()
         answers_read, answers_write = os.pipe()
         one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        arguments = [target, json.dumps(dict(options)), str(os.getpid()), str(asked_read), str(answers_write)]
+        arguments = [target, json.dumps(dict(options)), str(asked_read), str(answers_write)]
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-P", "-m", "lrcontrol.runs.executors.worker", *arguments],
             stdin=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
 """The host of one slot of the processes executor: imports the training code once, then forks for every run.
 
-Run as `python -P -m lrcontrol.runs.executors.worker TARGET OPTIONS PARENT READ_FD WRITE_FD`. Specs come as lines of
+Run as `python -P -m lrcontrol.runs.executors.worker TARGET OPTIONS READ_FD WRITE_FD`. Specs come as lines of
 JSON on one pipe, answers go as frames on the other; a run has a process of its own, so nothing it does to itself
 (a crash, an exit, a leak) reaches the host or another run.
 """
@@ -47,8 +47,7 @@ def read_frame(file: BinaryIO) -> tuple[bytes, bytes, bytes] | None:
 
 def main() -> None:
     """Answer specs until the pipe closes."""
-    target, options, parent, read_fd, write_fd = sys.argv[1:]
-    _die_with(int(parent))
+    target, options, read_fd, write_fd = sys.argv[1:]
     # Who ends a study signals all of its processes, and the driver decides what that means: a run that died of it
     # first would be recorded as failed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -86,19 +85,27 @@ def _in_own_process(
             os.close(descriptor)
         _run(train, spec, options, writer, host)
     os.close(writer)
-    written, status = _last_words(reader, child)
+    written, status = _last_words(reader, child, channels[0])
     frame = read_frame(io.BytesIO(written))
     return frame or (FAILURE, f"the run's process {ending(os.waitstatus_to_exitcode(status))}".encode(), b"")
 
 
-def _last_words(reader: int, child: int) -> tuple[bytes, int]:
-    """All that a run's process wrote, and its status; processes that it leaves behind may hold the pipe for ever."""
+def _last_words(reader: int, child: int, asked: int) -> tuple[bytes, int]:
+    """All that a run's process wrote, and its status; processes that it leaves behind may hold the pipe for ever.
+
+    The pipe of specs is watched too: while a run is under way its end means that the driver is gone. (The kernel's
+    signal at the death of a parent would come at the end of the thread that started us, in a notebook or a server.)
+    """
     received, status = bytearray(), None
     os.set_blocking(reader, False)
     with selectors.DefaultSelector() as selector, os.fdopen(reader, "rb", buffering=0) as file:
         selector.register(file, selectors.EVENT_READ)
+        selector.register(asked, selectors.EVENT_READ)
         while True:
-            readable = selector.select(0 if status is not None else PATIENCE_SECONDS)
+            readable = [key.fd for key, _ in selector.select(0 if status is not None else PATIENCE_SECONDS)]
+            if asked in readable:
+                os.kill(child, signal.SIGKILL)
+                os._exit(1)
             chunk = file.read(1 << 20) if readable else None
             if chunk:
                 received += chunk
@@ -143,7 +150,7 @@ def ending(exit_code: int) -> str:
 
 
 def _die_with(parent: int) -> None:
-    """Have the kernel end this process when its parent does (Linux), so that no run outlives its driver."""
+    """Have the kernel end a run's process when its host does (Linux), so that no run outlives its driver."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         if os.getppid() != parent:
