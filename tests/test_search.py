@@ -2,6 +2,7 @@
 
 import math
 import random
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from scipy import stats
 
 from contracts.search import SearchContract, answer, carried, chance, diverged, failed, mixed
-from lrcontrol.errors import BadInput
+from lrcontrol.errors import BadInput, DoesNotFit
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
@@ -287,6 +288,15 @@ def test_a_bad_race_is_refused_when_it_is_made(change: dict[str, Any], match: st
         SuccessiveHalving(**(good | change))
 
 
+def test_a_schedule_that_does_not_fit_a_rung_is_refused_unless_the_rung_is_cut() -> None:
+    """A compressed rung lays the whole schedule over its own length, a cut one over the full horizon."""
+    fixed = (Candidate("sgd:warmup(111)+rex", 0.1),)  # type: ignore[arg-type]
+    SuccessiveHalving(TASK, fixed, (Rung(110, 1, "cut"), Rung(330, 1)), FULL)
+    SuccessiveHalving(TASK, fixed, (Rung(111, 1), Rung(330, 1)), FULL)
+    with pytest.raises(DoesNotFit, match="110 steps"):
+        SuccessiveHalving(TASK, fixed, (Rung(110, 1), Rung(330, 1)), FULL)
+
+
 @pytest.mark.parametrize("bad", [0, -1, 1.5, True, None, "3", math.nan, 2**60])
 @pytest.mark.parametrize("name", ["steps", "count"])
 def test_a_bad_rung_is_refused_by_name(name: str, bad: Any) -> None:
@@ -321,6 +331,7 @@ def test_rungs_fit_their_budget_and_leave_nothing_that_could_be_run() -> None:
         assert left >= 0, case
         assert candidates >= counts[0], case
         assert counts == sorted(counts, reverse=True), case
+        assert all(before >= 1.5 * after for before, after in pairwise(counts)), case
         for place, rung in enumerate(rungs):
             most = candidates if place == 0 else counts[place - 1]
             assert left < rung.steps or rung.count == most, case

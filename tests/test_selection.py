@@ -225,6 +225,8 @@ def check_reasons(choice: Choice, records: list[Record], told: str) -> None:
             f"Its base learning rate is the {side} of {len(rates)} tried with it: one further out may be better."
         ]
 
+    assert ("It is the only base learning rate that was tried" in text) == (len(rates) == 1)
+
     lost = [record for record in records if not record.usable]
     counted = re.search(r"(\d+) runs? diverged and (\d+) failed", text)
     assert bool(counted) == bool(lost)
