@@ -457,7 +457,6 @@ def test_an_interrupt_says_how_to_go_on_and_going_on_repeats_nothing(
     assert len(ran) == len(set(ran))
 
 
-@pytest.mark.xfail(reason="cyclopts rounds 1.5 to an int before we see it")
 @pytest.mark.parametrize("option", ["--steps", "--seed"])
 def test_half_a_number_is_refused_and_not_rounded(run: Run, short: str, option: str) -> None:
     bad(run("train", short, "sgd:rex", "--lr", "0.1", option, "1.5"), option)

@@ -119,7 +119,12 @@ class Selection:
         return self.choice.reasons
 
     def model(self) -> "torch.nn.Module":
-        """The trained model, in evaluation mode."""
+        """The trained model, in evaluation mode.
+
+        It takes inputs as the task prepares them and gives what its loss takes: scaled features (and, for
+        `diabetes-mlp`, targets in units of the train split's spread). `lrcontrol.training.tasks.problem.build`
+        gives a task's prepared splits.
+        """
         from lrcontrol.training.loop import trained_model
 
         return trained_model(self.record, self.folder / "weights")
@@ -169,7 +174,8 @@ def select(
     A portfolio of methods and base learning rates is raced over compressed horizons; the best are run in full, beside
     the plain default; the best full run on validation is the choice. Only then, once, is the test split looked at.
 
-    The same call with the same folder goes on where an earlier one was ended, and repeats no run.
+    The same call with the same folder goes on where an earlier one was ended, and repeats no run. With another budget
+    or seed it takes the place of the earlier selection there; runs that both ask for are made once.
 
     Args:
         task: a task's name.
@@ -184,7 +190,7 @@ def select(
 
     Raises:
         BadInput: an unknown task, a bad budget or seed. OverBudget: not enough for one full run.
-        StoreError: the folder cannot be written, or holds something else.
+        StoreError: the folder cannot be written, holds something else, or a selection for another task.
         RecordError: no full run ended with weights that work.
 
     Example:
@@ -198,8 +204,16 @@ def select(
     allowed = Budget.parse(budget, known.full_steps)
     seed = checks.integer("seed", seed, high=2**31 - 1)
     entered = portfolio() if candidates is None else tuple(candidates)
+    if not entered:
+        raise BadInput("`candidates` must hold at least one candidate, got none; leave it out for the portfolio.")
     race = plan_race(known, allowed, entered, DEFAULT, seed)
     folder = _folder(out, known)
+    with contextlib.suppress(BadInput):  # no earlier selection, or none that can be read: it is replaced
+        earlier = _read_document(folder)
+        if earlier.task != known.name:
+            raise StoreError(
+                f"the folder {folder} holds a selection for {earlier.task}; name another for {known.name}."
+            )
     with Store(folder / "runs.db") as store:
         _carry_out(race, store, allowed, known, folder, executor, workers, seen, planned)
         selection = _selected(known, allowed, seed, folder, store, race)
@@ -225,6 +239,13 @@ def load_selection(folder: str | os.PathLike[str]) -> Selection:
     Raises:
         BadInput: the folder holds no finished selection, or one of another version.
     """
+    document = _read_document(folder)
+    known = find_task(document.task)
+    with Store(Path(folder) / "runs.db", create=False) as store:
+        return _selected(known, document.budget, document.seed, Path(folder), store, document.race, document)
+
+
+def _read_document(folder: str | os.PathLike[str]) -> _Document:
     path = Path(folder) / "selection.json"
     try:
         content = path.read_bytes()
@@ -239,8 +260,7 @@ def load_selection(folder: str | os.PathLike[str]) -> Selection:
     known = find_task(document.task)
     if known.objective.metric not in document.test:
         raise BadText(f"{path}: the test metrics must hold {known.objective.metric}, got {sorted(document.test)}.")
-    with Store(Path(folder) / "runs.db", create=False) as store:
-        return _selected(known, document.budget, document.seed, Path(folder), store, document.race, document)
+    return document
 
 
 def train(
@@ -384,8 +404,23 @@ def search(
             stages=stages,
             budget=allowed,
             chosen=chosen,
+            reasons=tuple(_search_reasons(way, stages, allowed)),
         ),
     )
+
+
+def _search_reasons(way: Search, stages: Sequence[Stage], budget: Budget) -> list[str]:
+    reasons = []
+    best = best_record(stages[-1].records)
+    if best is not None and best.final is not None:
+        metric = f"validation {best.objective.metric} {best.final:.4g}"
+        reasons.append(f"{best.spec.method} at {best.spec.base_lr:g} was best in full: {metric}, with one seed.")
+    if isinstance(way, Plan) and len(way.specs) > len(stages[-1].records):
+        reasons.append(
+            f"The budget paid for {len(stages[-1].records)} of {len(way.specs)} combinations, in their order."
+        )
+    spent = budget.spent(record for stage in stages for record in stage.records)
+    return [*reasons, f"Spent {budget.runs(spent)} of {budget.runs(budget.steps)}, everything included."]
 
 
 def search_stages(way: Search, records: Sequence[Record], full_steps: int) -> tuple[Stage, ...]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import cyclopts
 from cyclopts import Parameter
 
+from lrcontrol import checks
 from lrcontrol.errors import BadInput, LRControlError
 
 __all__ = ["app", "main"]
@@ -27,14 +28,27 @@ app = cyclopts.App(
     suppress_keyboard_interrupt=False,  # `main` tells how to go on
 )
 
+
+def _whole(kind: Any, tokens: Sequence[cyclopts.Token]) -> int:
+    """A whole number as it was typed: the library would round 1.5 to 2."""
+    del kind
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"must be a whole number, got {tokens[0].value!r}") from None
+
+
 Json = Annotated[bool, Parameter("--json", negative="", help="Print JSON for machines.")]
 Out = Annotated[Path | None, Parameter("--out", help="Folder for results; the same folder again goes on there.")]
 ExecutorName = Annotated[
     Literal["processes", "serial"], Parameter("--executor", help="One process a run, or one run after the other.")
 ]
-Workers = Annotated[int | None, Parameter("--workers", help="Processes at once; by default one a core.")]
+LRS_HELP = "Base learning rates; may be repeated. For random draws, the least and the largest are the range."
+Workers = Annotated[
+    int | None, Parameter("--workers", converter=_whole, help="Processes at once; by default one a core.")
+]
 Budget = Annotated[str, Parameter("--budget", help="Everything included: `20runs` or `5000steps`.")]
-Seed = Annotated[int, Parameter("--seed", help="Of weights, data order and all other chance.")]
+Seed = Annotated[int, Parameter("--seed", converter=_whole, help="Of weights, data order and all other chance.")]
 
 
 @app.command
@@ -101,7 +115,9 @@ def train(
     /,
     *,
     lr: Annotated[float, Parameter("--lr", help="Base learning rate: the rate at multiplier 1.")],
-    steps: Annotated[int | None, Parameter("--steps", help="Updates; by default the task's full horizon.")] = None,
+    steps: Annotated[
+        int | None, Parameter("--steps", converter=_whole, help="Updates; by default the task's full horizon.")
+    ] = None,
     seed: Seed = 0,
     out: Out = None,
     as_json: Json = False,
@@ -129,9 +145,9 @@ def search(
     *,
     strategy: Annotated[Literal["grid", "random", "halving"], Parameter(help="How the runs are chosen.")] = "halving",
     methods: Annotated[
-        list[str] | None, Parameter("--method", help="May be repeated; by default the portfolio's.")
+        list[str] | None, Parameter("--method", negative="", help="May be repeated; by default the portfolio's.")
     ] = None,
-    lrs: Annotated[list[float] | None, Parameter("--lr", help="Base learning rates; may be repeated.")] = None,
+    lrs: Annotated[list[float] | None, Parameter("--lr", negative="", help=LRS_HELP)] = None,
     budget: Budget = "20runs",
     seed: Seed = 0,
     out: Out = None,
@@ -194,7 +210,9 @@ def plot(
     schedules: Annotated[list[str], Parameter(negative="")],
     /,
     *,
-    steps: Annotated[int, Parameter("--steps", help="Updates that the schedules are laid over.")] = 1000,
+    steps: Annotated[
+        int, Parameter("--steps", converter=_whole, help="Updates that the schedules are laid over.")
+    ] = 1000,
     out: Annotated[
         Path | None, Parameter(["--out", "-o"], help="A .svg, .png or .html file; by default the terminal.")
     ] = None,
@@ -202,6 +220,7 @@ def plot(
     """Draw SCHEDULES, such as `rex` and `warmup(0.05)+cosine`."""
     from lrcontrol.schedules.text import schedule
 
+    checks.integer("steps", steps, low=1, high=10_000_000)
     labelled = [(text, schedule(text)) for text in schedules]
     for _, each in labelled:
         each.multiplier(0, steps)

@@ -6,7 +6,7 @@ import msgspec
 
 from lrcontrol.runs.record import Outcome, Record
 
-__all__ = ["Stage", "Standing", "best_record", "stage_name", "standings"]
+__all__ = ["Stage", "Standing", "accuracy_error", "best_record", "stage_name", "standings"]
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -74,6 +74,20 @@ def best_record(records: Sequence[Record]) -> Record | None:
     """The usable record with the best final metric, ties in the order given; None where none is usable."""
     usable = [record for record in records if record.usable]
     return min(usable, key=lambda record: record.rank_key, default=None)
+
+
+def accuracy_error(accuracy: float, count: int) -> float:
+    """The standard error of an accuracy on `count` examples, above 0 also where all are right.
+
+    Source:
+        Agresti, Coull 1998, The American Statistician 52:119 (two successes and two failures added).
+
+    Example:
+        >>> round(accuracy_error(0.5, 96), 4), accuracy_error(1.0, 96) > 0
+        (0.05, True)
+    """
+    share = (accuracy * count + 2) / (count + 4)
+    return float((share * (1 - share) / (count + 4)) ** 0.5)
 
 
 def stage_name(steps: int, full_steps: int) -> str:

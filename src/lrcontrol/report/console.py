@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from lrcontrol.report.study import Study, metric_text, standings_table
+from lrcontrol.report.study import Study, metric_text, standings_table, test_text
 from lrcontrol.report.words import clean
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.task import Task
@@ -101,7 +101,7 @@ def show_study(study: Study, written: Mapping[str, Path]) -> None:
                     role,
                     str(spec.method),
                     f"{spec.base_lr:g}",
-                    metric_text(test[metric]),
+                    test_text(study.task, test[metric]),
                     metric_text(test["loss"]),
                 )
                 table.add_row(*map(escape, (*cells, cost)))

@@ -5,14 +5,14 @@ from typing import Literal
 
 import msgspec
 
-from lrcontrol.analysis.compare import Stage, standings
+from lrcontrol.analysis.compare import Stage, accuracy_error, standings
 from lrcontrol.report import charts
 from lrcontrol.report.page import Page, Section, Table
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Objective, Record
 from lrcontrol.runs.task import Task
 
-__all__ = ["Study", "metric_text", "standings_table", "study_page"]
+__all__ = ["Study", "metric_text", "standings_table", "study_page", "test_text"]
 
 
 class Study(msgspec.Struct, frozen=True):
@@ -119,6 +119,19 @@ def metric_text(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
+def test_text(task: Task, value: float) -> str:
+    """A test metric for people; accuracies with their standard error on the test split.
+
+    Example:
+        >>> from lrcontrol.training.tasks.catalogue import TASKS
+        >>> test_text(TASKS["digits-mlp"], 0.975), test_text(TASKS["diabetes-mlp"], 55.1234)
+        ('0.9750 ± 0.0085', '55.12')
+    """
+    if task.objective.metric != "accuracy":
+        return metric_text(value)
+    return f"{value:.4f} ± {accuracy_error(value, task.sizes[2]):.4f}"
+
+
 def _of_budget(study: Study) -> str:
     return f"{study.budget.runs(study.spent)} of {study.budget.runs(study.budget.steps)}"
 
@@ -136,6 +149,7 @@ def _figures(study: Study) -> list[tuple[str, str, str]]:
         kind, values = "validation", study.chosen.evals[-1].values
         others = study.default.evals[-1].values if study.default is not None and study.default.usable else None
     beside = "" if others is None else f"plain default: {metric_text(others[metric])}"
-    figures.append((f"{kind} {metric}", metric_text(values[metric]), beside))
+    shown = metric_text(values[metric]) if study.test is None else test_text(study.task, values[metric])
+    figures.append((f"{kind} {metric}", shown, beside))
     figures.append(("cost", study.budget.runs(study.spent), f"budget: {study.budget.runs(study.budget.steps)}"))
     return figures

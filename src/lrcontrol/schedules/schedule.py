@@ -276,7 +276,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.parts[-1].last
 
     def then(self, other: "Schedule | str") -> "Schedule":
-        """This schedule, and after it the other; shares are of the whole.
+        """This schedule, and after it the other; shares are of the whole. `a + b` is the same.
 
         Example:
             >>> import lrcontrol as lrc
@@ -309,6 +309,9 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             [1.0, 0.5, 1.0, 0.5]
         """
         return Schedule((Nested(self, times, steps=steps, share=share),))
+
+    def __add__(self, other: "Schedule | str") -> "Schedule":
+        return self.then(other) if isinstance(other, Schedule | str) else NotImplemented
 
     def __mul__(self, other: "Schedule | float") -> "Schedule":
         if isinstance(other, Schedule):

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import msgspec
-from scipy import stats
 
-from lrcontrol.analysis.compare import Stage, best_record, stage_name
+from lrcontrol.analysis.compare import Stage, accuracy_error, best_record, stage_name
 from lrcontrol.errors import RecordError
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Outcome, Record
@@ -110,8 +109,7 @@ def _noise(best: Record, finalists: Sequence[Record], task: Task) -> list[str]:
     if task.objective.metric != "accuracy" or best.final is None or len(finalists) < 2:
         return []
     count = task.sizes[1]
-    share = (best.final * count + 2) / (count + 4)  # Agresti and Coull 1998: also right where all are right
-    error = (share * (1 - share) / (count + 4)) ** 0.5
+    error = accuracy_error(best.final, count)
     close = sum(
         record.id != best.id and record.final is not None and best.final - record.final <= error
         for record in finalists
@@ -151,6 +149,8 @@ def _agreement(stages: Sequence[Stage]) -> list[str]:
         before, after = (_ranks([pair[side] for pair in pairs]) for side in (0, 1))
         if len(set(before)) == 1 or len(set(after)) == 1:  # all tied: there is no rank to agree on
             continue
+        from scipy import stats  # a second to import, and seldom needed
+
         correlation = float(stats.spearmanr(before, after).statistic)
         sentences.append(
             f"Rank agreement between {short.total_steps} and {long.total_steps} steps among the {len(pairs)} "
