@@ -184,8 +184,19 @@ def test_given_candidates_are_what_is_chosen_between(short: str, tmp_path: Path)
     ran = {(str(record.spec.method), record.spec.base_lr) for record in kept(tmp_path).values()}
     assert ran == {("sgd:rex", 0.05), ("adamw:linear", 0.01), ("adamw:cosine", 0.001)}
     assert told(lrc.load_selection(tmp_path)) == told(found)
-    alone = lrc.select(short, budget="3runs", out=tmp_path / "alone", executor="serial", candidates=[])
+    alone = lrc.select(short, budget="3runs", out=tmp_path / "alone", executor="serial", candidates=[DEFAULT])
     assert alone.record.id == alone.choice.default.id
+    with pytest.raises(BadInput, match="`candidates` must hold at least one"):
+        lrc.select(short, budget="3runs", out=tmp_path / "none", executor="serial", candidates=[])
+
+
+def test_a_folder_keeps_its_task(short: str, tmp_path: Path) -> None:
+    """A selection for another task is refused there, and the first is left as it is."""
+    lrc.select(short, budget="1run", out=tmp_path, executor="serial")
+    before = (tmp_path / "selection.json").read_bytes()
+    with pytest.raises(StoreError, match="holds a selection for"):
+        lrc.select("diabetes-mlp", budget="1run", out=tmp_path, executor="serial")
+    assert (tmp_path / "selection.json").read_bytes() == before
 
 
 def test_every_argument_of_select_moves_it(short: str, tmp_path: Path) -> None:

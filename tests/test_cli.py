@@ -310,7 +310,7 @@ BAD: list[tuple[list[Any], str]] = [
     (["select", TASK, "--workers", "0"], "`workers`"),
     (["search", TASK, "--lr", "0"], "`base_lr`"),
     (["search", TASK, "--lr", "inf"], "`base_lr`"),
-    (["plot", "rex", "--steps", "0"], "`total_steps`"),
+    (["plot", "rex", "--steps", "0"], "`steps`"),
     # what does not fit
     (["train", TASK, "sgd:warmup(61)+rex", "--lr", "0.1"], "61 steps"),
     (["search", TASK, "--method", "sgd:warmup(61)+rex"], "61 steps"),

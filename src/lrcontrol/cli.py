@@ -35,7 +35,7 @@ def _whole(kind: Any, tokens: Sequence[cyclopts.Token]) -> int:
     try:
         return int(tokens[0].value)
     except ValueError:
-        raise ValueError(f"must be a whole number, got {tokens[0].value!r}") from None
+        raise ValueError(f"must be a whole number, got {tokens[0].value!r}.") from None
 
 
 Json = Annotated[bool, Parameter("--json", negative="", help="Print JSON for machines.")]

@@ -125,7 +125,7 @@ def test_text(task: Task, value: float) -> str:
     Example:
         >>> from lrcontrol.training.tasks.catalogue import TASKS
         >>> test_text(TASKS["digits-mlp"], 0.975), test_text(TASKS["diabetes-mlp"], 55.1234)
-        ('0.9750 ± 0.0085', '55.12')
+        ('0.9750 ± 0.0090', '55.12')
     """
     if task.objective.metric != "accuracy":
         return metric_text(value)
