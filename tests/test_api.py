@@ -195,7 +195,7 @@ def test_a_folder_keeps_its_task(short: str, tmp_path: Path) -> None:
     lrc.select(short, budget="1run", out=tmp_path, executor="serial")
     before = (tmp_path / "selection.json").read_bytes()
     with pytest.raises(StoreError, match="holds a selection for"):
-        lrc.select("diabetes-mlp", budget="1run", out=tmp_path, executor="serial")
+        lrc.select("digits-mlp", budget="1run", out=tmp_path, executor="serial")
     assert (tmp_path / "selection.json").read_bytes() == before
 
 
