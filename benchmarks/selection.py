@@ -3,8 +3,8 @@
     python benchmarks/selection.py [--out FOLDER] [--budget 20runs] [--seeds 3]
 
 Random search makes full runs, the best of which on validation is taken: of `adamw:cosine` with base learning rates
-drawn log-uniformly from [1e-4, 1e-1] (what a careful user would do by hand), and of candidates drawn from the portfolio
-that `select` races (what racing adds). The plain default (one run at 1e-3) stands beside them.
+drawn log-uniformly from [1e-4, 1e-1] (what a careful user would do by hand), and of candidates of the portfolio
+that `select` races, drawn at random (what racing adds). The plain default (one run at 1e-3) stands beside them.
 Prints test metrics, mean and range over seeds. Resumable.
 """
 

@@ -16,7 +16,7 @@ from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.store import Store
 from lrcontrol.search.search import Candidate
-from lrcontrol.selection.portfolio import DEFAULT
+from lrcontrol.selection.portfolio import DEFAULT, method_list
 from lrcontrol.training import loop
 from lrcontrol.training.tasks.catalogue import TASKS
 from lrcontrol.training.tasks.problem import Problem, Split, build
@@ -449,7 +449,7 @@ def test_a_schedule_that_only_fits_the_full_horizon_is_refused_before_a_race(sho
 
 
 def test_the_method_list_is_json_and_names_what_there_is() -> None:
-    listed = json.loads(json.dumps(api.method_list()))
+    listed = json.loads(json.dumps(method_list()))
     assert {each["name"] for each in listed["optimizers"]} == {"sgd", "adamw"}
     assert "rex" in {each["name"] for each in listed["schedules"]}
     assert len(listed["portfolio"]) == 60

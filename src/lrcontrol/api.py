@@ -4,12 +4,12 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.analysis.compare import Stage, best_record, stage_name
+from lrcontrol.analysis.compare import best_record
 from lrcontrol.errors import BadInput, BadText, OverBudget, StoreError
 from lrcontrol.files import write_whole
 from lrcontrol.runs.budget import Budget
@@ -17,13 +17,12 @@ from lrcontrol.runs.carry_out import carry_out, settled
 from lrcontrol.runs.executors.executor import Executor
 from lrcontrol.runs.executors.processes import Processes
 from lrcontrol.runs.executors.serial import Serial
-from lrcontrol.runs.method import OPTIMIZERS, Method
+from lrcontrol.runs.method import Method
 from lrcontrol.runs.method import method as parse_method
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
 from lrcontrol.runs.task import Task
-from lrcontrol.schedules.recipes import RECIPES
 from lrcontrol.schedules.text import read_document
 from lrcontrol.search.halving import SuccessiveHalving, rungs_within
 from lrcontrol.search.plan import Plan, random_draws, spec_of
@@ -31,6 +30,7 @@ from lrcontrol.search.search import Candidate, Search
 from lrcontrol.selection.choice import Choice, choose
 from lrcontrol.selection.portfolio import DEFAULT, candidates_of, portfolio
 from lrcontrol.selection.race import Race, plan_race
+from lrcontrol.selection.stages import search_reasons, stages_of
 from lrcontrol.training.tasks.catalogue import task as find_task
 
 if TYPE_CHECKING:
@@ -43,9 +43,7 @@ __all__ = [
     "Selection",
     "load_selection",
     "make_executor",
-    "method_list",
     "search",
-    "search_stages",
     "select",
     "train",
 ]
@@ -389,7 +387,7 @@ def search(
     with Store(folder / "runs.db") as store:
         _carry_out(way, store, allowed, known, folder, executor, workers, seen, planned)
         records = way.answered(store.records())
-        stages = search_stages(way, records, full)
+        stages = stages_of(way, records, full)
         best = best_record(stages[-1].records)
         chosen = None if best is None else store.record(best.id)
     from lrcontrol.report.study import Study
@@ -404,46 +402,9 @@ def search(
             stages=stages,
             budget=allowed,
             chosen=chosen,
-            reasons=tuple(_search_reasons(way, stages, allowed)),
+            reasons=tuple(search_reasons(way, stages, allowed)),
         ),
     )
-
-
-def _search_reasons(way: Search, stages: Sequence[Stage], budget: Budget) -> list[str]:
-    reasons = []
-    best = best_record(stages[-1].records)
-    if best is not None and best.final is not None:
-        metric = f"validation {best.objective.metric} {best.final:.4g}"
-        reasons.append(f"{best.spec.method} at {best.spec.base_lr:g} was best in full: {metric}, with one seed.")
-    if isinstance(way, Plan) and len(way.specs) > len(stages[-1].records):
-        reasons.append(
-            f"The budget paid for {len(stages[-1].records)} of {len(way.specs)} combinations, in their order."
-        )
-    spent = budget.spent(record for stage in stages for record in stage.records)
-    return [*reasons, f"Spent {budget.runs(spent)} of {budget.runs(budget.steps)}, everything included."]
-
-
-def search_stages(way: Search, records: Sequence[Record], full_steps: int) -> tuple[Stage, ...]:
-    """The runs of a search by the length at which they were compared."""
-    if not isinstance(way, SuccessiveHalving):
-        return (Stage("full runs", full_steps, tuple(records)),)
-    return tuple(
-        Stage(stage_name(rung.steps, full_steps), rung.steps, answered, kept)
-        for rung, _, answered, kept in way.progress(records)
-    )
-
-
-def method_list() -> dict[str, Any]:
-    """What methods are made of, and the portfolio that `select` races, as JSON values."""
-    return {
-        "optimizers": [
-            {"name": name, "defaults": msgspec.to_builtins(spec()), "about": _first_line(spec)}
-            for name, spec in OPTIMIZERS.items()
-        ],
-        "schedules": [{"name": name, "about": _first_line(recipe)} for name, recipe in sorted(RECIPES.items())],
-        "portfolio": [{"method": str(each.method), "base_lr": each.base_lr} for each in portfolio()],
-        "default": {"method": str(DEFAULT.method), "base_lr": DEFAULT.base_lr},
-    }
 
 
 @contextlib.contextmanager
@@ -518,10 +479,6 @@ def _write_page(study: "Study", path: str | os.PathLike[str]) -> Path:
 
 def _about(task: Task) -> str:
     return f"{task.model} on {task.data}"
-
-
-def _first_line(thing: object) -> str:
-    return (thing.__doc__ or "").strip().partition("\n")[0]
 
 
 def _folder(out: str | os.PathLike[str] | None, task: Task) -> Path:

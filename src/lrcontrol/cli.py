@@ -254,9 +254,9 @@ def tasks(*, as_json: Json = False) -> None:
 @app.command
 def methods(*, as_json: Json = False) -> None:
     """List the optimizers and schedules that methods are made of, and the portfolio that `select` races."""
-    from lrcontrol import api
+    from lrcontrol.selection.portfolio import method_list
 
-    listed = api.method_list()
+    listed = method_list()
     if as_json:
         _print_json(listed)
         return

@@ -11,6 +11,7 @@ from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.task import Task
 from lrcontrol.selection.race import Race
+from lrcontrol.selection.stages import stages_of
 
 __all__ = ["Choice", "choose"]
 
@@ -56,14 +57,12 @@ def _stages(race: Race, records: Sequence[Record]) -> tuple[Stage, ...]:
     full = race.default.total_steps
     default = tuple(record for record in records if record.id == race.default.id)
     if race.halving is None:
-        return (Stage("full runs", full, default),)
-    stages = []
-    for rung, _, answered, kept in race.halving.progress(records):
-        runs = (*default, *answered) if rung.steps == full else answered
-        stages.append(Stage(stage_name(rung.steps, full), rung.steps, runs, kept))
-    if stages[-1].total_steps != full:  # nobody survived the race
-        stages.append(Stage("full runs", full, default))
-    return tuple(stages)
+        return (Stage(stage_name(full, full), full, default),)
+    raced = stages_of(race.halving, records, full)
+    last = raced[-1]
+    if last.total_steps != full:  # nobody survived the race
+        return (*raced, Stage(stage_name(full, full), full, default))
+    return (*raced[:-1], msgspec.structs.replace(last, records=(*default, *last.records)))
 
 
 def _reasons(

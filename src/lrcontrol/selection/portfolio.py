@@ -1,12 +1,16 @@
 """The methods and base learning rates that a selection chooses between."""
 
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from lrcontrol.errors import BadInput
-from lrcontrol.runs.method import Method, method, optimizer_name
+from lrcontrol.runs.method import OPTIMIZERS, Method, method, optimizer_name
+from lrcontrol.schedules.recipes import RECIPES
 from lrcontrol.search.search import Candidate
 
-__all__ = ["BASE_LRS", "DEFAULT", "SCHEDULES", "candidates_of", "portfolio"]
+__all__ = ["BASE_LRS", "DEFAULT", "SCHEDULES", "candidates_of", "method_list", "portfolio"]
 
 DEFAULT = Candidate(method("adamw:cosine"), 1e-3)
 """What many people would run without thinking: the measure of every selection."""
@@ -44,3 +48,20 @@ def candidates_of(methods: Sequence[Method], base_lrs: Sequence[float] | None = 
         if place < len(own)
     )
     return tuple(dict.fromkeys(crossed))
+
+
+def method_list() -> dict[str, Any]:
+    """What methods are made of, and the portfolio that `select` races, as JSON values."""
+    return {
+        "optimizers": [
+            {"name": name, "defaults": msgspec.to_builtins(spec()), "about": _first_line(spec)}
+            for name, spec in OPTIMIZERS.items()
+        ],
+        "schedules": [{"name": name, "about": _first_line(recipe)} for name, recipe in sorted(RECIPES.items())],
+        "portfolio": [{"method": str(each.method), "base_lr": each.base_lr} for each in portfolio()],
+        "default": {"method": str(DEFAULT.method), "base_lr": DEFAULT.base_lr},
+    }
+
+
+def _first_line(thing: object) -> str:
+    return (thing.__doc__ or "").strip().partition("\n")[0]
