@@ -1,0 +1,10 @@
+"""Writes store-v1.db, once: a store of format 1 that every later version must read."""
+
+from pathlib import Path
+
+from faults.samples import record
+from lrcontrol.runs.store import Store
+
+with Store(Path(__file__).with_name("store-v1.db")) as store:
+    for number in range(5):
+        store.add(record(number))
