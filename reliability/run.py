@@ -1,0 +1,122 @@
+"""What must survive, tried at length: prints what was counted and writes latest.json beside this file.
+
+    python reliability/run.py [NAME ...]
+
+Names pick rows (`store-kills`, `store-writers`, `store-damage`, `endings`, `study-kills`); by default all. A row that
+is not run keeps its figures from before.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+TESTS = HERE.parent / "tests"
+sys.path.insert(0, str(TESTS))
+os.environ["PYTHONPATH"] = str(TESTS)
+
+from faults import endings  # noqa: E402 - the tests' helpers are found by the lines above
+from faults.damage import damaged_verdicts  # noqa: E402
+from faults.samples import OBJECTIVE, record, spec  # noqa: E402
+from faults.studies import kill_study, undisturbed  # noqa: E402
+from faults.writers import kill_writers, write_side_by_side  # noqa: E402
+from lrcontrol.runs.executors.processes import Processes  # noqa: E402
+from lrcontrol.runs.record import Outcome  # noqa: E402
+from lrcontrol.runs.store import Store  # noqa: E402
+
+
+def store_kills(folder):
+    found = kill_writers(folder / "runs.db", kills=1000, seed=7)
+    bad = found.lost + found.doubled + found.changed
+    return 1000, bad, f"kills=1000 acknowledged={found.acknowledged} lost={found.lost} doubled={found.doubled}"
+
+
+def store_writers(folder):
+    found, statuses = write_side_by_side(folder / "runs.db", writers=8, each=500)
+    bad = found.lost + found.doubled + found.changed + sum(map(bool, statuses))
+    return 4000, bad, f"writers=8 records={found.stored} lost={found.lost} doubled={found.doubled}"
+
+
+def store_damage(folder):
+    with Store(folder / "whole.db") as store:
+        for number in range(12):
+            store.add(record(number))
+    verdicts = [verdict for _, verdict in damaged_verdicts((folder / "whole.db").read_bytes(), folder, 1000, seed=7)]
+    right, refused = verdicts.count("right"), verdicts.count("refused")
+    return (
+        1000,
+        1000 - right - refused,
+        f"damaged=1000 refused={refused} harmless={right} wrong={1000 - right - refused}",
+    )
+
+
+def run_endings(folder):
+    kinds = list(endings.ENDINGS)
+    asked = [
+        spec(turn, seed=seed) for turn in range(8) for seed in (*range(len(kinds)), *range(100, 100 + len(kinds)))
+    ]
+    executor, found = Processes("faults.endings:train", OBJECTIVE, workers=8), []
+    todo = list(asked)
+    try:
+        while todo or executor.running:
+            while todo and executor.room:
+                executor.submit(todo.pop())
+            found.append(executor.wait())
+    finally:
+        executor.close()
+    told = sum(
+        each.outcome is Outcome.FAILED and endings.ENDINGS[kinds[each.spec.seed]][1] in each.message
+        for each in found
+        if each.spec.seed < len(kinds)
+    )
+    well = sum(each.outcome is Outcome.FINISHED for each in found if each.spec.seed >= 100)
+    half = 8 * len(kinds)
+    return 2 * half, 2 * half - told - well, f"kinds={len(kinds)} told={told}/{half} bystanders hurt={half - well}"
+
+
+def study_kills(folder):
+    answer, _, seconds = undisturbed(folder / "peace", "--executor", "serial")
+    kills = repeated = other = 0
+    for number in range(6):
+        executor = ("serial", "processes")[number % 2]
+        found = kill_study(folder / str(number), 10, seconds, number, "--executor", executor)
+        kills, repeated, other = kills + found.kills, repeated + found.repeated, other + (found.answer != answer)
+    return kills, repeated + other, f"kills={kills} runs repeated={repeated} other choices={other} of 6 studies"
+
+
+ROWS = {
+    "store-kills": ("a killed writer loses and doubles nothing acknowledged", store_kills),
+    "store-writers": ("writers side by side lose nothing", store_writers),
+    "store-damage": ("a damaged store is refused or right, never wrong", store_damage),
+    "endings": ("however a run ends it is told, and hurts no other", run_endings),
+    "study-kills": ("a killed study makes the same choice, no run twice", study_kills),
+}
+
+
+def main():
+    chosen = sys.argv[1:] or list(ROWS)
+    unknown = [name for name in chosen if name not in ROWS]
+    if unknown:
+        sys.exit(f"unknown rows {unknown}; known: {', '.join(ROWS)}.")
+    latest = HERE / "latest.json"
+    before = {row["promise"]: row for row in json.loads(latest.read_text())} if latest.exists() else {}
+    failures = 0
+    for name in chosen:
+        promise, attempt = ROWS[name]
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            tried, failed, figure = attempt(Path(folder))
+        failures += failed
+        before[promise] = {"promise": promise, "tried": tried, "failed": failed, "figure": figure}
+        print(
+            f"{promise:55}{tried:>6} tried{failed:>4} failed  {figure}  ({time.monotonic() - began:.0f} s)", flush=True
+        )
+        latest.write_text(json.dumps([before[row] for row, _ in ROWS.values() if row in before], indent=1) + "\n")
+    sys.exit(failures > 0)
+
+
+if __name__ == "__main__":
+    main()
