@@ -29,9 +29,10 @@ from lrcontrol.runs.store import Store  # noqa: E402
 
 
 def store_kills(folder):
-    found = kill_writers(folder / "runs.db", kills=1000, seed=7)
-    bad = found.lost + found.doubled + found.changed
-    return 1000, bad, f"kills=1000 acknowledged={found.acknowledged} lost={found.lost} doubled={found.doubled}"
+    found = [kill_writers(folder / f"{number}.db", kills=20, seed=number) for number in range(15)]
+    lost, doubled, changed = (sum(getattr(each, name) for each in found) for name in ("lost", "doubled", "changed"))
+    acknowledged = sum(each.acknowledged for each in found)
+    return 300, lost + doubled + changed, f"kills=300 acknowledged={acknowledged} lost={lost} doubled={doubled}"
 
 
 def store_writers(folder):
@@ -80,11 +81,11 @@ def run_endings(folder):
 def study_kills(folder):
     answer, _, seconds = undisturbed(folder / "peace", "--executor", "serial")
     kills = repeated = other = 0
-    for number in range(6):
+    for number in range(4):
         executor = ("serial", "processes")[number % 2]
         found = kill_study(folder / str(number), 10, seconds, number, "--executor", executor)
         kills, repeated, other = kills + found.kills, repeated + found.repeated, other + (found.answer != answer)
-    return kills, repeated + other, f"kills={kills} runs repeated={repeated} other choices={other} of 6 studies"
+    return kills, repeated + other, f"kills={kills} runs repeated={repeated} other choices={other} of 4 studies"
 
 
 ROWS = {
