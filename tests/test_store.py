@@ -135,3 +135,11 @@ def test_a_store_of_format_1_stays_readable(tmp_path: Path) -> None:
         assert [each.id for each in store.records()] == [record(number).id for number in range(5)]
         for number in range(5):
             assert content(store.record(record(number).id)) == content(record(number))
+
+
+def test_a_schema_that_is_no_text_is_told_as_damage(tmp_path: Path) -> None:
+    """SQLite's own message then is no UTF-8, which the driver cannot even read."""
+    path = filled(tmp_path / "runs.db")
+    path.write_bytes(path.read_bytes().replace(b"AUTOINCREMENT", b"AUTOINCREM\xe1NT", 1))
+    with pytest.raises(StoreError, match="schema cannot be read"):
+        Store(path)

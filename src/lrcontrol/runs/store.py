@@ -228,6 +228,8 @@ class Store:
                 reason = f"another process has held its lock for {WAIT_SECONDS:g} s; stop it, or use another store"
             kind = StoreDamaged if "decode" in reason else StoreError  # text that is not text
             raise kind(f"the store {self.path} cannot be used: {reason.rstrip('.')}.") from None
+        except UnicodeDecodeError:  # SQLite quotes the damaged text of its schema in a message that is then no UTF-8
+            raise StoreDamaged(f"the store {self.path} is damaged: its schema cannot be read; {REMEDY}") from None
         except sqlite3.ProgrammingError as error:  # closed, or used in another thread
             raise StoreError(f"the store {self.path} cannot be used: {checks.shown_error(error)}.") from None
         except sqlite3.Error as error:
