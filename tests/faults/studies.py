@@ -66,7 +66,7 @@ def kill_study(folder: Path, kills: int, seconds: float, seed: int, *options: st
     repeated, before = 0, rows(folder)
     for _ in range(kills):
         process = begin(folder, *options)
-        time.sleep(rng.uniform(0.2, 1.0) * seconds)
+        time.sleep(rng.uniform(0.1, 0.7) * seconds)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         after = rows(folder)

@@ -9,7 +9,9 @@ looked up in an index, which may be damaged where the rows are not.
 import contextlib
 import hashlib
 import os
+import random
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +31,8 @@ WAIT_SECONDS = 30.0
 ROW = "SELECT number, id, summary, columns, checksum FROM runs WHERE number = ?"
 ROWS_AFTER = "SELECT number, id, summary, columns, checksum FROM runs WHERE number > ? ORDER BY number"
 REMEDY = "restore the file from a copy, or name a new one."
+
+_JITTER = random.SystemRandom()  # nobody's seeded numbers are touched
 
 TABLE = """CREATE TABLE runs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -208,14 +212,33 @@ class Store:
 
     @contextlib.contextmanager
     def _transaction(self, kind: Literal["IMMEDIATE", "DEFERRED"]) -> Iterator[None]:
-        self._connection.execute(f"BEGIN {kind}")
         try:
+            if kind == "IMMEDIATE":
+                self._take_turn()
+            else:
+                self._connection.execute("BEGIN DEFERRED")
             yield
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+
+    def _take_turn(self) -> None:
+        """Begin to write; SQLite's own waiting, ever longer, would starve some of many writers."""
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            until = time.monotonic() + WAIT_SECONDS
+            while True:
+                try:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                        raise
+                time.sleep(_JITTER.uniform(0.001, 0.005))
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000:.0f}")
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
