@@ -3,15 +3,38 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from faults.nursery import Child, Nursery
 from faults.samples import content, record
 from lrcontrol.runs.store import Store
 
-HERE = "faults.writers"
+TESTS = Path(__file__).parent.parent
+
+
+class Writer:
+    """A process that adds records `first` to `first + count - 1` and tells each on its stdout once it is kept."""
+
+    def __init__(self, path: Path, first: int, count: int) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "faults.writers", str(path), str(first), str(count)],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(TESTS)},
+        )
+
+    def kill(self) -> list[int]:
+        """End it at once; the numbers it had acknowledged."""
+        self.process.kill()
+        return self.acknowledged()
+
+    def acknowledged(self) -> list[int]:
+        """Wait for its end; the numbers that it told."""
+        told, _ = self.process.communicate()
+        lines = told.decode().split("\n")
+        return [int(line) for line in lines[:-1]]  # what follows the last newline was not told in full
 
 
 class Losses(NamedTuple):
@@ -24,72 +47,67 @@ class Losses(NamedTuple):
     changed: int
 
 
-def write(path: str, first: int, count: int) -> None:
-    """Add records `first` to `first + count - 1`, and tell each on stdout once it is kept."""
+def losses(path: Path, acknowledged: list[int]) -> Losses:
+    """Compare a store with what its writers were told."""
+    expected = {record(number).id: number for number in {*acknowledged}}
     with Store(path) as store:
-        for number in range(first, first + count):
+        stored = [each.id for each in store.records()]
+        changed = sum(
+            content(store.record(run_id)) != content(record(store.record(run_id).spec.seed)) for run_id in stored
+        )
+    return Losses(
+        acknowledged=len(expected),
+        stored=len(stored),
+        lost=len(expected.keys() - {*stored}),
+        doubled=len(stored) - len({*stored}),
+        changed=changed,
+    )
+
+
+def kill_writers(path: Path, kills: int, seed: int, side_by_side: int = 2) -> Losses:
+    """Kill a random one of some writers again and again, at any moment of their work; each killed one is replaced.
+
+    A killed writer's successor begins where its acknowledgements ended, so what was kept without being told is
+    added again.
+    """
+    rng = random.Random(seed)
+    told: list[int] = []
+    far = 1_000_000
+    starts = [far * place for place in range(side_by_side)]
+    writers = [Writer(path, start, far) for start in starts]
+    try:
+        for _ in range(kills):
+            place = rng.randrange(side_by_side)
+            writer = writers[place]
+            assert writer.process.stdout is not None
+            writer.process.stdout.peek(1)  # type: ignore[attr-defined]  # it has begun: kept and told one
+            time.sleep(rng.uniform(0, 0.04))
+            numbers = writer.kill()
+            told += numbers
+            starts[place] += len(numbers)
+            writers[place] = Writer(path, starts[place], far)
+    finally:
+        for writer in writers:
+            told += writer.kill()
+    return losses(path, told)
+
+
+def write_side_by_side(path: Path, writers: int, each: int) -> tuple[Losses, list[int]]:
+    """Let writers add `each` records at the same time; the losses and the exit statuses."""
+    started = [Writer(path, place * each, each) for place in range(writers)]
+    told = [number for writer in started for number in writer.acknowledged()]
+    return losses(path, told), [writer.process.returncode for writer in started]
+
+
+def main() -> None:
+    """Write until done or killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    path, first, count = sys.argv[1:]
+    with Store(path) as store:
+        for number in range(int(first), int(first) + int(count)):
             store.add(record(number))
             os.write(1, f"{number}\n".encode())
 
 
-def told(writer: Child) -> list[int]:
-    """The numbers that a writer was told were kept; what follows the last newline was not told in full."""
-    return [int(line) for line in writer.out.read_text().split("\n")[:-1]]
-
-
-def losses(path: Path, acknowledged: list[int]) -> Losses:
-    """Compare a store with what its writers were told."""
-    expected = {record(number).id for number in {*acknowledged}}
-    with Store(path) as store:
-        stored = [(each.id, each.spec.seed) for each in store.records()]
-        changed = sum(content(store.record(run_id)) != content(record(number)) for run_id, number in stored)
-    ids = {run_id for run_id, _ in stored}
-    return Losses(len(expected), len(stored), len(expected - ids), len(stored) - len(ids), changed)
-
-
-def kill_writers(path: Path, kills: int, seed: int, *, writers: int = 2, each: int = 100) -> Losses:
-    """Kill a random one of some writers again and again, at any moment of its work; each is replaced.
-
-    A writer begins where its forerunner's acknowledgements ended, so that what was kept but not told is added twice.
-    """
-    rng = random.Random(seed)
-    acknowledged: list[int] = []
-    starts = [each * place for place in range(writers)]
-    with Nursery(HERE) as nursery:
-
-        def begin(place: int) -> Child:
-            left = max(each * (place + 1) - starts[place], 1)
-            return nursery.begin(f"{HERE}:write", str(path), starts[place], left, out=path.with_suffix(f".{place}"))
-
-        running = [begin(place) for place in range(writers)]
-        for _ in range(kills):
-            place = rng.randrange(writers)
-            time.sleep(rng.uniform(0, 0.04))
-            running[place].send(signal.SIGKILL)
-            running[place].end()
-            numbers = told(running[place])
-            acknowledged += numbers
-            starts[place] += len(numbers)
-            if starts[place] >= each * (place + 1):  # all are kept: this one adds the same again
-                starts[place] = each * place
-            running[place] = begin(place)
-        for writer in running:
-            writer.end()
-            acknowledged += told(writer)
-    return losses(path, acknowledged)
-
-
-def write_side_by_side(path: Path, writers: int, each: int) -> tuple[Losses, list[int], str]:
-    """Let writers add `each` records at the same time; the losses, the exit statuses, and what went wrong in words."""
-    with Nursery(HERE) as nursery:
-        running = [
-            nursery.begin(f"{HERE}:write", str(path), place * each, each, out=path.with_suffix(f".{place}"))
-            for place in range(writers)
-        ]
-        codes = []
-        for writer in running:
-            while not writer.ended_within(600):
-                pass
-            codes.append(writer.end())
-    acknowledged = [number for writer in running for number in told(writer)]
-    return losses(path, acknowledged), codes, "".join(writer.err.read_text() for writer in running)
+if __name__ == "__main__":
+    main()
