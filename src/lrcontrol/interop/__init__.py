@@ -1,0 +1,38 @@
+"""Schedules in other people's training code, and theirs read back: one file per client.
+
+`as_<client>_<what the client calls it>` gives a schedule to a client; `describe` reads a client's schedule. Each
+name is loaded when it is first used, and with it the client.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lrcontrol.interop.ignite import as_ignite_handler
+    from lrcontrol.interop.keras import as_keras_schedule
+    from lrcontrol.interop.lightning import as_lightning_config
+    from lrcontrol.interop.optax import as_optax_schedule
+    from lrcontrol.interop.skorch import as_skorch_callback
+    from lrcontrol.interop.transformers import as_transformers_schedule, as_transformers_trainer
+
+_HOME = {
+    "as_ignite_handler": "ignite",
+    "as_keras_schedule": "keras",
+    "as_lightning_config": "lightning",
+    "as_optax_schedule": "optax",
+    "as_skorch_callback": "skorch",
+    "as_transformers_schedule": "transformers",
+    "as_transformers_trainer": "transformers",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'lrcontrol.interop' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"lrcontrol.interop.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

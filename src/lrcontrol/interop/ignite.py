@@ -1,0 +1,61 @@
+"""A schedule as an ignite handler."""
+
+from typing import Any
+
+from ignite.engine import Engine, Events
+from torch.optim import Optimizer
+
+from lrcontrol.schedules.schedule import Schedule
+from lrcontrol.training.adapter import as_torch_scheduler
+
+__all__ = ["IgniteSchedule", "as_ignite_handler"]
+
+
+def as_ignite_handler(optimizer: Optimizer, schedule: str | Schedule, total_steps: int) -> "IgniteSchedule":
+    """A handler that sets the rates of every iteration before it begins.
+
+    Attach it to a trainer whose every iteration is one update; the step is the trainer's own count of iterations. Give
+    it to `Checkpoint` beside trainer, model and optimizer.
+
+    Args:
+        optimizer: every group's `lr` now is its base learning rate.
+        schedule: a schedule or its text.
+        total_steps: >= 1; iterations of all epochs, that the schedule is laid over.
+
+    Raises:
+        BadInput: a bad value. DoesNotFit: the schedule is too long.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        >>> rates = []
+        >>> trainer = Engine(lambda engine, batch: rates.append(optimizer.param_groups[0]["lr"]))
+        >>> as_ignite_handler(optimizer, "linear", total_steps=4).attach(trainer)
+        >>> state = trainer.run([0, 0], max_epochs=2)
+        >>> rates
+        [1.0, 0.75, 0.5, 0.25]
+    """
+    return IgniteSchedule(optimizer, schedule, total_steps)
+
+
+class IgniteSchedule:
+    """See `as_ignite_handler`. Its state is that of `as_torch_scheduler`."""
+
+    def __init__(self, optimizer: Optimizer, schedule: str | Schedule, total_steps: int) -> None:
+        self.scheduler = as_torch_scheduler(optimizer, schedule, total_steps)
+
+    def attach(self, trainer: Engine) -> None:
+        """Call this handler at the start of every iteration of `trainer`."""
+        trainer.add_event_handler(Events.ITERATION_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Set the rates of the iteration that begins."""
+        self.scheduler.step(engine.state.iteration - 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `as_torch_scheduler`."""
+        return self.scheduler.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See `as_torch_scheduler`."""
+        self.scheduler.load_state_dict(state_dict)

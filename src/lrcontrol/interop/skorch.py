@@ -1,0 +1,52 @@
+"""A schedule as a skorch callback that also goes on where a loaded net stopped."""
+
+from typing import Any
+
+from skorch.callbacks import LRScheduler
+
+from lrcontrol import checks
+from lrcontrol.interop.own_rates import own_rates
+from lrcontrol.schedules.schedule import Schedule
+from lrcontrol.schedules.text import schedule as parse_schedule
+from lrcontrol.training.adapter import TorchSchedule, as_torch_scheduler
+
+__all__ = ["SkorchSchedule", "as_skorch_callback"]
+
+
+def as_skorch_callback(schedule: str | Schedule, total_steps: int) -> "SkorchSchedule":
+    """The `LRScheduler` of skorch, stepped after every training batch.
+
+    Where a fit continues, in memory or from loaded parameters, optimizer and history, the schedule continues with it:
+    its step is the number of training batches in the net's history.
+
+    Args:
+        schedule: a schedule or its text.
+        total_steps: >= 1; training batches of all epochs, that the schedule is laid over.
+
+    Raises:
+        BadInput: a bad value. DoesNotFit: the schedule is too long.
+
+    Example:
+        >>> as_skorch_callback("linear", total_steps=4).simulate(5, initial_lr=1.0).tolist()
+        [1.0, 0.75, 0.5, 0.25, 0.0]
+    """
+    laid, horizon = parse_schedule(schedule), checks.integer("total_steps", total_steps, low=1)
+    laid.multiplier(0, horizon)  # one that does not fit is refused now
+    return SkorchSchedule(schedule=str(laid), total_steps=horizon)
+
+
+class SkorchSchedule(LRScheduler):
+    """See `as_skorch_callback`; its parameters are those of skorch's callback, for `set_params` and grid search."""
+
+    policy, monitor, step_every = staticmethod(as_torch_scheduler), None, "batch"
+
+    def __init__(self, schedule: str, total_steps: int, event_name: str | None = "event_lr") -> None:
+        self.schedule, self.total_steps, self.event_name = schedule, total_steps, event_name
+
+    def _get_scheduler(self, net: Any, policy: Any, **kwargs: Any) -> TorchSchedule:
+        del policy  # it is ours
+        scheduler: TorchSchedule | None = self.lr_scheduler_
+        if scheduler is None or scheduler.optimizer is not net.optimizer_:
+            scheduler = as_torch_scheduler(net.optimizer_, **kwargs, base_lrs=own_rates(net.optimizer_))
+        scheduler.step(self.batch_idx_)
+        return scheduler
