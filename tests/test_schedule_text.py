@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import lrcontrol as lrc
 from lrcontrol.errors import BadInput, BadText, DoesNotFit, UnknownName
 from lrcontrol.schedules.profiles import Constant, Cosine, Exponential, Linear, Polynomial, Rex
-from lrcontrol.schedules.recipes import RECIPES
+from lrcontrol.schedules.recipes.catalogue import RECIPES
 from lrcontrol.schedules.sampling import Sampling
 from lrcontrol.schedules.schedule import Nested, Product, Schedule, Segment
 from lrcontrol.schedules.text import LARGEST_DOCUMENT, from_json, number_text, schedule, to_json

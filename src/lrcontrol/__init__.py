@@ -15,7 +15,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lrcontrol.api import Selection, load_selection, select, train
     from lrcontrol.runs.method import Method, method
-    from lrcontrol.schedules.recipes import constant, cosine, exponential, linear, polynomial, rex, step, warmup
+    from lrcontrol.schedules.recipes.cycles import exp_range, fractal, sgdr, snapshot, triangular, triangular2
+    from lrcontrol.schedules.recipes.phases import one_cycle, one_cycle_momentum, piecewise, power, step, warmup, wsd
+    from lrcontrol.schedules.recipes.single import (
+        constant,
+        cosine,
+        exponential,
+        geometric,
+        inverse_power,
+        inverse_sqrt,
+        linear,
+        one_minus_sqrt,
+        polynomial,
+        rex,
+        table,
+    )
     from lrcontrol.schedules.schedule import Schedule
     from lrcontrol.schedules.text import schedule
     from lrcontrol.training.adapter import as_torch_scheduler
@@ -25,19 +39,35 @@ _HOME = {
     "Schedule": "schedules.schedule",
     "Selection": "api",
     "as_torch_scheduler": "training.adapter",
-    "constant": "schedules.recipes",
-    "cosine": "schedules.recipes",
-    "exponential": "schedules.recipes",
-    "linear": "schedules.recipes",
+    "constant": "schedules.recipes.single",
+    "cosine": "schedules.recipes.single",
+    "exp_range": "schedules.recipes.cycles",
+    "exponential": "schedules.recipes.single",
+    "fractal": "schedules.recipes.cycles",
+    "geometric": "schedules.recipes.single",
+    "inverse_power": "schedules.recipes.single",
+    "inverse_sqrt": "schedules.recipes.single",
+    "linear": "schedules.recipes.single",
     "load_selection": "api",
     "method": "runs.method",
-    "polynomial": "schedules.recipes",
-    "rex": "schedules.recipes",
+    "one_cycle": "schedules.recipes.phases",
+    "one_cycle_momentum": "schedules.recipes.phases",
+    "one_minus_sqrt": "schedules.recipes.single",
+    "piecewise": "schedules.recipes.phases",
+    "polynomial": "schedules.recipes.single",
+    "power": "schedules.recipes.phases",
+    "rex": "schedules.recipes.single",
     "schedule": "schedules.text",
     "select": "api",
-    "step": "schedules.recipes",
+    "sgdr": "schedules.recipes.cycles",
+    "snapshot": "schedules.recipes.cycles",
+    "step": "schedules.recipes.phases",
+    "table": "schedules.recipes.single",
     "train": "api",
-    "warmup": "schedules.recipes",
+    "triangular": "schedules.recipes.cycles",
+    "triangular2": "schedules.recipes.cycles",
+    "warmup": "schedules.recipes.phases",
+    "wsd": "schedules.recipes.phases",
 }
 
 __all__ = sorted(_HOME)

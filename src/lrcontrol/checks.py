@@ -13,7 +13,18 @@ from typing import Any
 
 from lrcontrol.errors import BadInput, UnknownName
 
-__all__ = ["LARGEST_STEP", "instance", "integer", "near_miss", "number", "one_of", "shown", "shown_error"]
+__all__ = [
+    "LARGEST_STEP",
+    "instance",
+    "integer",
+    "near_miss",
+    "number",
+    "numbers_in",
+    "one_of",
+    "shown",
+    "shown_error",
+    "steps_or_share",
+]
 
 LARGEST_STEP = 2**53  # above this a float64 no longer holds every whole number
 
@@ -74,6 +85,28 @@ def number(
         bounds.append(f"{'<' if open_high else '<='} {high:g}")
     rule = "a number " + " and ".join(bounds) if bounds else "a finite number"
     raise BadInput(f"`{name}` must be {rule}, got {name}={shown(value)}.")
+
+
+def numbers_in(
+    name: str, value: Any, *, low: float = -math.inf, high: float = math.inf, least: int = 1, most: int = 1000
+) -> tuple[float, ...]:
+    """`value` as a tuple of `least` to `most` finite floats in [low, high], or BadInput naming `name`."""
+    if isinstance(value, str | bytes | dict | set) or not hasattr(value, "__iter__") or not hasattr(value, "__len__"):
+        raise BadInput(f"`{name}` must be a list of numbers, got {name}={shown(value)}.")
+    if not least <= len(value) <= most:
+        raise BadInput(f"`{name}` must be {least} to {most} numbers, got {len(value)}.")
+    return tuple(number(name, item, low=low, high=high) for item in value)
+
+
+def steps_or_share(
+    name: str, value: Any, *, low: int = 0, most: float = 1.0, open_most: bool = False, open_low: bool = False
+) -> int | float:
+    """`value` as an int >= `low` (steps) or a float in [0, most] (a share), or BadInput naming `name`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise BadInput(f"`{name}` must be an int (steps) or a float (a share), got {name}={shown(value)}.")
+    if isinstance(value, numbers.Integral):
+        return integer(name, value, low=low)
+    return number(name, value, low=0, high=most, open_low=open_low, open_high=open_most)
 
 
 def instance(name: str, value: Any, kind: Any, what: str) -> None:

@@ -5,7 +5,8 @@ import msgspec
 from lrcontrol import checks
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput, UnknownName
-from lrcontrol.schedules.text import Reader, call, number_text, read_schedule, schedule_text
+from lrcontrol.schedules.reader import Reader, call
+from lrcontrol.schedules.text import number_text, read_schedule, schedule_text
 
 __all__ = ["OPTIMIZERS", "SGD", "AdamW", "AnyControl", "Method", "OptimizerSpec", "method", "optimizer_name"]
 

@@ -1,12 +1,12 @@
-"""Profiles: the shape of a segment, from 1 at progress 0 to 0 at progress 1.
+"""Profiles: the shape of a segment, from weight 1 of its start at progress 0 to its end at progress 1.
 
-A profile knows neither steps nor rates. It is two-sided: `split` takes how far the segment has come and how far
-it still has to go, each exact, and gives the weight of the segment's start and of its end, each exact. So the
-last step of a billion is as accurate as the first, and `1 - w` is never computed where it would cancel.
+A profile knows neither steps nor rates. It is two-sided: it is told how far the segment has come and how far it
+still has to go, each exact, and gives the weight of the segment's start and that of its end, each exact. So the last
+step of a billion is as accurate as the first, and `1 - w` is never computed where it would cancel.
 """
 
 import math
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import array_api_compat
 import msgspec
@@ -14,33 +14,54 @@ import numpy as np
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
+from lrcontrol.schedules.exact import Long, decayed, log_of, power_of, sine_squared
 
 __all__ = [
+    "MOST_VALUES",
     "PROFILES",
     "AnyProfile",
     "Constant",
     "Cosine",
     "Exponential",
+    "Geometric",
+    "InversePower",
     "Linear",
     "Polynomial",
     "Profile",
     "Rex",
     "Shape",
+    "Table",
     "namespace",
 ]
 
-Array = TypeVar("Array")
+MOST_VALUES = 10_000  # of a table
 
 
 @runtime_checkable
 class Profile(Protocol):
-    """A shape between a segment's start (weight 1 at progress 0) and its end (weight 0 at progress 1)."""
+    """A shape between a segment's start (weight 1 at progress 0) and its end."""
 
     def __call__(self, progress: Any) -> Any:
-        """The weight of the start at `progress`, in [0, 1]; a number or an array of any array library."""
+        """The curve at `progress`, in [0, 1]; a number or an array of any array library."""
 
-    def split(self, progress: Array, remaining: Array) -> tuple[Array, Array]:
-        """The weights of start and end; float64 arrays, `progress` and `remaining` each correctly rounded."""
+    @property
+    def natural_end(self) -> float | None:
+        """The share of its start that the curve comes to by itself; None where that depends on the length."""
+
+    def laid(self, length: int) -> "Profile":
+        """The same shape over a segment of `length` steps, its natural end known."""
+
+    def curve(self, gone: Any, left: Any, whole: float) -> Any:
+        """The curve after `gone` of `whole`, with `left` still to go, as a share of its start.
+
+        All are whole numbers in float64 arrays (`whole` a float); where `whole` is 1, any numbers in [0, 1].
+        """
+
+    def start_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """The weight of the start there, for a segment with an end of its own: from 1 to 0."""
+
+    def end_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """The weight of the end there: from 0 to 1."""
 
 
 def namespace(values: Any) -> Any:
@@ -49,21 +70,43 @@ def namespace(values: Any) -> Any:
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="profile"):
-    """The call that all shapes share; `split` is what tells them apart."""
+    """What all shapes share; the two weights tell them apart."""
 
     def __call__(self, progress: Any) -> Any:
-        """The weight of the start at `progress`: a number in [0, 1], or a float64 array of such numbers.
+        """The curve at `progress`, as a share of its start: a number in [0, 1], or a float64 array of such numbers.
+
+        It runs from 1 to the `natural_end`.
 
         Raises:
-            BadInput: a number outside [0, 1]; arrays are not looked into.
+            BadInput: a number outside [0, 1] (arrays are not looked into), or a shape whose parameters are in steps.
         """
+        if self.natural_end is None:
+            raise BadInput(f"a shape must be laid over a length to be read, got {self!r}; use laid(length).")
         scalar = not hasattr(progress, "shape") or isinstance(progress, np.generic)
         at = np.asarray([checks.number("progress", progress, low=0, high=1)]) if scalar else progress
-        weight = self.split(at, 1 - at)[0]
-        return float(weight[0]) if scalar else weight
+        value = self.curve(at, 1 - at, 1.0)
+        return float(value[0]) if scalar else value
 
-    def split(self, progress: Any, remaining: Any) -> tuple[Any, Any]:
-        """The weights of start and end."""
+    @property
+    def natural_end(self) -> float | None:
+        """0, unless the shape says otherwise."""
+        return 0.0
+
+    def laid(self, length: int) -> Profile:
+        """Itself, unless a parameter is in steps."""
+        del length
+        return self
+
+    def curve(self, gone: Any, left: Any, whole: float) -> Any:
+        """The weight of the start, unless the shape ends elsewhere than at 0."""
+        return self.start_weight(gone, left, whole)
+
+    def start_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """The weight of the start."""
+        raise NotImplementedError
+
+    def end_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """The weight of the end."""
         raise NotImplementedError
 
 
@@ -75,10 +118,20 @@ class Constant(Shape, frozen=True, tag="constant"):
         1.0
     """
 
-    def split(self, progress: Any, remaining: Any) -> tuple[Any, Any]:
-        """Weight 1 for the start, 0 for the end."""
-        del remaining
-        return progress * 0 + 1, progress * 0
+    @property
+    def natural_end(self) -> float:
+        """1."""
+        return 1.0
+
+    def start_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """1."""
+        del left, whole
+        return gone * 0 + 1
+
+    def end_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """0: the end is the start."""
+        del left, whole
+        return gone * 0
 
 
 class Linear(Shape, frozen=True, tag="linear"):
@@ -91,9 +144,15 @@ class Linear(Shape, frozen=True, tag="linear"):
         0.75
     """
 
-    def split(self, progress: Any, remaining: Any) -> tuple[Any, Any]:
-        """What remains, and what has gone."""
-        return remaining, progress
+    def start_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """What remains."""
+        del gone
+        return left / whole
+
+    def end_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """What has gone."""
+        del left
+        return gone / whole
 
 
 class Cosine(Shape, frozen=True, tag="cosine"):
@@ -106,22 +165,22 @@ class Cosine(Shape, frozen=True, tag="cosine"):
         0.8536
     """
 
-    def split(self, progress: Any, remaining: Any) -> tuple[Any, Any]:
-        """Squared sines of half the angle gone and half the angle left; both keep their digits near 0."""
-        xp = namespace(progress)
-        gone, lost_gone = _quarter_turns(progress)
-        left, lost_left = _quarter_turns(remaining)
-        sine, cosine = xp.sin(gone), xp.sin(left)
-        # what rounding took from an angle comes back through the derivative: within 4 ulp, not 6
-        both = 2 * sine * cosine
-        return cosine * cosine + both * lost_left, sine * sine + both * lost_gone
+    def start_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """The squared sine of half the angle left, which keeps its digits near 0."""
+        del gone
+        return sine_squared(namespace(left), left, whole)
+
+    def end_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """The squared sine of half the angle gone."""
+        del left
+        return sine_squared(namespace(gone), gone, whole)
 
 
 class Polynomial(Shape, frozen=True, tag="polynomial"):
     """A power of what remains: `(1 - p) ** power`.
 
     Args:
-        power: > 0; 1 is linear, 2 bends early, 0.5 bends late.
+        power: in (0, 1000]; 1 is linear, 2 bends early, 0.5 bends late.
     Example:
         >>> Polynomial(2.0)(0.5)
         0.25
@@ -133,29 +192,39 @@ class Polynomial(Shape, frozen=True, tag="polynomial"):
         power = checks.number("power", self.power, low=0, open_low=True, high=1e3)
         msgspec.structs.force_setattr(self, "power", power)
 
-    def split(self, progress: Any, remaining: Any) -> tuple[Any, Any]:
-        """The power, and its complement by the logarithm of whichever side has kept its digits."""
-        xp = namespace(progress)
-        one = progress * 0 + 1
-        early = progress < 0.5
-        gone = xp.where(early, progress, one * 0)
-        left = xp.where(early | (remaining <= 0), one, remaining)
-        complement = -xp.expm1(self.power * (xp.log1p(-gone) + xp.log(left)))  # one of the two is 0
-        return remaining**self.power, xp.where(remaining > 0, complement, one)
+    def start_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """The power."""
+        del gone
+        return power_of(namespace(left), left, whole, self.power)
+
+    def end_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """Its complement, by the logarithm of whichever side has kept its digits."""
+        xp = namespace(gone)
+        remains = left / whole
+        if self.power == 0.5:  # 1 - sqrt(r) = (1 - r) / (1 + sqrt(r)), and the like: no logarithm needed
+            return gone / whole / (1 + xp.sqrt(remains))
+        if self.power == 2:
+            return gone / whole * (1 + remains)
+        one = gone * 0 + 1
+        early = gone < left
+        went = xp.where(early, gone / whole, one * 0)
+        stays = xp.where(early | (left <= 0), one, remains)
+        complement = -xp.expm1(self.power * (xp.log1p(-went) + xp.log(stays)))  # one of the two is 0
+        return xp.where(left > 0, complement, one)
 
 
 class Exponential(Shape, frozen=True, tag="exponential"):
-    """Exponential decay, brought to 0 at the end: `(exp(-rate p) - exp(-rate)) / (1 - exp(-rate))`.
+    """Exponential decay `exp(-rate p)`, which ends at `exp(-rate)` of its start unless it is given another end.
 
-    A segment from `a` to `b` is a geometric series where `rate = log(a / b)`.
+    Between `a` and `b` it is a geometric series where `rate = log(a / b)`.
 
     Args:
-        rate: 1e-9 to 700 in size; > 0 falls fast first, < 0 falls fast last.
+        rate: 1e-9 to 700 in size; > 0 falls fast first, < 0 rises and is fastest last.
     Source:
         Chen, Wolfe, Kyrillidis 2022, arXiv:2107.04197 (the exponential profile; rate 4 in the authors' code).
     Example:
         >>> round(Exponential(4.0)(0.5), 4)
-        0.1192
+        0.1353
     """
 
     rate: float = 4.0
@@ -168,16 +237,103 @@ class Exponential(Shape, frozen=True, tag="exponential"):
             )
         msgspec.structs.force_setattr(self, "rate", rate)
 
-    def split(self, progress: Any, remaining: Any) -> tuple[Any, Any]:
-        """Both weights by expm1, written so that no exponent is positive."""
-        xp = namespace(progress)
-        rate = abs(self.rate)
-        gone, left = (progress, remaining) if self.rate > 0 else (remaining, progress)
-        whole = math.expm1(-rate)
-        # libraries' expm1 differ in the last place from Python's: the ends are made exact, not hoped for
-        fast = xp.where(gone > 0, xp.exp(-rate * gone) * (xp.expm1(-rate * left) / whole), gone * 0 + 1)
-        slow = xp.where(left > 0, xp.expm1(-rate * gone) / whole, left * 0 + 1)
-        return (fast, slow) if self.rate > 0 else (slow, fast)
+    @property
+    def natural_end(self) -> float:
+        """`exp(-rate)`."""
+        return math.exp(-self.rate)
+
+    def curve(self, gone: Any, left: Any, whole: float) -> Any:
+        """The exponential itself."""
+        del left
+        return decayed(namespace(gone), Long(self.rate), gone, whole)
+
+    def start_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """What the decay is above its end, as a share of its whole fall."""
+        if self.rate > 0:
+            return _fall(Long(self.rate), gone, left, whole)
+        return _fallen(-self.rate, left, whole)
+
+    def end_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """What it has fallen, as a share of its whole fall."""
+        if self.rate > 0:
+            return _fallen(self.rate, gone, whole)
+        return _fall(Long(-self.rate), left, gone, whole)
+
+
+class Geometric(Shape, frozen=True, tag="geometric"):
+    """Exponential decay by the step: `gamma ** t` after t steps, whatever the length of the segment.
+
+    Args:
+        gamma: in (0, 1); what a step leaves of the multiplier.
+    Source:
+        torch.optim.lr_scheduler.ExponentialLR; Smith 2017, arXiv:1506.01186, section 3.2 (`exp_range`).
+    Example:
+        >>> round(Geometric(0.9).laid(10)(0.2), 12)
+        0.81
+    """
+
+    gamma: float = 0.99994
+
+    def __post_init__(self) -> None:
+        gamma = checks.number("gamma", self.gamma, low=0, open_low=True, high=1, open_high=True)
+        msgspec.structs.force_setattr(self, "gamma", gamma)
+
+    @property
+    def natural_end(self) -> None:
+        """It depends on the length."""
+
+    def laid(self, length: int) -> Profile:
+        """The decay over `length` steps."""
+        return _Decay(log_of(self.gamma).times(-length), self.gamma**length)
+
+
+class InversePower(Shape, frozen=True, tag="inverse_power"):
+    """A power law, `(1 + t / timescale) ** -exponent` after t steps: it never ends, and knows no horizon.
+
+    Args:
+        exponent: in (0, 10]; 0.5 is the inverse square root.
+        timescale: an int >= 1 is steps; a float in (0, 1000] is a share of the segment.
+    Source:
+        Vaswani et al. 2017, arXiv:1706.03762, equation 3 (0.5, after 4000 of 100,000 steps); Shen et al. 2024,
+        arXiv:2408.13359 (0.51).
+    Example:
+        >>> InversePower(0.5, 0.25)(0.75)
+        0.5
+    """
+
+    exponent: float = 0.5
+    timescale: int | float = 0.04
+
+    def __post_init__(self) -> None:
+        exponent = checks.number("exponent", self.exponent, low=0, open_low=True, high=10)
+        msgspec.structs.force_setattr(self, "exponent", exponent)
+        timescale = checks.steps_or_share("timescale", self.timescale, low=1, most=1e3, open_low=True)
+        msgspec.structs.force_setattr(self, "timescale", timescale)
+
+    @property
+    def natural_end(self) -> float | None:
+        """`(1 + 1 / timescale) ** -exponent`, for a timescale that is a share."""
+        if isinstance(self.timescale, int):
+            return None
+        return float((1 + 1 / self.timescale) ** -self.exponent)
+
+    def laid(self, length: int) -> Profile:
+        """The power law with its timescale as a share of `length` steps."""
+        return _PowerLaw(
+            self.exponent, length / self.timescale if isinstance(self.timescale, int) else 1 / self.timescale
+        )
+
+    def curve(self, gone: Any, left: Any, whole: float) -> Any:
+        """The power law itself."""
+        return self.laid(1).curve(gone, left, whole)
+
+    def start_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """What the curve is above its end, as a share of its whole fall."""
+        return self.laid(1).start_weight(gone, left, whole)
+
+    def end_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """What it has fallen, as a share of its whole fall."""
+        return self.laid(1).end_weight(gone, left, whole)
 
 
 class Rex(Shape, frozen=True, tag="rex"):
@@ -201,34 +357,124 @@ class Rex(Shape, frozen=True, tag="rex"):
         beta = checks.number("beta", self.beta, low=0, open_low=True, high=1)
         msgspec.structs.force_setattr(self, "beta", beta)
 
-    def split(self, progress: Any, remaining: Any) -> tuple[Any, Any]:
-        """Shares of a sum of two terms, each exact."""
-        bent = self.beta * progress
-        whole = remaining + bent
-        return remaining / whole, bent / whole
+    def start_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """A share of a sum of two terms, each exact."""
+        del whole
+        return left / (left + self.beta * gone)
+
+    def end_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """The other share."""
+        del whole
+        bent = self.beta * gone
+        return bent / (left + bent)
 
 
-def _quarter_turns(share: Any) -> tuple[Any, Any]:
-    """`share * pi / 2` and what its rounding lost, by Dekker's exact product of float64 numbers.
+class Table(Shape, frozen=True, tag="table"):
+    """A curve given by its values at even distances, straight in between: a refined schedule, or any other.
 
-    Source:
-        Dekker 1971, Numerische Mathematik 18:224-242, sections 4 and 5.
+    Args:
+        values: 2 to 10,000 of them in [0, 1], from progress 0 to progress 1.
+    Example:
+        >>> Table((0.2, 1.0, 0.0))(0.25)
+        0.6
     """
-    angle = share * (math.pi / 2)
-    stretched = share * (2.0**27 + 1)
-    high = stretched - (stretched - share)
-    low = share - high
-    lost = low * _PI_LOW - (((angle - high * _PI_HIGH) - low * _PI_HIGH) - high * _PI_LOW)
-    return angle, lost + share * 6.123233995736766e-17  # pi/2 less its float64
+
+    values: tuple[float, ...] = (1.0, 0.0)
+
+    def __post_init__(self) -> None:
+        values = checks.numbers_in("values", self.values, low=0, high=1, least=2, most=MOST_VALUES)
+        msgspec.structs.force_setattr(self, "values", values)
+
+    def start_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """The two values beside, weighed by how near they are."""
+        del left
+        return self._read(gone, whole, np.array(self.values))
+
+    def end_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        """Their complement."""
+        del left
+        return self._read(gone, whole, 1 - np.array(self.values))
+
+    def _read(self, gone: Any, whole: float, values: Any) -> Any:
+        xp = namespace(gone)
+        known = values if xp is np else xp.asarray(values, dtype=gone.dtype, device=array_api_compat.device(gone))
+        place = gone / whole * (len(values) - 1)
+        index = xp.clip(xp.floor(place), 0, len(values) - 2)
+        after = place - index
+        index = xp.astype(index, xp.int64)
+        before = known[index]
+        return before * (1 - after) + known[index + 1] * after
 
 
-_PI_HIGH = math.ldexp(round(math.ldexp(math.pi / 2, 25)), -25)  # half of pi in two halves of 26 bits
-_PI_LOW = math.pi / 2 - _PI_HIGH
+class _Decay(Shape, frozen=True):
+    """What `Geometric` is over a length: a rate > 0 of any size, with more digits than a float holds."""
 
-AnyProfile = Constant | Linear | Cosine | Polynomial | Exponential | Rex
+    rate: Long
+    floor: float
+
+    @property
+    def natural_end(self) -> float:
+        return self.floor
+
+    def curve(self, gone: Any, left: Any, whole: float) -> Any:
+        del left
+        return decayed(namespace(gone), self.rate, gone, whole)
+
+    def start_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        return _fall(self.rate, gone, left, whole)
+
+    def end_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        del left
+        return _fallen(self.rate.near, gone, whole)
+
+
+class _PowerLaw(Shape, frozen=True):
+    """What `InversePower` is over a length: `(1 + ratio p) ** -exponent`."""
+
+    exponent: float
+    ratio: float
+
+    @property
+    def natural_end(self) -> float:
+        return float((1 + self.ratio) ** -self.exponent)
+
+    def curve(self, gone: Any, left: Any, whole: float) -> Any:
+        del left
+        reached = 1 + gone * (self.ratio / whole)
+        return 1 / namespace(gone).sqrt(reached) if self.exponent == 0.5 else reached**-self.exponent
+
+    def start_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        xp = namespace(gone)
+        above = xp.expm1(-self.exponent * xp.log1p(-left / (whole * (1 + 1 / self.ratio))))
+        return xp.where(gone > 0, above * (self.natural_end / self._fall), gone * 0 + 1)
+
+    def end_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        xp = namespace(gone)
+        fallen = -xp.expm1(-self.exponent * xp.log1p(gone * (self.ratio / whole)))
+        return xp.where(left > 0, fallen / self._fall, gone * 0 + 1)
+
+    @property
+    def _fall(self) -> float:
+        return -math.expm1(-self.exponent * math.log1p(self.ratio))
+
+
+def _fall(rate: Long, gone: Any, left: Any, whole: float) -> Any:
+    """`(exp(-rate p) - exp(-rate)) / (1 - exp(-rate))` for rate > 0, written so that no exponent is positive."""
+    return decayed(namespace(gone), rate, gone, whole) * _fallen(rate.near, left, whole)
+
+
+def _fallen(rate: float, gone: Any, whole: float) -> Any:
+    """`(1 - exp(-rate p)) / (1 - exp(-rate))` for rate > 0."""
+    xp = namespace(gone)
+    # the end is exact, because both are the same function of the same number
+    return xp.expm1(gone / whole * -rate) / xp.expm1(gone[:1] * 0 - rate if gone.ndim else gone * 0 - rate)
+
+
+AnyProfile = Constant | Linear | Cosine | Polynomial | Exponential | Geometric | InversePower | Rex | Table
 """The profiles that text and JSON know."""
 
 PROFILES: dict[str, type[Shape]] = {
-    str(shape.__struct_config__.tag): shape for shape in (Constant, Cosine, Exponential, Linear, Polynomial, Rex)
+    str(shape.__struct_config__.tag): shape
+    for shape in (Constant, Cosine, Exponential, Geometric, InversePower, Linear, Polynomial, Rex, Table)
 }
 """Every profile by its name in text and JSON."""

@@ -20,10 +20,11 @@ MOST_READINGS = 1000  # by `times` or `shares`
 
 
 class Reading(NamedTuple):
-    """Where a profile is read: how far the segment has come and what remains, float64, each correctly rounded."""
+    """Where a profile is read: `gone` of `whole` is behind and `left` ahead; float64, exact whole numbers."""
 
-    progress: Any
-    remaining: Any
+    gone: Any
+    left: Any
+    whole: float
 
 
 class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,14 +70,12 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         xp = namespace(step)
         index, begin, end, intervals = self._interval(xp, step, length)
         if self.at == "closed":
-            last = max(intervals - 1, 1)
-            return Reading(_ratio(xp, index, last), _ratio(xp, last - index, last))
+            return _reading(xp, index, max(intervals - 1, 1))
         if self.at == "left":
-            return Reading(_ratio(xp, begin, length), _ratio(xp, length - begin, length))
+            return _reading(xp, begin, length)
         if self.at == "right":
-            return Reading(_ratio(xp, end, length), _ratio(xp, length - end, length))
-        twice = begin + end
-        return Reading(_ratio(xp, twice, 2 * length), _ratio(xp, 2 * length - twice, 2 * length))
+            return _reading(xp, end, length)
+        return _reading(xp, begin + end, 2 * length)
 
     def _interval(self, xp: Any, step: Any, length: int) -> tuple[Any, Any, Any, int]:
         """Index, begin and end of the interval that holds each step, and how many intervals there are."""
@@ -120,6 +119,7 @@ EVERY_STEP = Sampling()
 """Reads the profile at the left end of every step."""
 
 
-def _ratio(xp: Any, part: Any, whole: int) -> Any:
-    """`part / whole` as float64, correctly rounded: both are whole numbers a float64 holds."""
-    return xp.astype(part, xp.float64) / whole
+def _reading(xp: Any, gone: Any, whole: int) -> Reading:
+    """What has gone, and what is left, of `whole`; float64 holds them all exactly."""
+    gone = xp.astype(gone, xp.float64)
+    return Reading(gone, whole - gone, float(whole))

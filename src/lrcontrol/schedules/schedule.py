@@ -1,15 +1,11 @@
-"""Schedules: profiles laid end to end, nested and multiplied, as frozen data.
+"""Schedules: profiles laid end to end, repeated and combined, as frozen data.
 
 A schedule has no size of its own. Laid over `total_steps` it says the multiplier of every step; the learning rate
 of a group is `base_lr[group] * multiplier(step)`. It is a tree: a `Schedule` holds parts, and a part is a `Segment`,
-a `Nested` schedule or a `Product` of schedules.
+schedules in turns (`Nested`, `Cycled`), or schedules side by side (`Product`, `Sum`, `Maximum`, `Minimum`).
 """
 
-import math
-from bisect import bisect_right
-from collections.abc import Sequence
-from functools import lru_cache
-from itertools import pairwise
+from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,15 +13,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrcontrol import checks
-from lrcontrol.errors import BadInput, DoesNotFit, OutOfSchedule
-from lrcontrol.schedules.profiles import AnyProfile, Constant, namespace
+from lrcontrol.errors import BadInput, DoesNotFit
+from lrcontrol.schedules.laying import Piece, chain, cut, edges_of_turns, lengths, look_up, written
+from lrcontrol.schedules.profiles import AnyProfile, Constant, Linear, Profile, namespace
 from lrcontrol.schedules.sampling import EVERY_STEP, Sampling
 
-__all__ = ["DEEPEST", "LARGEST", "MOST_SEGMENTS", "Nested", "Part", "Product", "Schedule", "Segment"]
+__all__ = [
+    "DEEPEST",
+    "LARGEST",
+    "MOST_SEGMENTS",
+    "Cycled",
+    "Maximum",
+    "Minimum",
+    "Nested",
+    "Part",
+    "Product",
+    "Schedule",
+    "Segment",
+    "Sum",
+    "Together",
+]
 
 MOST_SEGMENTS = 10_000  # of one schedule, repeats counted out
 DEEPEST = 8  # schedules inside schedules
 LARGEST = 1e9  # of a multiplier
+TABLED = 2**16  # steps of a cycle up to which its multipliers are kept as a table
 
 
 class _Length(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="part"):
@@ -62,13 +74,16 @@ class Segment(_Length, frozen=True, tag="segment"):
     Args:
         profile: the shape.
         start: in [0, 1e9]; the multiplier at progress 0.
-        end: in [0, 1e9]; the multiplier at progress 1; 0 by default, for the constant profile always `start`.
+        end: in [0, 1e9]; the multiplier at progress 1. By default where the profile comes to by itself: 0 for most,
+            `start` for the constant one, `start * exp(-rate)` for the exponential one. It stays None where that
+            depends on the length.
         sampling: when the profile is read; for the constant profile there is nothing to choose.
+        reverse: the curve turned end for end between the same start and end: `1 - f(1 - p)` for a profile f.
         steps: the length in steps, or
         share: the length as a share of the total; with neither, the segment takes the rest.
     Raises:
-        BadInput: a value out of range, both lengths given, or a constant profile with another end than its start
-            or with a sampling.
+        BadInput: a value out of range, both lengths given, or a constant profile with another end than its start,
+            a sampling or `reverse`.
     Example:
         >>> Segment(Constant(), 0.5).end
         0.5
@@ -78,47 +93,138 @@ class Segment(_Length, frozen=True, tag="segment"):
     start: float = 1.0
     end: float | None = None
     sampling: Sampling = EVERY_STEP
+    reverse: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.instance("profile", self.profile, AnyProfile, "a profile such as Linear()")
         checks.instance("sampling", self.sampling, Sampling, "a Sampling")
+        checks.instance("reverse", self.reverse, bool, "true or false")
         start = checks.number("start", self.start, low=0, high=LARGEST)
-        steady = isinstance(self.profile, Constant)
-        default = start if steady else 0.0
-        end = default if self.end is None else checks.number("end", self.end, low=0, high=LARGEST)
-        if steady and end != start:
-            raise BadInput(f"a constant segment must end where it starts, got start={start}, end={end}.")
-        if steady and self.sampling != EVERY_STEP:
-            raise BadInput("a constant segment reads the same at any `sampling`; leave it out.")
         msgspec.structs.force_setattr(self, "start", start)
-        msgspec.structs.force_setattr(self, "end", end)
+        natural = self.profile.natural_end
+        if self.end is not None or natural is not None:
+            end = start * (natural or 0.0) if self.end is None else self.end
+            msgspec.structs.force_setattr(self, "end", checks.number("end", end, low=0, high=LARGEST))
+        if isinstance(self.profile, Constant):
+            if self.end != start:
+                raise BadInput(f"a constant segment must end where it starts, got start={start}, end={self.end}.")
+            if self.sampling != EVERY_STEP or self.reverse:
+                raise BadInput("a constant segment reads the same at any `sampling`, either way; leave them out.")
 
-    def values(self, step: Any, length: int) -> Any:
-        """The multipliers at `step` (an int64 array in [0, length)) of this segment over `length` steps."""
-        return self.between(*self.sampling.read(step, length))
+    def lay(self, begin: int, length: int, pieces: list[Piece]) -> None:
+        """Append the piece of this segment over [begin, begin + length)."""
+        pieces.append(Piece(begin, begin + length, length, self._curve(length)))
 
-    def between(self, progress: Any, remaining: Any) -> Any:
-        """The multipliers at float64 arrays of progress and what remains; never outside [start, end]."""
-        assert self.end is not None  # noqa: S101 - a fact of __post_init__, told to the type checker
-        toward_start, toward_end = self.profile.split(progress, remaining)
-        value = self.start * toward_start + self.end * toward_end
-        return namespace(progress).clip(value, min(self.start, self.end), max(self.start, self.end))
+    def last(self, length: int) -> float:
+        """The multiplier at progress 1 of `length` steps."""
+        if length == 0 and self.profile.natural_end is None:
+            return self.start
+        return float(self._curve(length).between(np.ones(1), np.zeros(1), 1.0)[0])
 
     @property
-    def last(self) -> float:
-        """The multiplier at progress 1."""
-        assert self.end is not None  # noqa: S101 - a fact of __post_init__, told to the type checker
-        return self.end
+    def largest(self) -> float:
+        """No multiplier is above this."""
+        return max(self.start, self.end or 0.0)
+
+    def scaled(self, scale: float) -> "Segment":
+        """This segment with `scale` times its multipliers."""
+        end = None if self.end is None else self.end * scale
+        return msgspec.structs.replace(self, start=self.start * scale, end=end)
+
+    def _curve(self, length: int) -> "_Curve":
+        profile = self.profile.laid(length)
+        end = self.start * (profile.natural_end or 0.0) if self.end is None else self.end
+        return _Curve(profile, self.start, end, self.sampling, self.reverse)
 
 
-class Nested(_Length, frozen=True, tag="nested"):
+class _Curve(NamedTuple):
+    """A segment over a known length."""
+
+    profile: Profile
+    start: float
+    end: float
+    sampling: Sampling
+    reverse: bool
+
+    def values(self, step: Any, length: int) -> Any:
+        """The multipliers at `step`."""
+        if isinstance(self.profile, Constant):
+            xp = namespace(step)
+            return xp.full_like(step, self.start, dtype=xp.float64)
+        return self.between(*self.sampling.read(step, length))
+
+    def between(self, gone: Any, left: Any, whole: float) -> Any:
+        """The multipliers after `gone` of `whole`; never outside [start, end]."""
+        value = self._value(gone, left, whole)
+        if isinstance(self.profile, Linear) and 0 in (self.start, self.end):
+            return value  # a quotient of at most 1 keeps its bounds through one product
+        return namespace(value).clip(value, min(self.start, self.end), max(self.start, self.end))
+
+    def _value(self, gone: Any, left: Any, whole: float) -> Any:
+        profile, start, end = self.profile, self.start, self.end
+        if end == start * (profile.natural_end or 0.0) and not self.reverse:
+            weight = profile.curve(gone, left, whole)
+            return weight if start == 1 else start * weight
+        # the weight of the larger end says all: it counts most wherever the other's has lost digits
+        from_start = start >= end
+        if self.reverse:
+            weight = (profile.end_weight if from_start else profile.start_weight)(left, gone, whole)
+        else:
+            weight = (profile.start_weight if from_start else profile.end_weight)(gone, left, whole)
+        small, large = (end, start) if from_start else (start, end)
+        if small == 0:
+            return weight if large == 1 else large * weight
+        return small * (1 - weight) + large * weight
+
+
+class _Turns(_Length, frozen=True, kw_only=True):
+    """A schedule laid again and again; `growth` and `shrink` are from one turn to the next."""
+
+    schedule: "Schedule"
+    growth: float = 1.0
+    shrink: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.instance("schedule", self.schedule, Schedule, "a Schedule")
+        growth = checks.number("growth", self.growth, low=self._least_growth, high=1e3)
+        msgspec.structs.force_setattr(self, "growth", growth)
+        shrink = checks.number("shrink", self.shrink, low=0, high=1)
+        msgspec.structs.force_setattr(self, "shrink", shrink)
+
+    @property
+    def _least_growth(self) -> float:
+        return 1e-3
+
+    @property
+    def children(self) -> "tuple[Schedule, ...]":
+        """The schedules inside."""
+        return (self.schedule,)
+
+    @property
+    def largest(self) -> float:
+        """No multiplier is above this."""
+        return self.schedule.largest
+
+    def scaled(self, scale: float) -> Any:
+        """This part with `scale` times its multipliers."""
+        return msgspec.structs.replace(self, schedule=self.schedule * scale)
+
+    def _lay_turn(self, turn: int, begin: int, length: int, pieces: list[Piece]) -> None:
+        schedule = self.schedule if self.shrink == 1 or turn == 0 else self.schedule * self.shrink**turn
+        schedule.lay(begin, length, pieces)
+
+
+class Nested(_Turns, frozen=True, tag="nested"):
     """A schedule laid `times` times, one after the other, over the length of one part.
 
     Args:
         schedule: what is laid; its shares are of one of the `times` turns. In a turn longer than its parts the
             last value holds.
-        times: 1 to 10,000. Turns are as equal as whole steps allow.
+        times: 1 to 10,000.
+        growth: in [0.001, 1000]; each turn is so many times as long as the one before, as whole steps allow.
+        shrink: in [0, 1]; each turn's multipliers are so many times those of the one before.
         steps: the length in steps of all turns together, or
         share: the same as a share of the total; with neither, `times` the schedule's own length where all its
             parts are given in steps, else the rest.
@@ -129,24 +235,152 @@ class Nested(_Length, frozen=True, tag="nested"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.instance("schedule", self.schedule, Schedule, "a Schedule")
         msgspec.structs.force_setattr(self, "times", checks.integer("times", self.times, low=1, high=MOST_SEGMENTS))
 
     @property
     def fixed(self) -> int | None:
         """The length in steps where it does not depend on the total."""
         own = [part.fixed for part in self.schedule.parts]
-        if self.steps is not None or self.share is not None or None in own:
+        if self.steps is not None or self.share is not None or None in own or self.growth != 1:
             return self.steps
         return self.times * sum(length for length in own if length is not None)
 
     @property
-    def last(self) -> float:
+    def turns(self) -> int:
+        """How many turns count against the limit of segments."""
+        return self.times
+
+    def lay(self, begin: int, length: int, pieces: list[Piece]) -> None:
+        """Append the pieces of all turns."""
+        edges = edges_of_turns(length, self.times, self.growth)
+        for turn in range(self.times):
+            if edges[turn + 1] > edges[turn]:
+                self._lay_turn(turn, begin + edges[turn], edges[turn + 1] - edges[turn], pieces)
+
+    def last(self, length: int) -> float:
         """The multiplier at the end of the last turn."""
-        return self.schedule.last
+        edges = edges_of_turns(length, self.times, self.growth)
+        return self.schedule.last(edges[-1] - edges[-2]) * self.shrink ** (self.times - 1)
 
 
-class Product(_Length, frozen=True, tag="product"):
+class Cycled(_Turns, frozen=True, tag="cycled"):
+    """A schedule laid again and again until the length is filled; the last turn may be cut short.
+
+    Args:
+        schedule: what is laid; its shares are of one turn.
+        period: >= 1; the steps of the first turn.
+        growth: in [1, 1000]; each turn is so many times as long as the one before, rounded to whole steps.
+        shrink: in [0, 1]; each turn's multipliers are so many times those of the one before.
+        steps: the length in steps of all turns together, or
+        share: the same as a share of the total; with neither, the rest.
+    Source:
+        Loshchilov, Hutter 2017, arXiv:1608.03983, section 3 (`period` is T_0, `growth` T_mult).
+    """
+
+    schedule: "Schedule"
+    period: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        msgspec.structs.force_setattr(self, "period", checks.integer("period", self.period, low=1))
+        lengths(self.schedule.parts, self.period)  # what does not fit is known at once
+
+    @property
+    def _least_growth(self) -> float:
+        return 1.0
+
+    @property
+    def turns(self) -> int:
+        """One: the turns are computed, not counted out, unless they grow."""
+        return 1
+
+    def lay(self, begin: int, length: int, pieces: list[Piece]) -> None:
+        """Append one piece for turns of equal length, else those of every turn."""
+        if self.growth == 1:
+            pieces.append(Piece(begin, begin + length, length, self))
+            return
+        own: list[Piece] = []
+        for turn, (first, past) in enumerate(self._growing(length)):
+            self._lay_turn(turn, begin + first, past - first, own)
+        cut(own, begin + length)
+        pieces.extend(own)
+
+    def values(self, step: Any, length: int) -> Any:
+        """The multipliers at `step`, for turns of equal length."""
+        del length
+        turn = step // self.period
+        inside = step - turn * self.period
+        if self.period <= TABLED and isinstance(step, np.ndarray):
+            value = _table(self.schedule, self.period)[inside]
+        else:
+            value = self.schedule.multiplier(inside, self.period)
+        return value if self.shrink == 1 else value * self.shrink**turn
+
+    def last(self, length: int) -> float:
+        """The multiplier at which the last turn ends, or is cut."""
+        turn, inside = divmod(length, self.period)
+        period = self.period
+        if self.growth != 1:
+            turn, (first, past) = max(enumerate(self._growing(length)), default=(0, (0, period)))
+            inside, period = (length - first, past - first) if length < past else (0, past - first)
+            turn += inside == 0 and length > 0
+        if inside == 0 and length > 0:
+            return self.schedule.last(period) * self.shrink ** (turn - 1)
+        return float(self.schedule.multiplier(inside, period) * self.shrink**turn)
+
+    def _growing(self, length: int) -> list[tuple[int, int]]:
+        """Begin and end of every turn that begins before `length`."""
+        turns, begin, longest = [], 0, float(self.period)
+        while begin < length:
+            past = begin + min(int(longest + 0.5), checks.LARGEST_STEP)
+            turns.append((begin, past))
+            begin, longest = past, min(longest * self.growth, 2.0**53)
+            if len(turns) > MOST_SEGMENTS:
+                raise DoesNotFit(
+                    f"a schedule must have at most {MOST_SEGMENTS} turns that grow, but {length} steps hold more of "
+                    f"period={self.period}, growth={self.growth}; make them longer."
+                )
+        return turns
+
+
+class Together(_Length, frozen=True, kw_only=True):
+    """Schedules laid over one length, their multipliers taken together step by step."""
+
+    @property
+    def children(self) -> "tuple[Schedule, ...]":
+        """The schedules side by side."""
+        raise NotImplementedError
+
+    def join(self, one: Any, other: Any) -> Any:
+        """Two multipliers, or two arrays of them, taken together."""
+        raise NotImplementedError
+
+    @property
+    def turns(self) -> int:
+        """One: nothing is repeated."""
+        return 1
+
+    @property
+    def largest(self) -> float:
+        """No multiplier is above this."""
+        return float(reduce(self.join, (child.largest for child in self.children)))
+
+    def lay(self, begin: int, length: int, pieces: list[Piece]) -> None:
+        """Append one piece; what does not fit is known before the first step."""
+        for child in self.children:
+            child.pieces(length)
+        pieces.append(Piece(begin, begin + length, length, self))
+
+    def values(self, step: Any, length: int) -> Any:
+        """The multipliers at `step`."""
+        return reduce(self.join, (child.multiplier(step, length) for child in self.children))
+
+    def last(self, length: int) -> float:
+        """What the ends of all come to together."""
+        return float(reduce(self.join, (child.last(length) for child in self.children)))
+
+
+class Product(Together, frozen=True, tag="product"):
     """Schedules laid over one length, their multipliers multiplied.
 
     Args:
@@ -160,29 +394,90 @@ class Product(_Length, frozen=True, tag="product"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = _several("factors", self.factors, Schedule, "a Schedule")
-        factors = tuple(factor for schedule in given for factor in _factors(schedule))
-        if len(factors) < 2:
-            raise BadInput(f"a product must have at least two `factors`, got {len(factors)}.")
-        largest = math.prod(map(_largest, factors))
-        if not largest <= LARGEST * (1 + 1e-9):
-            raise BadInput(f"the `factors` of a product must not exceed {LARGEST:g} together, got up to {largest:g}.")
-        msgspec.structs.force_setattr(self, "factors", factors)
-
-    def values(self, step: Any, length: int) -> Any:
-        """The products at `step` (an int64 array in [0, length)) over `length` steps."""
-        value = self.factors[0].multiplier(step, length)
-        for factor in self.factors[1:]:
-            value = value * factor.multiplier(step, length)
-        return value
+        msgspec.structs.force_setattr(self, "factors", _side_by_side(self, "factors", self.factors))
+        if not self.largest <= LARGEST * (1 + 1e-9):
+            raise BadInput(
+                f"the `factors` of a product must not exceed {LARGEST:g} together, got up to {self.largest:g}."
+            )
 
     @property
-    def last(self) -> float:
-        """The product of what the factors end at."""
-        return math.prod(factor.last for factor in self.factors)
+    def children(self) -> "tuple[Schedule, ...]":
+        """The factors."""
+        return self.factors
+
+    def join(self, one: Any, other: Any) -> Any:
+        """The product."""
+        return one * other
+
+    def scaled(self, scale: float) -> "Product":
+        """This product with its first factor scaled."""
+        return msgspec.structs.replace(self, factors=(self.factors[0] * scale, *self.factors[1:]))
 
 
-Part = Segment | Nested | Product
+class _Terms(Together, frozen=True):
+    """Sum, maximum and minimum: what scales term by term."""
+
+    terms: "tuple[Schedule, ...]"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        msgspec.structs.force_setattr(self, "terms", _side_by_side(self, "terms", self.terms))
+        if not self.largest <= LARGEST * (1 + 1e-9):
+            raise BadInput(f"the `terms` must not exceed {LARGEST:g} together, got up to {self.largest:g}.")
+
+    @property
+    def children(self) -> "tuple[Schedule, ...]":
+        """The terms."""
+        return self.terms
+
+    def scaled(self, scale: float) -> Any:
+        """This part with every term scaled."""
+        return msgspec.structs.replace(self, terms=tuple(term * scale for term in self.terms))
+
+
+class Sum(_Terms, frozen=True, tag="sum"):
+    """Schedules laid over one length, their multipliers added.
+
+    Args:
+        terms: at least two, at most 1e9 together. A term that is itself a sum of no length of its own is taken apart.
+        steps: the length in steps, or
+        share: the same as a share of the total; with neither, the rest.
+    """
+
+    def join(self, one: Any, other: Any) -> Any:
+        """The sum."""
+        return one + other
+
+
+class Maximum(_Terms, frozen=True, tag="maximum"):
+    """Schedules laid over one length; the largest multiplier counts.
+
+    Args:
+        terms: at least two.
+        steps: the length in steps, or
+        share: the same as a share of the total; with neither, the rest.
+    """
+
+    def join(self, one: Any, other: Any) -> Any:
+        """The larger."""
+        return namespace(one).maximum(one, other) if hasattr(one, "shape") else max(one, other)
+
+
+class Minimum(_Terms, frozen=True, tag="minimum"):
+    """Schedules laid over one length; the smallest multiplier counts.
+
+    Args:
+        terms: at least two.
+        steps: the length in steps, or
+        share: the same as a share of the total; with neither, the rest.
+    """
+
+    def join(self, one: Any, other: Any) -> Any:
+        """The smaller."""
+        return namespace(one).minimum(one, other) if hasattr(one, "shape") else min(one, other)
+
+
+Part = Segment | Nested | Cycled | Product | Sum | Maximum | Minimum
 """What a schedule is made of."""
 
 
@@ -204,9 +499,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parts: tuple[Part, ...]
 
     def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(
-            self, "parts", _several("parts", self.parts, Part, "a Segment, Nested or Product")
-        )
+        parts = _several("parts", self.parts, Part, "a part such as a Segment")
+        msgspec.structs.force_setattr(self, "parts", parts)
         if not self.parts:
             raise BadInput("a schedule must have at least one part in `parts`, got none.")
         greedy = sum(part.takes_rest for part in self.parts)
@@ -244,15 +538,15 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             >>> lrc.linear().multiplier(25, 100)
             0.75
         """
-        pieces = self._pieces(total_steps)
+        pieces, last = self._laid(total_steps)
         if isinstance(step, np.ndarray):
-            return _look_up(pieces, self.last, step)
+            return look_up(pieces, last, step)
         if not isinstance(step, np.generic) and (
             hasattr(step, "__array_namespace__") or type(step).__module__.partition(".")[0] in ("torch", "jax")
         ):
-            return _chain(pieces, self.last, step)
+            return chain(pieces, last, step)
         at = checks.integer("step", step, low=-checks.LARGEST_STEP)
-        return float(_look_up(pieces, self.last, np.array([at]))[0])
+        return float(look_up(pieces, last, np.array([at]))[0])
 
     def multipliers(self, total_steps: int) -> NDArray[np.float64]:
         """All multipliers of a run: shape (total_steps,), float64; the value at index t is for update t.
@@ -264,16 +558,30 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             >>> lrc.rex().multipliers(4).round(4).tolist()
             [1.0, 0.8571, 0.6667, 0.4]
         """
-        pieces = self._pieces(total_steps)
-        result = np.empty(total_steps)
-        for begin, end, part in pieces:
-            result[begin:end] = part.values(np.arange(end - begin), end - begin)
-        return result
+        return written(self._laid(total_steps)[0], total_steps)
+
+    def last(self, total_steps: int) -> float:
+        """The multiplier past the end: where the last part goes to, even where the horizon leaves it no step."""
+        return self.parts[-1].last(lengths(self.parts, total_steps)[-1])
 
     @property
-    def last(self) -> float:
-        """The multiplier past the end: where the last part goes to, even where the horizon leaves it no step."""
-        return self.parts[-1].last
+    def largest(self) -> float:
+        """No multiplier is above this."""
+        return max(part.largest for part in self.parts)
+
+    def lay(self, begin: int, length: int, pieces: list[Piece]) -> None:
+        """Append the pieces of this schedule over [begin, begin + length)."""
+        end = begin + length
+        for part, steps in zip(self.parts, lengths(self.parts, length), strict=True):
+            if steps:
+                part.lay(begin, steps, pieces)
+                begin += steps
+        if begin < end:
+            Segment(Constant(), self.last(length)).lay(begin, end - begin, pieces)
+
+    def pieces(self, total_steps: int) -> list[Piece]:
+        """What computes the multipliers over `total_steps`; DoesNotFit where the parts are longer."""
+        return self._laid(total_steps)[0]
 
     def then(self, other: "Schedule | str") -> "Schedule":
         """This schedule, and after it the other; shares are of the whole. `a + b` is the same.
@@ -298,17 +606,69 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return Schedule((msgspec.structs.replace(only, steps=steps, share=share),))
         return Schedule((Nested(self, steps=steps, share=share),))
 
-    def repeat(self, times: int, *, steps: int | None = None, share: float | None = None) -> "Schedule":
-        """This schedule `times` times over `steps` or a `share` of the run.
+    def repeat(
+        self,
+        times: int | None = None,
+        *,
+        period: int | None = None,
+        growth: float = 1.0,
+        shrink: float = 1.0,
+        steps: int | None = None,
+        share: float | None = None,
+    ) -> "Schedule":
+        """This schedule again and again: `times` in all, or with a `period` until the length is filled.
 
-        With neither, over `times` its own length where all its parts are given in steps, else over the rest.
-
+        Args:
+            times: how many turns, over `steps` or a `share` of the run; with neither, over `times` its own length
+                where all its parts are given in steps, else over the rest.
+            period: the steps of the first turn, instead of `times`.
+            growth: each turn is so many times as long as the one before; with a period, >= 1.
+            shrink: in [0, 1]; each turn's multipliers are so many times those of the one before.
+            steps: the length of all turns together, or
+            share: the same as a share of the run.
         Example:
             >>> import lrcontrol as lrc
             >>> lrc.linear().repeat(2).multipliers(4).tolist()
             [1.0, 0.5, 1.0, 0.5]
+            >>> lrc.linear().repeat(period=2, growth=2, shrink=0.5).multipliers(7).tolist()
+            [1.0, 0.5, 0.5, 0.375, 0.25, 0.125, 0.25]
         """
-        return Schedule((Nested(self, times, steps=steps, share=share),))
+        if (times is None) == (period is None):
+            raise BadInput(f"give either `times` or `period`, got times={times}, period={period}.")
+        layout: dict[str, Any] = {"growth": growth, "shrink": shrink, "steps": steps, "share": share}
+        if times is not None:
+            return Schedule((Nested(self, times, **layout),))
+        return Schedule((Cycled(self, checks.integer("period", period, low=1), **layout),))
+
+    def plus(self, other: "Schedule | str | float") -> "Schedule":
+        """The sum of the two, step by step; a number is a constant. In text, `sum(a, b)`.
+
+        Example:
+            >>> import lrcontrol as lrc
+            >>> (lrc.linear() * 0.5).plus(0.5).multipliers(2).tolist()
+            [1.0, 0.75]
+        """
+        return Schedule((Sum((self, _schedule(other))),))
+
+    def at_least(self, other: "Schedule | str | float") -> "Schedule":
+        """The larger of the two at every step; a number is a floor. In text, `max(a, b)`.
+
+        Example:
+            >>> import lrcontrol as lrc
+            >>> lrc.linear().at_least(0.3).multipliers(4).tolist()
+            [1.0, 0.75, 0.5, 0.3]
+        """
+        return Schedule((Maximum((self, _schedule(other))),))
+
+    def at_most(self, other: "Schedule | str | float") -> "Schedule":
+        """The smaller of the two at every step; a number is a ceiling. In text, `min(a, b)`.
+
+        Example:
+            >>> import lrcontrol as lrc
+            >>> lrc.linear().at_most(0.6).multipliers(4).tolist()
+            [0.6, 0.6, 0.5, 0.25]
+        """
+        return Schedule((Minimum((self, _schedule(other))),))
 
     def __add__(self, other: "Schedule | str") -> "Schedule":
         return self.then(other) if isinstance(other, Schedule | str) else NotImplemented
@@ -330,102 +690,22 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return schedule_text(self)
 
     def _scaled(self, scale: float) -> "Schedule":
-        return Schedule(tuple(_scaled(part, scale) for part in self.parts))
+        return Schedule(tuple(part.scaled(scale) for part in self.parts))
 
-    def _pieces(self, total_steps: int) -> "list[_Piece]":
+    def _laid(self, total_steps: int) -> tuple[list[Piece], float]:
         return _resolved(self, checks.integer("total_steps", total_steps, low=1))
 
 
-class _Piece(NamedTuple):
-    """A part that computes, and the steps [begin, end) of the whole that it covers; pieces leave no gap."""
-
-    begin: int
-    end: int
-    part: Segment | Product
-
-
 @lru_cache(maxsize=128)
-def _resolved(schedule: Schedule, total_steps: int) -> list[_Piece]:
-    pieces: list[_Piece] = []
-    _lay(schedule, 0, total_steps, pieces)
-    return pieces
+def _resolved(schedule: Schedule, total_steps: int) -> tuple[list[Piece], float]:
+    pieces: list[Piece] = []
+    schedule.lay(0, total_steps, pieces)
+    return pieces, schedule.last(total_steps)
 
 
-def _lay(schedule: Schedule, begin: int, length: int, pieces: list[_Piece]) -> None:
-    """Append the pieces of `schedule` laid over [begin, begin + length)."""
-    end = begin + length
-    for part, steps in zip(schedule.parts, _lengths(schedule.parts, length), strict=True):
-        if steps == 0:
-            continue
-        if isinstance(part, Nested):
-            for turn in range(part.times):
-                first, past = (steps * turn // part.times, steps * (turn + 1) // part.times)
-                if past > first:
-                    _lay(part.schedule, begin + first, past - first, pieces)
-        else:
-            if isinstance(part, Product):  # what does not fit is known before the first step
-                for factor in part.factors:
-                    _resolved(factor, steps)
-            pieces.append(_Piece(begin, begin + steps, part))
-        begin += steps
-    if begin < end:
-        pieces.append(_Piece(begin, end, Segment(Constant(), schedule.last)))
-
-
-def _lengths(parts: Sequence[Part], total: int) -> list[int]:
-    """The lengths of `parts` in whole steps: steps first, shares of the total next, the rest last."""
-    edges = [0]
-    shares = 0.0
-    for part in parts:
-        shares += part.share or 0.0
-        edges.append(min(int(shares * total + 0.5), total))  # no share is lost to the rounding of a sum
-    by_share = [past - first for first, past in pairwise(edges)]
-    fixed_or_none = [part.fixed for part in parts]
-    lengths = [share if fixed is None else fixed for fixed, share in zip(fixed_or_none, by_share, strict=True)]
-    needed = sum(lengths)
-    if needed > total:
-        fixed = sum(length or 0 for length in fixed_or_none)
-        shared = f" ({fixed} fixed and {needed - fixed} by share)" if needed != fixed else ""
-        raise DoesNotFit(
-            f"the parts of a schedule must fit its length: they need {needed} steps{shared}, but there are {total}; "
-            "shorten a part, or give it as a share, as in warmup(0.05)."
-        )
-    return [total - needed if part.takes_rest else length for part, length in zip(parts, lengths, strict=True)]
-
-
-def _look_up(pieces: list[_Piece], last: float, step: NDArray[Any]) -> NDArray[np.float64]:
-    """The multipliers at any integer array, piece by piece; `last` past the end."""
-    if step.dtype.kind not in "iu":
-        raise BadInput(f"`step` must hold integers, got an array of {step.dtype}.")
-    if step.size and int(step.min()) < 0:
-        raise OutOfSchedule(f"a step must be >= 0, got {int(step.min())}.")
-    if step.size == 1:
-        at = int(step.flat[0])
-        index = bisect_right(pieces, at, key=lambda piece: piece.end)
-        if index == len(pieces):
-            return np.full(step.shape, last)
-        begin, end, part = pieces[index]
-        value: NDArray[np.float64] = part.values(np.array([at - begin]), end - begin)
-        return value.reshape(step.shape)
-    result = np.full(step.shape, last)
-    for begin, end, part in pieces:
-        here = (step >= begin) & (step < end)
-        if here.any():
-            result[here] = part.values((step[here] - begin).astype(np.int64), end - begin)
-    return result
-
-
-def _chain(pieces: list[_Piece], last: float, step: Any) -> Any:
-    """The multipliers for arrays that may be traced: every piece computed, chosen by `where`."""
-    xp = namespace(step)
-    if not xp.isdtype(step.dtype, "integral"):
-        raise BadInput(f"`step` must hold integers, got an array of {step.dtype}.")
-    step = xp.astype(step, xp.int64)
-    result = xp.astype(step * 0, xp.float64) + last
-    for begin, end, part in reversed(pieces):
-        inside = xp.clip(step - begin, 0, end - begin - 1)
-        result = xp.where(step < end, part.values(inside, end - begin), result)
-    return result
+@lru_cache(maxsize=32)
+def _table(schedule: Schedule, total_steps: int) -> NDArray[np.float64]:
+    return schedule.multipliers(total_steps)
 
 
 def _size(schedule: Schedule) -> tuple[int, int]:
@@ -435,38 +715,22 @@ def _size(schedule: Schedule) -> tuple[int, int]:
         if isinstance(part, Segment):
             count += 1
             continue
-        inner = (part.schedule,) if isinstance(part, Nested) else part.factors
-        sizes = [_size(child) for child in inner]
-        count += sum(size for size, _ in sizes) * (part.times if isinstance(part, Nested) else 1)
+        sizes = [_size(child) for child in part.children]
+        count += sum(size for size, _ in sizes) * part.turns
         depth = max(depth, 1 + max(deep for _, deep in sizes))
     return count, depth
 
 
-def _scaled(part: Part, scale: float) -> Part:
-    if isinstance(part, Segment):
-        return msgspec.structs.replace(part, start=part.start * scale, end=part.last * scale)
-    if isinstance(part, Nested):
-        return msgspec.structs.replace(part, schedule=part.schedule._scaled(scale))
-    return msgspec.structs.replace(part, factors=(part.factors[0]._scaled(scale), *part.factors[1:]))
-
-
-def _factors(schedule: Schedule) -> tuple[Schedule, ...]:
-    """The factors of a bare product, so that multiplication is associative; else the schedule alone."""
-    only = schedule.parts[0]
-    bare = len(schedule.parts) == 1 and isinstance(only, Product) and only.takes_rest
-    return only.factors if bare and isinstance(only, Product) else (schedule,)
-
-
-def _largest(schedule: Schedule) -> float:
-    """No multiplier of the schedule is above this."""
-    return max(
-        max(part.start, part.last)
-        if isinstance(part, Segment)
-        else _largest(part.schedule)
-        if isinstance(part, Nested)
-        else math.prod(map(_largest, part.factors))
-        for part in schedule.parts
-    )
+def _side_by_side(part: Together, name: str, value: Any) -> "tuple[Schedule, ...]":
+    """At least two schedules; those that are bare parts of the same kind are taken apart."""
+    found: list[Schedule] = []
+    for schedule in _several(name, value, Schedule, "a Schedule"):
+        only = schedule.parts[0]
+        bare = len(schedule.parts) == 1 and only.takes_rest
+        found.extend(only.children if bare and isinstance(only, Together) and type(only) is type(part) else [schedule])
+    if len(found) < 2:
+        raise BadInput(f"`{name}` must be at least two schedules, got {len(found)}.")
+    return tuple(found)
 
 
 def _several(name: str, value: Any, kind: Any, what: str) -> tuple[Any, ...]:
@@ -477,9 +741,11 @@ def _several(name: str, value: Any, kind: Any, what: str) -> tuple[Any, ...]:
     return tuple(value)
 
 
-def _schedule(given: "Schedule | str") -> Schedule:
+def _schedule(given: "Schedule | str | float") -> Schedule:
     if isinstance(given, Schedule):
         return given
-    from lrcontrol.schedules.text import schedule  # text knows schedules, and not the other way round
+    if isinstance(given, str):
+        from lrcontrol.schedules.text import schedule  # text knows schedules, and not the other way round
 
-    return schedule(given)
+        return schedule(given)
+    return Schedule((Segment(Constant(), checks.number("level", given, low=0, high=LARGEST)),))

@@ -1,34 +1,42 @@
 """Schedules as text and JSON, and back.
 
 Text: `rex`, `warmup(0.05)+rex(beta=0.5)`, `(linear+constant(0.1))*0.5`, `repeat(cosine, times=3)`,
-`over(linear*cosine, share=0.5)`.
+`over(linear*cosine, share=0.5)`, `max(inverse_sqrt, 0.1)`, `warmup(5ep)+cosine`.
 `+` is "then", `*` multiplies. Names come from closed lists; nothing named in a text or file is ever imported.
 JSON: `{"format": "lrcontrol/schedule", "version": 1, "schedule": {...}}`, read strictly.
 """
 
-import inspect
 import json
-import math
-import re
 from functools import lru_cache
-from typing import Any, NamedTuple, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.errors import BadInput, BadText, LRControlError, UnknownName
-from lrcontrol.schedules.profiles import Constant, Exponential, Linear
-from lrcontrol.schedules.recipes import RECIPES, step, tidy
+from lrcontrol.errors import BadInput, BadText, UnknownName
+from lrcontrol.schedules.profiles import Constant, InversePower, Linear, Polynomial, Shape
+from lrcontrol.schedules.reader import LARGEST_DOCUMENT, Reader, call
+from lrcontrol.schedules.recipes.catalogue import RECIPES
+from lrcontrol.schedules.recipes.phases import step, tidy
+from lrcontrol.schedules.recipes.single import constant
 from lrcontrol.schedules.sampling import MOST_READINGS, Sampling
-from lrcontrol.schedules.schedule import DEEPEST, MOST_SEGMENTS, Nested, Part, Product, Schedule, Segment
+from lrcontrol.schedules.schedule import (
+    DEEPEST,
+    MOST_SEGMENTS,
+    Cycled,
+    Maximum,
+    Minimum,
+    Nested,
+    Part,
+    Product,
+    Schedule,
+    Segment,
+    Sum,
+)
 
 __all__ = [
     "FORMAT",
-    "LARGEST_DOCUMENT",
     "VERSION",
-    "Reader",
-    "Token",
-    "call",
     "from_json",
     "number_text",
     "read_document",
@@ -38,18 +46,22 @@ __all__ = [
     "to_json",
 ]
 
-LARGEST_DOCUMENT = 2**20  # bytes of text or JSON
 FORMAT = "lrcontrol/schedule"  # of a schedule's JSON document
 VERSION = 1  # of FORMAT
 
 Value = TypeVar("Value")
 
+TOGETHER: dict[str, type[Sum | Maximum | Minimum]] = {"max": Maximum, "min": Minimum, "sum": Sum}
+"""What lays schedules side by side, by its name in text; products are written with `*`."""
 
-def schedule(given: str | Schedule) -> Schedule:
+
+def schedule(given: str | Schedule, *, steps_per_epoch: int | None = None) -> Schedule:
     """The schedule that a text describes; a schedule is returned as it is.
 
     Args:
-        given: text such as `warmup(0.05)+rex`; names and parameters are those of the recipes.
+        given: text such as `warmup(0.05)+rex`; names and parameters are those of the recipes. Lengths may be in
+            epochs, as in `warmup(5ep)` or `cosine(every=1ep)`.
+        steps_per_epoch: >= 1; what an epoch is in such lengths.
     Raises:
         BadText: the text cannot be read; the sentence shows the place. UnknownName: near misses are named.
     Example:
@@ -60,7 +72,9 @@ def schedule(given: str | Schedule) -> Schedule:
         return given
     if not isinstance(given, str):
         raise BadInput(f"a schedule must be a text or a Schedule, got {checks.shown(given)}.")
-    reader = Reader(given, "schedule")
+    if steps_per_epoch is not None:
+        steps_per_epoch = checks.integer("steps_per_epoch", steps_per_epoch, low=1)
+    reader = Reader(given, "schedule", steps_per_epoch)
     result = read_schedule(reader)
     reader.finish()
     return result
@@ -128,130 +142,6 @@ def _strict_json(text: str | bytes) -> Any:
         raise BadText(f"this is not JSON that can be read: {checks.shown_error(error)}.") from None
 
 
-class Token(NamedTuple):
-    """A piece of text and where it begins."""
-
-    kind: str
-    text: str
-    at: int
-
-
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<mark>[-+*(),=:])|(?P<end>\Z))",
-    re.ASCII,
-)
-_MOST_VALUES = 1000  # between one pair of brackets
-
-
-class Reader:
-    """A text in tokens, cut off one at a time, so that a bad text costs no more than its good beginning."""
-
-    def __init__(self, text: str, kind: str) -> None:
-        if len(text) > LARGEST_DOCUMENT:
-            raise BadText(f"a {kind} as text must have at most {LARGEST_DOCUMENT} characters, got {len(text)}.")
-        self.text, self.kind, self.depth, self.made = text, kind, 0, 0
-        self._cut = 0  # the text before it has been cut into tokens
-        self._ahead: list[Token] = []  # those not read yet
-
-    def ahead(self, count: int = 0) -> Token:
-        """The token `count` places after the next one; of kind `end` and empty at the end."""
-        while len(self._ahead) <= count:
-            found = _TOKEN.match(self.text, self._cut)
-            if found is None:
-                at = self._cut + len(self.text[self._cut :]) - len(self.text[self._cut :].lstrip())
-                self.fail(f"unexpected {self.text[at]!r}", at)
-            kind = str(found.lastgroup)
-            self._ahead.append(Token(kind, found.group(kind), found.start(kind)))
-            self._cut = found.end()
-        return self._ahead[count]
-
-    def fail(self, what: str, at: int | None = None) -> NoReturn:
-        """Raise BadText with the text around position `at` (by default, of the next token)."""
-        if at is None:
-            at = self.ahead().at
-        near = self.text[max(at - 30, 0) : at + 30]
-        raise BadText(f"a {self.kind} cannot be read: {what} at position {at} of {near!r}.")
-
-    def peek(self) -> str:
-        """The next token's text, or '' at the end."""
-        return self.ahead().text
-
-    def take(self, text: str) -> bool:
-        """Whether the next token is `text`; if so it is read."""
-        if self.peek() != text:
-            return False
-        self._ahead.pop(0)
-        return True
-
-    def expect(self, text: str) -> None:
-        """Read `text`, or fail."""
-        if not self.take(text):
-            self.fail(f"expected {text!r}, got {self.peek() or 'the end'!r}")
-
-    def name(self, what: str) -> str:
-        """Read a name, or fail."""
-        if self.ahead().kind != "name":
-            self.fail(f"expected {what}, got {self.peek() or 'the end'!r}")
-        return self._ahead.pop(0).text
-
-    def at_number(self) -> bool:
-        """Whether a number comes next."""
-        return self.ahead().kind == "number"
-
-    def number(self) -> int | float:
-        """Read a number; one without point and exponent is an int."""
-        sign = -1 if self.take("-") else 1
-        if not self.at_number():
-            self.fail(f"expected a number, got {self.peek() or 'the end'!r}")
-        if len(self.peek()) > 400:
-            self.fail("a number of more than 400 digits")
-        text = self._ahead.pop(0).text
-        return sign * (int(text) if text.isdecimal() else float(text))
-
-    def value(self) -> Any:
-        """Read a literal: a number, a tuple of numbers, true, false, or a bare word."""
-        if self.take("("):
-            items: list[int | float] = []
-            while not self.take(")"):
-                if len(items) == _MOST_VALUES:
-                    self.fail(f"more than {_MOST_VALUES} values")
-                items.append(self.number())
-                if not self.take(","):
-                    self.expect(")")
-                    break
-            return tuple(items)
-        if self.ahead().kind == "name":
-            word = self.name("a value")
-            return {"true": True, "false": False}.get(word.lower(), word)
-        return self.number()
-
-    def arguments(self, positional: list[Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Read `value, ..., name=value, ...)`, the opening bracket having been read."""
-        named: dict[str, Any] = {}
-        while not self.take(")"):
-            if len(positional) + len(named) == _MOST_VALUES:
-                self.fail(f"more than {_MOST_VALUES} values")
-            if self.ahead().kind == "name" and self.ahead(1).text == "=":
-                name = self.name("a parameter")
-                if name in named:
-                    self.fail(f"`{name}` given twice")
-                self.expect("=")
-                named[name] = self.value()
-            elif named:
-                self.fail("a value without a name after one with a name")
-            else:
-                positional.append(self.value())
-            if not self.take(","):
-                self.expect(")")
-                break
-        return positional, named
-
-    def finish(self) -> None:
-        """Fail unless all has been read."""
-        if self.ahead().kind != "end":
-            self.fail(f"unexpected {self.peek()!r}")
-
-
 def read_schedule(reader: Reader) -> Schedule:
     """Read `product + product + ...`."""
     first = _read_product(reader)
@@ -298,10 +188,25 @@ def _read_factor(reader: Reader) -> Schedule | float:
         positional, named = reader.arguments([inner])
         target = Schedule.repeat if name == "repeat" else Schedule.over
         return cast(Schedule, call(reader, target, name, positional, named, at))
+    if name in TOGETHER:
+        return Schedule((TOGETHER[name](_read_terms(reader)),))
     if name not in RECIPES:
-        raise UnknownName(checks.near_miss("schedule", name, [*RECIPES, "repeat", "over"]))
+        raise UnknownName(checks.near_miss("schedule", name, [*RECIPES, "repeat", "over", *TOGETHER]))
     positional, named = reader.arguments([]) if reader.take("(") else ([], {})
     return cast(Schedule, call(reader, RECIPES[name], name, positional, named, at))
+
+
+def _read_terms(reader: Reader) -> tuple[Schedule, ...]:
+    """Read `(schedule or number, ...)`."""
+    terms = []
+    reader.expect("(")
+    while not reader.take(")"):
+        alone = reader.at_number() and reader.ahead(1).text in (",", ")")
+        terms.append(constant(reader.number()) if alone else _read_inner(reader))
+        if not reader.take(","):
+            reader.expect(")")
+            break
+    return tuple(terms)
 
 
 def _read_inner(reader: Reader) -> Schedule:
@@ -313,37 +218,19 @@ def _read_inner(reader: Reader) -> Schedule:
     return inner
 
 
-def call(reader: Reader, target: Any, name: str, positional: list[Any], named: dict[str, Any], at: int | None) -> Any:
-    """`target(*positional, **named)` for a text, with unknown parameters named and the place told."""
-    signature, known = _parameters(target)
-    for parameter in named:
-        if parameter not in known:
-            raise UnknownName(checks.near_miss(f"parameter of {name},", parameter, known))
-    try:
-        signature.bind(*positional, **named)
-    except TypeError as error:
-        reader.fail(f"{name}: {error}", at)
-    try:
-        return target(*positional, **named)
-    except LRControlError as error:
-        raise type(error)(f"{name}: {error}") from None
-
-
-@lru_cache(maxsize=256)
-def _parameters(target: Any) -> tuple[inspect.Signature, list[str]]:
-    """The signature of `target` and the names it takes, those of `**layout: Unpack[...]` spelled out."""
-    signature, names = inspect.signature(target), []
-    for parameter in signature.parameters.values():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            names += list(parameter.annotation.__args__[0].__annotations__)
-        elif parameter.name != "self":
-            names.append(parameter.name)
-    return signature, names
-
-
 def schedule_text(given: Schedule) -> str:
     """The canonical text of a schedule; `schedule` reads it back, equal."""
-    return "+".join(_part_text(part) for part in given.parts)
+    texts, at = [], 0
+    while at < len(given.parts):
+        for parts, name in _bare():
+            if given.parts[at : at + len(parts)] == parts:
+                texts.append(name)
+                at += len(parts)
+                break
+        else:
+            texts.append(_part_text(given.parts[at]))
+            at += 1
+    return "+".join(texts)
 
 
 def number_text(value: float) -> str:
@@ -351,30 +238,58 @@ def number_text(value: float) -> str:
     return repr(value).removesuffix(".0")
 
 
+@lru_cache(maxsize=1)
+def _bare() -> list[tuple[tuple[Part, ...], str]]:
+    """The parts of every composed recipe at its defaults, and its name; the longest first."""
+    made = [(recipe().parts, name) for name, recipe in RECIPES.items()]
+    found = [(parts, name) for parts, name in made if len(parts) > 1 or not isinstance(parts[0], Segment)]
+    return sorted(found, key=lambda each: (-len(each[0]), each[1]))
+
+
 def _part_text(part: Part) -> str:
     if isinstance(part, Segment):
         return _segment_text(part)
     length = _arguments({"steps": part.steps, "share": part.share}, {"steps": None, "share": None})
+    if isinstance(part, Nested | Cycled):
+        return _turns_text(part, length)
     if isinstance(part, Product):
         text = "*".join(_factor_text(factor) for factor in part.factors)
-        return f"over({', '.join([text, *length])})" if length else text
-    levels = _step_arguments(part)
-    if levels is not None:
-        return _call_text("step", [*levels, *length])
+    else:
+        name = next(name for name, kind in TOGETHER.items() if isinstance(part, kind))
+        text = f"{name}({', '.join(map(_term_text, part.terms))})"
+    return f"over({', '.join([text, *length])})" if length else text
+
+
+def _turns_text(part: Nested | Cycled, length: list[str]) -> str:
+    steps = _step_arguments(part)
+    if steps is not None:
+        return _call_text("step", [*steps, *length])
     inner = schedule_text(part.schedule)
+    change = _arguments({"growth": part.growth, "shrink": part.shrink}, {"growth": 1.0, "shrink": 1.0})
+    if isinstance(part, Cycled):
+        return f"repeat({', '.join([inner, f'period={part.period}', *change, *length])})"
     if part.schedule.over(steps=part.steps, share=part.share).parts == (part,):
         return f"over({', '.join([inner, *length])})"
-    return f"repeat({', '.join([inner, f'times={part.times}', *length])})"
+    return f"repeat({', '.join([inner, f'times={part.times}', *change, *length])})"
 
 
-def _step_arguments(part: Nested) -> list[str] | None:
+def _step_arguments(part: Nested | Cycled) -> list[str] | None:
     """The arguments of the step recipe that makes this part, or None where it does not."""
+    if isinstance(part, Cycled):
+        if part.schedule != constant() or part.growth != 1:
+            return None
+        return _arguments({"factor": part.shrink, "every": part.period}, {"factor": 0.1, "every": None})
     levels = [inner for inner in part.schedule.parts if isinstance(inner, Segment)]
     if part.times != 1 or not 2 <= len(levels) <= MOST_READINGS or levels[0].start == 0:
         return None
-    shares = [level.share or 0.0 for level in levels]
     factor = tidy(levels[1].start / levels[0].start)
-    milestones = tuple(tidy(sum(shares[: index + 1])) for index in range(len(levels) - 1))
+    milestones: tuple[float, ...]
+    if levels[0].steps is None:
+        shares = [level.share or 0.0 for level in levels]
+        milestones = tuple(tidy(sum(shares[: index + 1])) for index in range(len(levels) - 1))
+    else:
+        lengths = [level.steps or 0 for level in levels]
+        milestones = tuple(sum(lengths[: index + 1]) for index in range(len(levels) - 1))
     try:
         made = step(factor, milestones, steps=part.steps, share=part.share)
     except BadInput:
@@ -386,49 +301,62 @@ def _step_arguments(part: Nested) -> list[str] | None:
 
 def _factor_text(factor: Schedule) -> str:
     text = schedule_text(factor)
-    return f"({text})" if len(factor.parts) > 1 or isinstance(factor.parts[0], Product) else text
+    return f"({text})" if "+" in text or isinstance(factor.parts[0], Product) else text
+
+
+def _term_text(term: Schedule) -> str:
+    only = term.parts[0]
+    level = len(term.parts) == 1 and only.takes_rest and isinstance(only, Segment) and only.profile == Constant()
+    return number_text(only.start) if level and isinstance(only, Segment) else schedule_text(term)
 
 
 def _segment_text(segment: Segment) -> str:
-    profile, sampling = segment.profile, segment.sampling
-    warm = isinstance(profile, Linear) and sampling == Sampling(at="right") and not segment.takes_rest
-    length = segment.steps if segment.share is None else segment.share
+    profile, sampling, where = segment.profile, segment.sampling, {"steps": segment.steps, "share": segment.share}
+    rises = isinstance(profile, Linear) and segment.end is not None and segment.start <= segment.end
+    warm = rises and sampling == Sampling(at="right") and not segment.takes_rest and not segment.reverse
     if warm and (segment.share is None or segment.share < 1):
-        rise = _arguments({"start": segment.start, "end": segment.last}, {"start": 0.0, "end": 1.0})
+        length = segment.steps if segment.share is None else segment.share
+        rise = _arguments({"start": segment.start, "end": segment.end}, {"start": 0.0, "end": 1.0})
         return f"warmup({', '.join([repr(length), *rise])})"
-    name = str(profile.__struct_config__.tag)
-    shape = _arguments(msgspec.structs.asdict(profile), msgspec.structs.asdict(type(profile)()))
-    where = {"steps": segment.steps, "share": segment.share}
     if isinstance(profile, Constant):
         level = [] if segment.start == 1 else [number_text(segment.start)]
-        return _call_text(name, [*level, *_arguments(where, {"steps": None, "share": None})])
-    ends = {"start": segment.start, "end": segment.last}
-    default_end = 0.0
-    if isinstance(profile, Exponential):
-        default_end = segment.start * math.exp(-profile.rate)  # as the recipe has it
-    read = msgspec.structs.asdict(sampling)
-    rest = _arguments(
-        {**ends, **where, **read},
-        {
-            "start": 1.0,
-            "end": default_end,
-            "steps": None,
-            "share": None,
-            **msgspec.structs.asdict(Sampling()),
-        },
-    )
-    return _call_text(name, [*shape, *rest])
+        return _call_text("constant", [*level, *_arguments(where, {"steps": None, "share": None})])
+    name, shape = _shape_text(profile, segment.reverse)
+    natural = profile.natural_end
+    layout = {"start": segment.start, "end": segment.end, **where, **msgspec.structs.asdict(sampling)}
+    usual = {
+        "start": 1.0,
+        "end": None if natural is None else segment.start * natural,
+        "steps": None,
+        "share": None,
+        **msgspec.structs.asdict(Sampling()),
+    }
+    return _call_text(name, [*shape, *_arguments(layout, usual)])
+
+
+def _shape_text(profile: Shape, reverse: bool) -> tuple[str, list[str]]:
+    """The recipe of a shape, and the arguments that make it."""
+    if profile == Polynomial(0.5) and reverse:
+        return "one_minus_sqrt", []
+    name, fields = str(profile.__struct_config__.tag), msgspec.structs.asdict(profile)
+    if isinstance(profile, InversePower) and profile.exponent == 0.5:
+        name = "inverse_sqrt"
+        del fields["exponent"]
+    shape = _arguments(fields, msgspec.structs.asdict(type(profile)()))
+    return name, [*shape, "reverse=true"] if reverse else shape
 
 
 def _arguments(values: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
     """`name=value` for each value that is not its default."""
-    return [f"{name}={_literal(value)}" for name, value in values.items() if value != defaults[name]]
+    return [f"{name}={_literal(name, value)}" for name, value in values.items() if value != defaults[name]]
 
 
-def _literal(value: Any) -> str:
+def _literal(name: str, value: Any) -> str:
     if isinstance(value, tuple):
-        return f"({', '.join(map(number_text, value))})"
-    return value if isinstance(value, str) else number_text(value)
+        return f"({', '.join(_literal(name, item) for item in value)})"
+    if isinstance(value, str):
+        return value
+    return repr(value) if name in ("milestones", "timescale") else number_text(value)  # where 1 and 1.0 differ
 
 
 def _call_text(name: str, arguments: list[str]) -> str:

@@ -7,7 +7,7 @@ import msgspec
 
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.method import OPTIMIZERS, Method, method, optimizer_name
-from lrcontrol.schedules.recipes import RECIPES
+from lrcontrol.schedules.recipes.catalogue import RECIPES
 from lrcontrol.search.search import Candidate
 
 __all__ = ["BASE_LRS", "DEFAULT", "SCHEDULES", "candidates_of", "method_list", "portfolio"]

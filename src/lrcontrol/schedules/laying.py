@@ -1,0 +1,142 @@
+"""Laying a schedule over a horizon: whole-step lengths, the pieces that compute, and reading them.
+
+A schedule over a horizon is a list of pieces that leave no gap. Each computes its values from the step alone, so any
+step is as cheap as any other, and a whole run is written block by block, with no memory beyond the result.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrcontrol.errors import BadInput, DoesNotFit, OutOfSchedule
+from lrcontrol.schedules.profiles import namespace
+
+__all__ = ["BLOCK", "Computes", "Piece", "chain", "cut", "edges_of_turns", "lengths", "look_up", "written"]
+
+BLOCK = 8192  # steps computed at once: their arrays stay in the cache
+
+
+class Computes(Protocol):
+    """What gives the multipliers of a piece."""
+
+    def values(self, step: Any, length: int) -> Any:
+        """The multipliers at `step` (an int64 array in [0, length)) of this part over `length` steps."""
+
+
+class Piece(NamedTuple):
+    """What computes, the steps [begin, end) of the whole that it covers, and the length it is laid over."""
+
+    begin: int
+    end: int
+    length: int
+    part: Computes
+
+
+class HasLength(Protocol):
+    """A part, as far as its length goes."""
+
+    @property
+    def share(self) -> float | None:
+        """The length as a share of the total, if it is given so."""
+
+    @property
+    def fixed(self) -> int | None:
+        """The length in steps where it does not depend on the total."""
+
+    @property
+    def takes_rest(self) -> bool:
+        """Whether the part's length is what the others leave."""
+
+
+def lengths(parts: Sequence[HasLength], total: int) -> list[int]:
+    """The lengths of `parts` in whole steps: steps first, shares of the total next, the rest last."""
+    shares = accumulate((part.share or 0.0 for part in parts), initial=0.0)
+    edges = [min(int(share * total + 0.5), total) for share in shares]  # no share is lost to the rounding of a sum
+    by_share = [past - first for first, past in pairwise(edges)]
+    fixed_or_none = [part.fixed for part in parts]
+    found = [share if fixed is None else fixed for fixed, share in zip(fixed_or_none, by_share, strict=True)]
+    needed = sum(found)
+    if needed > total:
+        fixed = sum(length or 0 for length in fixed_or_none)
+        shared = f" ({fixed} fixed and {needed - fixed} by share)" if needed != fixed else ""
+        raise DoesNotFit(
+            f"the parts of a schedule must fit its length: they need {needed} steps{shared}, but there are {total}; "
+            "shorten a part, or give it as a share, as in warmup(0.05)."
+        )
+    return [total - needed if part.takes_rest else length for part, length in zip(parts, found, strict=True)]
+
+
+def edges_of_turns(length: int, times: int, growth: float) -> list[int]:
+    """Where `times` turns over `length` steps begin, and the end; each `growth` times as long as the one before."""
+    if growth == 1:
+        return [length * turn // times for turn in range(times + 1)]
+    lengths = [growth ** (turn - (times - 1) * (growth > 1)) for turn in range(times)]  # the longest is 1
+    whole = sum(lengths)
+    return [int(length * (done / whole) + 0.5) for done in accumulate(lengths[:-1], initial=0.0)] + [length]
+
+
+def cut(pieces: list[Piece], end: int) -> None:
+    """Drop what lies at or past `end`."""
+    while pieces and pieces[-1].begin >= end:
+        pieces.pop()
+    if pieces and pieces[-1].end > end:
+        pieces[-1] = pieces[-1]._replace(end=end)
+
+
+def written(pieces: Sequence[Piece], total: int) -> NDArray[np.float64]:
+    """All multipliers, computed block by block."""
+    result = np.empty(total)
+    counted = np.arange(min(BLOCK, total))
+    for begin, end, length, part in pieces:
+        for first in range(begin, end, BLOCK):
+            past = min(first + BLOCK, end)
+            result[first:past] = part.values(counted[: past - first] + (first - begin), length)
+    return result
+
+
+def look_up(pieces: list[Piece], last: float, step: NDArray[Any]) -> NDArray[np.float64]:
+    """The multipliers at any integer array, piece by piece; `last` past the end."""
+    if step.dtype.kind not in "iu":
+        raise BadInput(f"`step` must hold integers, got an array of {step.dtype}.")
+    if not step.size:
+        return np.empty(step.shape)
+    least, most = int(step.min()), int(step.max())
+    if least < 0:
+        raise OutOfSchedule(f"a step must be >= 0, got {least}.")
+    result = None
+    for begin, end, length, part in _between(pieces, least, most):
+        if begin <= least and most < end:
+            inside = step.astype(np.int64, copy=False)
+            return np.asarray(part.values(inside - begin if begin else inside, length))
+        if result is None:
+            result = np.full(step.shape, last)
+        here = (step >= begin) & (step < end)
+        if here.any():
+            result[here] = part.values(step[here].astype(np.int64) - begin, length)
+    return np.full(step.shape, last) if result is None else result
+
+
+def _between(pieces: list[Piece], least: int, most: int) -> Iterator[Piece]:
+    """The pieces that steps `least` to `most` may lie in."""
+    first = bisect_right(pieces, least, key=lambda piece: piece.end)
+    for index in range(first, len(pieces)):
+        if pieces[index].begin > most:
+            return
+        yield pieces[index]
+
+
+def chain(pieces: list[Piece], last: float, step: Any) -> Any:
+    """The multipliers for arrays that may be traced: every piece computed, chosen by `where`."""
+    xp = namespace(step)
+    if not xp.isdtype(step.dtype, "integral"):
+        raise BadInput(f"`step` must hold integers, got an array of {step.dtype}.")
+    step = xp.astype(step, xp.int64)
+    result = xp.astype(step * 0, xp.float64) + last
+    for begin, end, length, part in reversed(pieces):
+        inside = xp.clip(step - begin, 0, end - begin - 1)
+        result = xp.where(step < end, part.values(inside, length), result)
+    return result

@@ -1,0 +1,183 @@
+"""Reading text: tokens, literals, and calls of closed lists of functions by name."""
+
+import inspect
+import re
+from functools import lru_cache
+from typing import Any, NamedTuple, NoReturn
+
+from lrcontrol import checks
+from lrcontrol.errors import BadText, LRControlError, UnknownName
+from lrcontrol.schedules.profiles import MOST_VALUES
+from lrcontrol.schedules.sampling import MOST_READINGS
+
+__all__ = ["LARGEST_DOCUMENT", "Reader", "Token", "call"]
+
+LARGEST_DOCUMENT = 2**20  # bytes of text or JSON
+
+
+class Token(NamedTuple):
+    """A piece of text and where it begins."""
+
+    kind: str
+    text: str
+    at: int
+
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<mark>[-+*(),=:])|(?P<end>\Z))",
+    re.ASCII,
+)
+_EPOCHS = ("ep", "epoch", "epochs")
+
+
+class Reader:
+    """A text in tokens, cut off one at a time, so that a bad text costs no more than its good beginning."""
+
+    def __init__(self, text: str, kind: str, steps_per_epoch: int | None = None) -> None:
+        if len(text) > LARGEST_DOCUMENT:
+            raise BadText(f"a {kind} as text must have at most {LARGEST_DOCUMENT} characters, got {len(text)}.")
+        self.text, self.kind, self.depth, self.made = text, kind, 0, 0
+        self.steps_per_epoch = steps_per_epoch
+        self._cut = 0  # the text before it has been cut into tokens
+        self._ahead: list[Token] = []  # those not read yet
+
+    def ahead(self, count: int = 0) -> Token:
+        """The token `count` places after the next one; of kind `end` and empty at the end."""
+        while len(self._ahead) <= count:
+            found = _TOKEN.match(self.text, self._cut)
+            if found is None:
+                at = self._cut + len(self.text[self._cut :]) - len(self.text[self._cut :].lstrip())
+                self.fail(f"unexpected {self.text[at]!r}", at)
+            kind = str(found.lastgroup)
+            self._ahead.append(Token(kind, found.group(kind), found.start(kind)))
+            self._cut = found.end()
+        return self._ahead[count]
+
+    def fail(self, what: str, at: int | None = None) -> NoReturn:
+        """Raise BadText with the text around position `at` (by default, of the next token)."""
+        if at is None:
+            at = self.ahead().at
+        near = self.text[max(at - 30, 0) : at + 30]
+        raise BadText(f"a {self.kind} cannot be read: {what} at position {at} of {near!r}.")
+
+    def peek(self) -> str:
+        """The next token's text, or '' at the end."""
+        return self.ahead().text
+
+    def take(self, text: str) -> bool:
+        """Whether the next token is `text`; if so it is read."""
+        if self.peek() != text:
+            return False
+        self._ahead.pop(0)
+        return True
+
+    def expect(self, text: str) -> None:
+        """Read `text`, or fail."""
+        if not self.take(text):
+            self.fail(f"expected {text!r}, got {self.peek() or 'the end'!r}")
+
+    def name(self, what: str) -> str:
+        """Read a name, or fail."""
+        if self.ahead().kind != "name":
+            self.fail(f"expected {what}, got {self.peek() or 'the end'!r}")
+        return self._ahead.pop(0).text
+
+    def at_number(self) -> bool:
+        """Whether a number comes next."""
+        return self.ahead().kind == "number"
+
+    def number(self) -> int | float:
+        """Read a number; one without point and exponent is an int, and so is one of epochs, in steps."""
+        sign = -1 if self.take("-") else 1
+        if not self.at_number():
+            self.fail(f"expected a number, got {self.peek() or 'the end'!r}")
+        if len(self.peek()) > 400:
+            self.fail("a number of more than 400 digits")
+        token = self._ahead.pop(0)
+        value: int | float = int(token.text) if token.text.isdecimal() else float(token.text)
+        unit = self.ahead()
+        if unit.kind == "name" and unit.at == token.at + len(token.text):
+            value = self._epochs(value, unit)
+        return sign * value
+
+    def _epochs(self, value: float, unit: Token) -> int:
+        """Steps for a number of epochs."""
+        if unit.text not in _EPOCHS:
+            self.fail(f"unknown unit {unit.text[:20]!r} of a length; write 5ep for epochs, 500 for steps", unit.at)
+        if self.steps_per_epoch is None:
+            self.fail("lengths in epochs need `steps_per_epoch`", unit.at)
+        if not value * self.steps_per_epoch <= checks.LARGEST_STEP:
+            self.fail(f"a length of more than {checks.LARGEST_STEP} steps", unit.at)
+        self._ahead.pop(0)
+        return round(value * self.steps_per_epoch)
+
+    def value(self) -> Any:
+        """Read a literal: a number, a tuple of numbers, true, false, or a bare word."""
+        if self.take("("):
+            items: list[int | float] = []
+            while not self.take(")"):
+                if len(items) == MOST_VALUES:
+                    self.fail(f"more than {MOST_VALUES} values")
+                items.append(self.number())
+                if not self.take(","):
+                    self.expect(")")
+                    break
+            return tuple(items)
+        if self.ahead().kind == "name":
+            word = self.name("a value")
+            return {"true": True, "false": False}.get(word.lower(), word)
+        return self.number()
+
+    def arguments(self, positional: list[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Read `value, ..., name=value, ...)`, the opening bracket having been read."""
+        named: dict[str, Any] = {}
+        while not self.take(")"):
+            if len(positional) + len(named) == MOST_READINGS:
+                self.fail(f"more than {MOST_READINGS} values")
+            if self.ahead().kind == "name" and self.ahead(1).text == "=":
+                name = self.name("a parameter")
+                if name in named:
+                    self.fail(f"`{name}` given twice")
+                self.expect("=")
+                named[name] = self.value()
+            elif named:
+                self.fail("a value without a name after one with a name")
+            else:
+                positional.append(self.value())
+            if not self.take(","):
+                self.expect(")")
+                break
+        return positional, named
+
+    def finish(self) -> None:
+        """Fail unless all has been read."""
+        if self.ahead().kind != "end":
+            self.fail(f"unexpected {self.peek()!r}")
+
+
+def call(reader: Reader, target: Any, name: str, positional: list[Any], named: dict[str, Any], at: int | None) -> Any:
+    """`target(*positional, **named)` for a text, with unknown parameters named and the place told."""
+    signature, known = _parameters(target)
+    for parameter in named:
+        if parameter not in known:
+            raise UnknownName(checks.near_miss(f"parameter of {name},", parameter, known))
+    try:
+        signature.bind(*positional, **named)
+    except TypeError as error:
+        reader.fail(f"{name}: {error}", at)
+    try:
+        return target(*positional, **named)
+    except LRControlError as error:
+        raise type(error)(f"{name}: {error}") from None
+
+
+@lru_cache(maxsize=256)
+def _parameters(target: Any) -> tuple[inspect.Signature, list[str]]:
+    """The signature of `target` and the names it takes, those of `**layout: Unpack[...]` spelled out."""
+    signature, names = inspect.signature(target), []
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            names += list(parameter.annotation.__args__[0].__annotations__)
+        elif parameter.name != "self":
+            names.append(parameter.name)
+    return signature, names

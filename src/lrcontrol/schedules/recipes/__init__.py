@@ -1,0 +1,1 @@
+"""The field's named schedules, each a few lines over the one algebra."""
