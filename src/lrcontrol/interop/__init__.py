@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lrcontrol.interop.description import Description, describe, describe_transformers, sampled
     from lrcontrol.interop.ignite import as_ignite_handler
     from lrcontrol.interop.keras import as_keras_schedule
     from lrcontrol.interop.lightning import as_lightning_config
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lrcontrol.interop.transformers import as_transformers_schedule, as_transformers_trainer
 
 _HOME = {
+    "Description": "description",
     "as_ignite_handler": "ignite",
     "as_keras_schedule": "keras",
     "as_lightning_config": "lightning",
@@ -23,6 +25,9 @@ _HOME = {
     "as_skorch_callback": "skorch",
     "as_transformers_schedule": "transformers",
     "as_transformers_trainer": "transformers",
+    "describe": "description",
+    "describe_transformers": "description",
+    "sampled": "description",
 }
 
 __all__ = sorted(_HOME)

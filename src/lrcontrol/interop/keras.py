@@ -47,7 +47,8 @@ class KerasSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.schedule = parse_schedule(schedule)
         self.total_steps = checks.integer("total_steps", total_steps, low=1, high=LONGEST)
         self.base_lr = checks.number("base_lr", base_lr, low=0, high=LARGEST)
-        rates = self.base_lr * np.append(self.schedule.multipliers(self.total_steps), self.schedule.last)
+        past_the_end = self.schedule.multiplier(self.total_steps, self.total_steps)
+        rates = self.base_lr * np.append(self.schedule.multipliers(self.total_steps), past_the_end)
         # one look-up on the model's own device: the step, which lives there, is never waited for
         double = keras.config.floatx() == "float64"
         self._rates = keras.ops.convert_to_tensor(rates, dtype="float64" if double else "float32")

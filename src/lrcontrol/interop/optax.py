@@ -46,9 +46,9 @@ class OptaxSchedule:
         self.total_steps = checks.integer("total_steps", total_steps, low=1)
         self.base_lr = checks.number("base_lr", base_lr, low=0, high=LARGEST)
         self._rates = None
+        past_the_end = schedule.multiplier(self.total_steps, self.total_steps)  # refused now where it does not fit
         if self.total_steps <= LONGEST_TABLE:
-            self._rates = self.base_lr * np.append(schedule.multipliers(self.total_steps), schedule.last)
-        schedule.multiplier(0, self.total_steps)  # one that does not fit is refused now
+            self._rates = self.base_lr * np.append(schedule.multipliers(self.total_steps), past_the_end)
 
     def __call__(self, count: jax.typing.ArrayLike) -> jax.Array:
         """The rate of update `count`: an int, or an array of ints, >= 0."""

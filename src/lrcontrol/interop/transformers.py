@@ -7,7 +7,7 @@ from torch.optim import Optimizer
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.interop.own_rates import own_rates
-from lrcontrol.schedules.recipes import warmup
+from lrcontrol.schedules.recipes.phases import warmup
 from lrcontrol.schedules.schedule import Schedule
 from lrcontrol.schedules.text import schedule as parse_schedule
 from lrcontrol.training.adapter import TorchSchedule, as_torch_scheduler
