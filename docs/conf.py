@@ -1,5 +1,9 @@
 """Sphinx settings."""
 
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "torch")  # an example's, not the reader's
+
 project = "lrcontrol"
 author = "the lrcontrol authors"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]

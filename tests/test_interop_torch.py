@@ -304,34 +304,38 @@ class TestIgnite:
     def ignite(self) -> Any:
         return pytest.importorskip("ignite.engine")
 
-    def made(self, ignite: Any) -> dict[str, Any]:
+    def made(self, ignite: Any, accumulated: int) -> dict[str, Any]:
         from lrcontrol.interop import as_ignite_handler
 
         model = nn.Linear(2, 1)
         optimizer, rates = sgd(model)
 
-        def update(_engine: Any, batch: Any) -> None:
-            optimizer.zero_grad()
+        def update(engine: Any, batch: Any) -> None:
             model(batch).sum().backward()
-            optimizer.step()
+            if engine.state.iteration % accumulated == 0:
+                optimizer.step()
+                optimizer.zero_grad()
 
         handler = as_ignite_handler(optimizer, SCHEDULE, STEPS)
         trainer = ignite.Engine(update)
         handler.attach(trainer)
         return {"rates": rates, "trainer": trainer, "model": model, "optimizer": optimizer, "schedule": handler}
 
-    def test_every_iteration_has_its_rate_and_a_checkpoint_goes_on(self, ignite: Any, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("accumulated", [1, 2])
+    def test_every_update_has_its_rate_and_a_checkpoint_goes_on(
+        self, ignite: Any, tmp_path: Path, accumulated: int
+    ) -> None:
         from ignite.handlers import Checkpoint, DiskSaver
 
-        data = [torch.ones(1, 2)] * BATCHES
-        made = self.made(ignite)
+        data = [torch.ones(1, 2)] * BATCHES * accumulated
+        made = self.made(ignite, accumulated)
         kept = {name: part for name, part in made.items() if name != "rates"}
         saver = Checkpoint(kept, DiskSaver(tmp_path, create_dir=False), n_saved=None)
         made["trainer"].add_event_handler(ignite.Events.EPOCH_COMPLETED, saver)
         made["trainer"].run(data, max_epochs=2)
         assert made["rates"] == EXPECTED
-        again = self.made(ignite)
-        state = torch.load(tmp_path / f"checkpoint_{BATCHES}.pt", weights_only=True)
+        again = self.made(ignite, accumulated)
+        state = torch.load(tmp_path / f"checkpoint_{BATCHES * accumulated}.pt", weights_only=True)
         Checkpoint.load_objects({name: again[name] for name in kept}, state)
         again["trainer"].run(data, max_epochs=2)
         assert again["rates"] == EXPECTED[BATCHES:]

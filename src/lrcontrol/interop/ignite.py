@@ -12,15 +12,15 @@ __all__ = ["IgniteSchedule", "as_ignite_handler"]
 
 
 def as_ignite_handler(optimizer: Optimizer, schedule: str | Schedule, total_steps: int) -> "IgniteSchedule":
-    """A handler that sets the rates of every iteration before it begins.
+    """A handler that steps after every iteration in which the optimizer made an update.
 
-    Attach it to a trainer whose every iteration is one update; the step is the trainer's own count of iterations. Give
-    it to `Checkpoint` beside trainer, model and optimizer.
+    So it may be given to a trainer that accumulates gradients. Give it to `Checkpoint` beside trainer, model and
+    optimizer.
 
     Args:
         optimizer: every group's `lr` now is its base learning rate.
         schedule: a schedule or its text.
-        total_steps: >= 1; iterations of all epochs, that the schedule is laid over.
+        total_steps: >= 1; updates of all epochs, that the schedule is laid over.
 
     Raises:
         BadInput: a bad value. DoesNotFit: the schedule is too long.
@@ -29,7 +29,10 @@ def as_ignite_handler(optimizer: Optimizer, schedule: str | Schedule, total_step
         >>> import torch
         >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
         >>> rates = []
-        >>> trainer = Engine(lambda engine, batch: rates.append(optimizer.param_groups[0]["lr"]))
+        >>> def update(engine, batch):
+        ...     rates.append(optimizer.param_groups[0]["lr"])
+        ...     optimizer.step()
+        >>> trainer = Engine(update)
         >>> as_ignite_handler(optimizer, "linear", total_steps=4).attach(trainer)
         >>> state = trainer.run([0, 0], max_epochs=2)
         >>> rates
@@ -45,12 +48,13 @@ class IgniteSchedule:
         self.scheduler = as_torch_scheduler(optimizer, schedule, total_steps)
 
     def attach(self, trainer: Engine) -> None:
-        """Call this handler at the start of every iteration of `trainer`."""
-        trainer.add_event_handler(Events.ITERATION_STARTED, self)
+        """Call this handler at the end of every iteration of `trainer`."""
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Set the rates of the iteration that begins."""
-        self.scheduler.step(engine.state.iteration - 1)
+        """Set the rates of the next update, if one was made."""
+        del engine
+        self.scheduler.step()
 
     def state_dict(self) -> dict[str, Any]:
         """See `as_torch_scheduler`."""

@@ -95,9 +95,9 @@ def per_steps(gamma: float, every: float, total_steps: int | None, *, stairs: bo
 
 
 def checked(what: str, curve: Curve, total_steps: int | None, rate_at: Callable[[int], float], within: float) -> Curve:
-    """The curve, if it is what `rate_at` says at up to 500 steps; the code that was read may be another's version."""
+    """The curve, if it is what `rate_at` says at up to 200 steps; the code that was read may be another's version."""
     schedule, horizon = held(curve, total_steps)
-    steps = np.unique(np.linspace(0, horizon - 1, 500).astype(np.int64))
+    steps = np.unique(np.linspace(0, horizon - 1, 200).astype(np.int64))
     ours = schedule.multiplier(steps, horizon)
     theirs = np.array([float(rate_at(int(at))) for at in steps])
     away = np.abs(ours - theirs) > within * max(float(np.abs(theirs).max()), 1e-300)
