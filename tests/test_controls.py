@@ -1,16 +1,22 @@
 """Controls: the contract, and what each promises besides."""
 
 import math
+import random
 from typing import Any
 
+import msgspec
 import pytest
+import torch
 from hypothesis import given, settings
 
 import lrcontrol as lrc
 from contracts.control import ControlContract, driven
+from lrcontrol.controls.composed import Then, Times
 from lrcontrol.controls.control import Decision, Observation
+from lrcontrol.controls.plateau import Plateau
 from lrcontrol.controls.scheduled import Scheduled
-from lrcontrol.errors import BadInput, OutOfSchedule
+from lrcontrol.controls.text import AnyControl, control, control_text
+from lrcontrol.errors import BadInput, BadText, DoesNotFit, OutOfSchedule, UnknownName
 from lrcontrol.schedules.schedule import Schedule
 from strategies import laid
 
@@ -18,12 +24,23 @@ CONTROLS = {
     "linear": Scheduled(lrc.linear()),
     "raise": Scheduled(lrc.cosine(), beyond="raise"),
     "nested": Scheduled(lrc.schedule("warmup(0.2)+repeat(rex*linear(end=0.5), times=2)")),
+    "beside": Scheduled(lrc.one_cycle(), momentum=lrc.one_cycle_momentum(), weight_decay=lrc.cosine()),
+    "plateau": Plateau(factor=0.5, patience=1),
+    "times": Times(lrc.cosine(), Plateau(patience=0)),
 }
 
 
 @pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
 class TestControls(ControlContract):
     """Every control keeps the contract."""
+
+
+class TestThen(ControlContract):
+    """A control after a schedule keeps it too, wherever the schedule leaves it a step."""
+
+    @pytest.fixture
+    def control(self) -> Then:
+        return Then(lrc.warmup(0.25), Times(lrc.rex(), Plateau(patience=0)))
 
 
 @settings(max_examples=60, derandomize=True, deadline=None)
@@ -34,8 +51,8 @@ def test_scheduled_follows_its_schedule_and_holds_its_end(case: tuple[Schedule, 
     control = Scheduled(schedule)
     assert [decision.multiplier for decision in driven(control, total)] == schedule.multipliers(total).tolist()
     state = {"step": total - 1, "total_steps": total}
-    assert control.next(state, Observation(step=total - 1))[0].multiplier == schedule.last
-    assert control.next(state, Observation(step=100 * total))[0].multiplier == schedule.last
+    assert control.next(state, Observation(step=total - 1))[0].multiplier == schedule.last(total)
+    assert control.next(state, Observation(step=100 * total))[0].multiplier == schedule.last(total)
 
 
 def test_raise_refuses_the_first_step_past_the_end_and_not_the_last() -> None:
@@ -72,3 +89,148 @@ def test_an_unknown_rule_past_the_end_is_refused(bad: Any) -> None:
 def test_a_near_miss_is_named() -> None:
     with pytest.raises(BadInput, match="did you mean 'hold'"):
         Scheduled(lrc.linear(), beyond="holds")  # type: ignore[arg-type]
+
+
+# ---- schedules of momentum and weight decay ----
+
+
+def test_momentum_and_weight_decay_follow_their_own_schedules() -> None:
+    given = Scheduled(
+        lrc.linear(), momentum=lrc.constant(0.5).then("constant(0.9, share=0.5)"), weight_decay=lrc.rex()
+    )
+    decisions = driven(given, 4)
+    assert [decision.momentum for decision in decisions] == [0.5, 0.5, 0.9, 0.9]
+    assert [decision.weight_decay for decision in decisions] == lrc.rex().multipliers(4).tolist()
+    momentum, decay = given.beside(4)
+    assert momentum is not None
+    assert decay is not None
+    assert [momentum.tolist(), decay.tolist()] == [
+        [decision.momentum for decision in decisions],
+        [decision.weight_decay for decision in decisions],
+    ]
+
+
+def test_a_momentum_that_reaches_1_is_refused() -> None:
+    with pytest.raises(BadInput, match="must stay below 1, got linear, which goes to 1"):
+        Scheduled(lrc.linear(), momentum=lrc.linear())
+
+
+# ---- plateau ----
+
+
+def after_metrics(given: AnyControl, metrics: list[float]) -> list[float]:
+    """The multiplier after each of the metrics."""
+    _, state = given.start(len(metrics) + 1)
+    found = []
+    for step, metric in enumerate(metrics):
+        decision, state = given.next(state, Observation(step, metric=metric))
+        found.append(decision.multiplier)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_plateau_is_torchs_on_metrics_without_a_trend(seed: int) -> None:
+    """Finite metrics that never fall steadily after a spike: the same rates as ReduceLROnPlateau's."""
+    chance = random.Random(seed)
+    patience, cooldown, factor = chance.randrange(2), chance.randrange(4), chance.choice([0.1, 0.5])
+    metrics = [chance.uniform(0.5, 1.0) for _ in range(60)]
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=factor, patience=patience, threshold=0.01, cooldown=cooldown, min_lr=1e-3, eps=0.0
+    )
+    wanted = []
+    for metric in metrics:
+        theirs.step(metric)
+        wanted.append(optimizer.param_groups[0]["lr"])
+    ours = Plateau(factor, patience, threshold=0.01, cooldown=cooldown, floor=1e-3)
+    assert after_metrics(ours, metrics) == wanted
+
+
+def test_a_recovery_after_a_spike_is_no_plateau() -> None:
+    """pytorch 30873: torch lowers the rate though the metric has been falling for twenty measurements."""
+    metrics = [1.0, *(5.0 - 0.15 * index for index in range(25))]
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=10)
+    for metric in metrics:
+        theirs.step(metric)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01)
+    assert after_metrics(Plateau(patience=10), metrics)[-1] == 1.0
+    assert after_metrics(Plateau(patience=10), [*metrics, *([1.3, 1.31] * 12)])[-1] < 1.0  # and where it stays, it is
+
+
+def test_metrics_that_are_not_finite_are_passed_over() -> None:
+    """Three NaN are no trend; torch counts each as a bad one."""
+    nan, inf = math.nan, math.inf
+    with_gaps = after_metrics(Plateau(0.5, patience=2), [1.0, nan, nan, nan, inf, 1.0, -inf, 1.0, 1.0])
+    assert with_gaps == [1.0] * 8 + [0.5]
+    assert after_metrics(Plateau(0.5, patience=2), [nan] * 20) == [1.0] * 20
+
+
+def test_every_parameter_of_plateau_moves_something() -> None:
+    chance = random.Random(7)
+    metrics = [1 + 0.5 * chance.random() for _ in range(80)]
+    usual = Plateau(0.5, 3, threshold=0.01, cooldown=2, floor=0.01)
+    others = {"factor": 0.4, "patience": 2, "threshold": 0.3, "cooldown": 0, "floor": 0.3}
+    for name, value in others.items():
+        other = msgspec.structs.replace(usual, **{name: value})
+        assert after_metrics(other, metrics) != after_metrics(usual, metrics), name
+        for bad in (True, -1, math.nan, "1", None, 1.5 if name in ("patience", "cooldown") else 10**400):
+            with pytest.raises(BadInput, match=f"`{name}`"):
+                Plateau(**{name: bad})
+
+
+def test_plateau_after_a_warmup_counts_from_the_warmups_end() -> None:
+    found = after_metrics(Then(lrc.warmup(4), Plateau(0.5, patience=1)), [1.0] * 8)
+    assert found == [0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5]
+
+
+def test_plateau_times_a_schedule_is_the_product_of_both() -> None:
+    found = after_metrics(Times(lrc.linear(), Plateau(0.5, patience=0)), [1.0, 1.0, 1.0])
+    assert found == [0.75, 0.25, 0.0625]
+
+
+def test_what_is_before_a_control_must_have_a_length_and_leave_it_one() -> None:
+    with pytest.raises(BadInput, match=r"must have a length of its own, got rex"):
+        Then(lrc.rex(), Plateau())
+    with pytest.raises(DoesNotFit, match="takes 10 of 10"):
+        Then(lrc.warmup(10), Plateau()).start(10)
+
+
+# ---- text ----
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rex",
+        "one_cycle, momentum=one_cycle_momentum",
+        "rex, momentum=constant(0.9), weight_decay=warmup(0.1)+cosine",
+        "plateau",
+        "plateau(factor=0.5, patience=3)",
+        "warmup(0.05)+plateau",
+        "warmup(10)+cosine*plateau(floor=0.1)",
+        "(warmup(0.1)+linear)*plateau",
+        "constant(0.5)*plateau",
+    ],
+)
+def test_text_reads_back(text: str) -> None:
+    assert control_text(control(text)) == text
+    assert control(control_text(control(text))) == control(text)
+    assert control(control(text)) == control(text)
+
+
+def test_bad_texts_are_told() -> None:
+    for text, error, match in [
+        ("platau", UnknownName, "did you mean 'plateau'"),
+        ("plateau+rex", BadText, "unexpected '\\+'"),
+        ("plateau(factr=1)", UnknownName, "factr"),
+        ("rex, mom=linear", BadText, "expected momentum"),
+        ("rex, momentum=constant(0.9), momentum=constant(0.9)", BadText, "given twice"),
+        ("warmup(5ep)+plateau", BadText, "need `steps_per_epoch`"),
+        ("", BadText, "expected a schedule, got 'the end'"),
+    ]:
+        with pytest.raises(error, match=match):
+            control(text)
+    with pytest.raises(BadInput, match="got 3"):
+        control(3)  # type: ignore[arg-type]
+    assert control("warmup(2ep)+plateau", steps_per_epoch=10) == control("warmup(20)+plateau")

@@ -85,10 +85,10 @@ EVERY_CHART = {
     "diverged curve": lambda: charts.learning_curves([make_record(outcome=Outcome.DIVERGED)], ["a"]),
     "losses": lambda: charts.losses([make_record(), make_record(steps=1)], ["a", "b"]),
     "no columns": lambda: charts.losses([make_record().without_columns()], ["a"]),
-    "rates": lambda: charts.rates([make_record().spec, make_record(method="sgd:step").spec], ["a", "b"]),
-    "rates far apart": lambda: charts.rates([make_record().spec, make_record(base_lr=1e-4).spec], ["a", "b"]),
-    "one-step rate": lambda: charts.rates([make_record(steps=1).spec], ["a"]),
-    "rate of zero": lambda: charts.rates([make_record(method="sgd:constant(0)").spec], ["a"]),
+    "rates": lambda: charts.rates([make_record(), make_record(method="sgd:step")], ["a", "b"]),
+    "rates far apart": lambda: charts.rates([make_record(), make_record(base_lr=1e-4)], ["a", "b"]),
+    "one-step rate": lambda: charts.rates([make_record(steps=1)], ["a"]),
+    "rate of zero": lambda: charts.rates([make_record(method="sgd:constant(0)")], ["a"]),
     "responses": lambda: charts.responses(make_stage()),
     "responses, minimized": lambda: charts.responses(make_stage(objective=LOSS)),
     "one response": lambda: charts.responses(make_stage(1, diverged=0)),
@@ -119,7 +119,7 @@ def test_lines_are_thinned_to_500_points() -> None:
     for chart in (
         charts.losses([make_record(steps=20_000)], ["a"]),
         charts.learning_curves([make_record(steps=5000, evals=2000)], ["a"]),
-        charts.rates([make_record(steps=20_000).spec], ["a"]),
+        charts.rates([make_record(steps=20_000)], ["a"]),
     ):
         assert 400 <= len(rows_of(chart)) <= 500
 
@@ -132,8 +132,17 @@ def test_jumps_of_a_step_schedule_are_kept_exactly() -> None:
 
 def test_a_cut_run_is_drawn_to_where_it_was_cut() -> None:
     spec = RunSpec(task="t", method="adamw:linear", base_lr=2.0, total_steps=10, stop_step=4)
-    rows = rows_of(charts.rates([spec], ["a"]))
+    record = Record(spec=spec, outcome=Outcome.FINISHED, objective=Objective("accuracy", "maximize"))
+    rows = rows_of(charts.rates([record], ["a"]))
     assert [(row["step"], row["value"]) for row in rows] == [(0, 2.0), (1, 1.8), (2, 1.6), (3, 1.4), (4, 1.4)]
+
+
+def test_the_rates_of_a_control_that_looks_are_those_recorded() -> None:
+    spec = RunSpec(task="t", method="adamw:plateau", base_lr=2.0, total_steps=3)
+    made = {"spec": spec, "outcome": Outcome.FINISHED, "objective": Objective("accuracy", "maximize")}
+    record = Record(**made, columns={"lr": np.array([2.0, 2.0, 0.25], dtype=np.float32)})
+    assert [row["value"] for row in rows_of(charts.rates([record], ["a"]))][:3] == [2.0, 2.0, 0.25]
+    assert rows_of(charts.rates([Record(**made)], ["a"])) == [{"text": "There is nothing to draw."}]
 
 
 def test_runs_without_a_final_metric_are_marked_in_responses() -> None:
@@ -160,7 +169,7 @@ def test_clean_text_can_stand_in_xml() -> None:
 def test_wrong_arguments_are_told() -> None:
     with pytest.raises(BadInput, match="one label per item of `records`, got 1 for 0"):
         charts.learning_curves([], ["a"])
-    with pytest.raises(BadInput, match="one label per item of `specs`"):
+    with pytest.raises(BadInput, match="one label per item of `records`"):
         charts.rates([], ["a"])
     with pytest.raises(BadInput, match="one objective"):
         charts.learning_curves([make_record(), make_record(objective=LOSS)], ["a", "b"])

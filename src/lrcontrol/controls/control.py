@@ -29,12 +29,12 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Observation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a control is shown after an update; what it does not `need` may be None.
+    """What a control is shown after an update; what it does not `need` may be None, and so may the metric.
 
     Args:
         step: the update that has just been made, from 0.
         loss: its batch loss.
-        metric: the latest validation metric, lower is better.
+        metric: a validation metric, lower is better, where one has been measured since the update before.
         grad_norm: L2 norm of its gradient, before clipping.
     """
 

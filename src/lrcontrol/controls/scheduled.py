@@ -8,18 +8,20 @@ from numpy.typing import NDArray
 
 from lrcontrol import checks
 from lrcontrol.controls.control import Decision, Observation, State
-from lrcontrol.errors import DoesNotFit, OutOfSchedule
+from lrcontrol.errors import BadInput, DoesNotFit, OutOfSchedule
 from lrcontrol.schedules.schedule import Schedule
 
 __all__ = ["Scheduled"]
 
 
 class Scheduled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="control", tag="scheduled"):
-    """A schedule laid over the run.
+    """A schedule laid over the run, and schedules of other hyper-parameters beside it.
 
     Args:
-        schedule: the multiplier as a function of the step.
+        schedule: the multiplier of the base learning rates as a function of the step.
         beyond: past the end, `hold` the schedule's end or `raise` OutOfSchedule.
+        momentum: its multipliers, all below 1, are the momentum itself (or beta1); None leaves it.
+        weight_decay: its multipliers are of every group's base weight decay; None leaves it.
     Example:
         >>> import lrcontrol as lrc
         >>> decision, state = Scheduled(lrc.linear()).start(total_steps=4)
@@ -29,10 +31,19 @@ class Scheduled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
 
     schedule: Schedule
     beyond: Literal["hold", "raise"] = "hold"
+    momentum: Schedule | None = None
+    weight_decay: Schedule | None = None
 
     def __post_init__(self) -> None:
         checks.instance("schedule", self.schedule, Schedule, "a Schedule")
         checks.one_of("rule past the end", self.beyond, ("hold", "raise"))
+        for name, beside in (("momentum", self.momentum), ("weight_decay", self.weight_decay)):
+            checks.instance(name, beside, Schedule | None, "a Schedule or None")
+        if self.momentum is not None and self.momentum.largest >= 1:
+            raise BadInput(
+                "the multipliers of `momentum` are the momentum itself and must stay below 1, "
+                f"got {self.momentum}, which goes to {self.momentum.largest:g}."
+            )
 
     @property
     def needs(self) -> frozenset[str]:
@@ -40,27 +51,36 @@ class Scheduled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
         return frozenset()
 
     def start(self, total_steps: int) -> tuple[Decision, State]:
-        """The multiplier of update 0."""
+        """The decision for update 0."""
         return self._at(0, total_steps)
 
     def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
-        """The multiplier of the update after the one that was seen."""
+        """The decision for the update after the one that was seen."""
         return self._at(seen.step + 1, state["total_steps"])
 
     def check_fits(self, total_steps: int) -> None:
-        """DoesNotFit, naming the schedule, where it is longer than `total_steps`."""
-        try:
-            self.schedule.multiplier(0, total_steps)
-        except DoesNotFit as error:
-            raise DoesNotFit(f"{self.schedule} over {total_steps} steps: {error}") from None
+        """DoesNotFit, naming the schedule, where one is longer than `total_steps`."""
+        for each in (self.schedule, self.momentum, self.weight_decay):
+            if each is not None:
+                try:
+                    each.multiplier(0, total_steps)
+                except DoesNotFit as error:
+                    raise DoesNotFit(f"{each} over {total_steps} steps: {error}") from None
 
     def multipliers(self, total_steps: int) -> NDArray[np.float64]:
         """Shape (total_steps,): the whole run at once."""
         return self.schedule.multipliers(total_steps)
+
+    def beside(self, total_steps: int) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+        """Momentum and multipliers of the weight decay, each of shape (total_steps,), or None where it is left."""
+        momentum = None if self.momentum is None else self.momentum.multipliers(total_steps)
+        return momentum, None if self.weight_decay is None else self.weight_decay.multipliers(total_steps)
 
     def _at(self, step: int, total_steps: int) -> tuple[Decision, State]:
         total_steps = checks.integer("total_steps", total_steps, low=1)
         if self.beyond == "raise" and step >= total_steps:
             raise OutOfSchedule(f"a step must be below total_steps={total_steps}, got {step}.")
         state: dict[str, Any] = {"step": step, "total_steps": total_steps}
-        return Decision(self.schedule.multiplier(step, total_steps)), state
+        momentum = None if self.momentum is None else self.momentum.multiplier(step, total_steps)
+        decay = None if self.weight_decay is None else self.weight_decay.multiplier(step, total_steps)
+        return Decision(self.schedule.multiplier(step, total_steps), momentum, decay), state

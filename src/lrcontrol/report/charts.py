@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lrcontrol import checks
 from lrcontrol.analysis.compare import Stage, standings
 from lrcontrol.analysis.curves import smooth
+from lrcontrol.controls.control import OpenLoop
 from lrcontrol.errors import BadInput
 from lrcontrol.report.marks import (
     ROW,
@@ -32,7 +33,6 @@ from lrcontrol.report.marks import (
 from lrcontrol.report.theme import PALETTE, Chart, finish
 from lrcontrol.report.words import clean, distinct
 from lrcontrol.runs.record import Objective, Outcome, Record
-from lrcontrol.runs.spec import RunSpec
 from lrcontrol.schedules.schedule import Schedule
 
 __all__ = ["costs", "learning_curves", "losses", "rates", "responses", "schedules"]
@@ -91,22 +91,27 @@ def losses(records: Sequence[Record], labels: Sequence[str]) -> Chart:
     )
 
 
-def rates(specs: Sequence[RunSpec], labels: Sequence[str]) -> Chart:
-    """The learning rate in force at every step of some runs: base rate times multiplier.
+def rates(records: Sequence[Record], labels: Sequence[str]) -> Chart:
+    """The learning rate in force at every step of some runs: as planned, or as recorded where the control looked.
 
     The axis is logarithmic where the peaks of the runs are more than a factor of 10 apart.
 
     Args:
-        specs: what was asked; a cut run is drawn up to its stop_step.
-        labels: one per spec.
+        records: a cut run is drawn up to its stop_step; one of a control that looks is left out if it has no column
+            `lr`.
+        labels: one per record.
     Raises:
-        BadInput: another number of labels than of specs.
+        BadInput: another number of labels than of records.
     """
-    _same_number("specs", specs, labels)
+    _same_number("records", records, labels)
     series = []
-    for spec, name in zip(specs, distinct(labels), strict=True):
-        multipliers = spec.method.control.schedule.multipliers(spec.total_steps)
-        series.append(_held(name, spec.base_lr * multipliers[: spec.stop_step]))
+    for record, name in zip(records, distinct(labels), strict=True):
+        spec, control = record.spec, record.spec.method.control
+        if isinstance(control, OpenLoop):
+            multipliers = control.multipliers(spec.total_steps)
+            series.append(_held(name, spec.base_lr * multipliers[: spec.stop_step]))
+        elif "lr" in record.columns:
+            series.append(_held(name, record.column("lr").astype(np.float64)))
     peaks = [peak for line in series if (peak := float(line.values.max())) > 0]
     apart = bool(peaks) and max(peaks) > 10 * min(peaks)
     return line_chart(
@@ -116,7 +121,7 @@ def rates(specs: Sequence[RunSpec], labels: Sequence[str]) -> Chart:
         log=apart,
         bounds=(min(peaks) / 100 if apart else None, None),
         from_zero=True,
-        held=all(spec.stop_step <= SHORT for spec in specs),
+        held=all(record.spec.stop_step <= SHORT for record in records),
     )
 
 

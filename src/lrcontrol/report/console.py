@@ -109,6 +109,9 @@ def show_study(study: Study, written: Mapping[str, Path]) -> None:
     _print_files(console, written)
 
 
+SHOWN = 12  # evaluations of a run, at most
+
+
 def show_record(record: Record, written: Mapping[str, Path]) -> None:
     """Print how one run went."""
     console = _console()
@@ -124,7 +127,8 @@ def show_record(record: Record, written: Mapping[str, Path]) -> None:
         names = list(record.evals[-1].values)
         for column in ("step", *(f"validation {name}" for name in names)):
             table.add_column(column, justify="right")
-        for each in record.evals:
+        every = -(-len(record.evals) // SHOWN)
+        for each in record.evals[::-every][::-1]:  # the last is always there
             table.add_row(str(each.step), *(metric_text(each.values.get(name)) for name in names))
         console.print(table)
     _print_files(console, written)

@@ -61,8 +61,7 @@ def study_page(study: Study) -> Page:
     if study.reasons:
         sections.append(Section("Why", study.reasons))
     if shown:
-        specs = [record.spec for record in shown]
-        sections.append(Section("The learning rate", chart=charts.rates(specs, labels)))
+        sections.append(Section("The learning rate", chart=charts.rates(shown, labels)))
         sections.append(Section("Learning curves", chart=charts.learning_curves(shown, labels)))
         sections.append(Section("", chart=charts.losses(shown, labels)))
     for index, stage in enumerate(reversed(study.stages)):

@@ -3,10 +3,10 @@
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.scheduled import Scheduled
+from lrcontrol.controls.text import AnyControl, control_text, read_control
 from lrcontrol.errors import BadInput, UnknownName
 from lrcontrol.schedules.reader import Reader, call
-from lrcontrol.schedules.text import number_text, read_schedule, schedule_text
+from lrcontrol.schedules.text import number_text
 
 __all__ = ["OPTIMIZERS", "SGD", "AdamW", "AnyControl", "Method", "OptimizerSpec", "method", "optimizer_name"]
 
@@ -56,7 +56,6 @@ class AdamW(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 
 
 OptimizerSpec = SGD | AdamW
-AnyControl = Scheduled
 
 OPTIMIZERS: dict[str, type[SGD | AdamW]] = {"adamw": AdamW, "sgd": SGD}
 """Every optimizer by its name in text."""
@@ -78,7 +77,7 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         checks.instance("optimizer", self.optimizer, (SGD, AdamW), "an optimizer such as SGD() or AdamW()")
-        checks.instance("control", self.control, Scheduled, "a control such as Scheduled(schedule)")
+        checks.instance("control", self.control, AnyControl, "a control such as Scheduled(schedule)")
 
     def __str__(self) -> str:
         optimizer = self.optimizer
@@ -93,14 +92,15 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def control_text(self) -> str:
         """The control's part of the method's text."""
-        return schedule_text(self.control.schedule)
+        return control_text(self.control)
 
 
 def method(given: str | Method) -> Method:
     """The method that a text describes; a method is returned as it is.
 
     Args:
-        given: `optimizer:control`, such as `adamw:cosine` or `sgd(momentum=0.9):warmup(0.05)+rex`.
+        given: `optimizer:control`, such as `adamw:cosine`, `sgd(momentum=0.9):warmup(0.05)+rex`,
+            `sgd:one_cycle, momentum=one_cycle_momentum` or `adamw:warmup(0.05)+plateau`.
     Raises:
         BadText: the text cannot be read; the sentence shows the place. UnknownName: near misses are named.
     Example:
@@ -119,7 +119,7 @@ def method(given: str | Method) -> Method:
     optimizer = call(reader, OPTIMIZERS[name], name, positional, named, 0)
     if not reader.take(":"):
         reader.fail("a method is optimizer:control, as in adamw:cosine; expected ':'")
-    control = Scheduled(read_schedule(reader))
+    control = read_control(reader)
     reader.finish()
     return Method(optimizer, control)
 

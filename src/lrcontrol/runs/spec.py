@@ -1,6 +1,7 @@
 """RunSpec: what a run is asked to do. Frozen, hashable; its id is its content."""
 
 import hashlib
+from typing import Any
 
 import msgspec
 
@@ -11,12 +12,15 @@ from lrcontrol.runs.method import method as parse_method
 
 __all__ = ["RunSpec"]
 
+ADDED: dict[str, Any] = {"growth": 1.0, "momentum": None, "reverse": False, "shrink": 1.0, "weight_decay": None}
+"""Fields that specs did not have when the first ids were published, and the values at which they say nothing."""
+
 
 class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One training run, asked.
 
-    The id is of all content, in this and in what it holds. A field that is added to any of these later must have
-    msgspec.UNSET as its default: it is then left out of the content, and the ids of old runs stay as they are.
+    The id is of all content, in this and in what it holds. A field that is added to any of these later is left out of
+    the content where it has its default (`ADDED`), so that the ids of old runs stay as they are.
 
     `total_steps` is the horizon the schedule is laid over, `stop_step` where this run ends. Where they are equal the
     run sees the whole schedule, laid over however many steps there are (a compressed horizon); where `stop_step`
@@ -68,9 +72,19 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     def to_json(self) -> bytes:
         """The content, in one canonical form."""
-        return msgspec.json.encode(self)
+        return msgspec.json.encode(_without_added(msgspec.to_builtins(self)))
 
     @classmethod
     def from_json(cls, text: bytes | str) -> "RunSpec":
         """The spec that `to_json` wrote."""
         return msgspec.json.decode(text, type=cls)
+
+
+def _without_added(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: _without_added(inner)
+            for name, inner in value.items()
+            if name not in ADDED or type(inner) is not type(ADDED[name]) or inner != ADDED[name]
+        }
+    return [_without_added(inner) for inner in value] if isinstance(value, list | tuple) else value

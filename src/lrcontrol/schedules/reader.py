@@ -38,6 +38,7 @@ class Reader:
             raise BadText(f"a {kind} as text must have at most {LARGEST_DOCUMENT} characters, got {len(text)}.")
         self.text, self.kind, self.depth, self.made = text, kind, 0, 0
         self.steps_per_epoch = steps_per_epoch
+        self.foreign: frozenset[str] = frozenset()  # names that are not schedules, for whoever reads on
         self._cut = 0  # the text before it has been cut into tokens
         self._ahead: list[Token] = []  # those not read yet
 

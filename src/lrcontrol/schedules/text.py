@@ -40,6 +40,7 @@ __all__ = [
     "from_json",
     "number_text",
     "read_document",
+    "read_product",
     "read_schedule",
     "schedule",
     "schedule_text",
@@ -144,14 +145,15 @@ def _strict_json(text: str | bytes) -> Any:
 
 def read_schedule(reader: Reader) -> Schedule:
     """Read `product + product + ...`."""
-    first = _read_product(reader)
+    first = read_product(reader)
     parts = list(first.parts)
     while reader.take("+"):
-        parts.extend(_read_product(reader).parts)
+        parts.extend(read_product(reader).parts)
     return Schedule(tuple(parts)) if len(parts) > len(first.parts) else first
 
 
-def _read_product(reader: Reader) -> Schedule:
+def read_product(reader: Reader) -> Schedule:
+    """Read `factor * factor * ...`; a `*` before a name that is foreign to schedules is left."""
     scale: float | None = None
     factors: list[Schedule] = []
     while True:
@@ -160,8 +162,11 @@ def _read_product(reader: Reader) -> Schedule:
             factors.append(factor)
         else:
             scale = factor if scale is None else scale * factor
-        if not reader.take("*"):
+        foreign = reader.peek() == "*" and reader.ahead(1).text in reader.foreign
+        if foreign or not reader.take("*"):
             break
+    if not factors and foreign:
+        factors, scale = [constant(scale or 0.0)], None
     if not factors:
         reader.fail("a number alone is no schedule; write constant(...)")
     result = factors[0] if len(factors) == 1 else Schedule((Product(tuple(factors)),))
@@ -191,7 +196,7 @@ def _read_factor(reader: Reader) -> Schedule | float:
     if name in TOGETHER:
         return Schedule((TOGETHER[name](_read_terms(reader)),))
     if name not in RECIPES:
-        raise UnknownName(checks.near_miss("schedule", name, [*RECIPES, "repeat", "over", *TOGETHER]))
+        raise UnknownName(checks.near_miss("schedule", name, [*RECIPES, "repeat", "over", *TOGETHER, *reader.foreign]))
     positional, named = reader.arguments([]) if reader.take("(") else ([], {})
     return cast(Schedule, call(reader, RECIPES[name], name, positional, named, at))
 
@@ -280,9 +285,9 @@ def _step_arguments(part: Nested | Cycled) -> list[str] | None:
             return None
         return _arguments({"factor": part.shrink, "every": part.period}, {"factor": 0.1, "every": None})
     levels = [inner for inner in part.schedule.parts if isinstance(inner, Segment)]
-    if part.times != 1 or not 2 <= len(levels) <= MOST_READINGS or levels[0].start == 0:
+    if part.times != 1 or not 2 <= len(levels) <= MOST_READINGS or levels[0].start != 1:
         return None
-    factor = tidy(levels[1].start / levels[0].start)
+    factor = levels[1].start
     milestones: tuple[float, ...]
     if levels[0].steps is None:
         shares = [level.share or 0.0 for level in levels]

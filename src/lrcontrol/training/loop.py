@@ -5,16 +5,19 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lrcontrol.controls.control import Observation
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.method import OptimizerSpec
 from lrcontrol.runs.record import Cost, Evaluation, Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.training.optimizers import make_optimizer
+from lrcontrol.training.pace import Pace, pace_of, put_in_force
 from lrcontrol.training.tasks.catalogue import task as find_task
 from lrcontrol.training.tasks.problem import Problem, build
 from lrcontrol.training.weights import load_weights, save_weights
@@ -22,6 +25,7 @@ from lrcontrol.training.weights import load_weights, save_weights
 __all__ = ["test_metrics", "train", "trained_model", "warm"]
 
 EVALUATIONS = 10  # of the validation split in a run, evenly spaced
+SHOWN = 50  # the same, where the control looks at them
 BLOCK = 50  # updates between two looks at the losses: the device is not made to wait at each
 
 
@@ -30,7 +34,9 @@ def train(
 ) -> Record:
     """Train as `spec` says and tell what happened.
 
-    The learning rate of update t is `base_lr * multiplier(t)`, set by value before it. The same spec gives the same
+    The learning rate of update t is `base_lr * multiplier(t)`, set by value before it; momentum and weight decay
+    likewise, where the control has schedules of theirs. A control that looks is shown what it needs after every
+    update: the validation metric whenever it has been measured, some 50 times a run. The same spec gives the same
     record on the same machine, apart from its seconds: one thread computes, and the caller's random state is
     left as it was.
 
@@ -39,7 +45,8 @@ def train(
         weights: the folder for trained weights; needed where `spec.save`.
         progress: called with the number of updates made, now and then.
     Returns:
-        The record. A loss that is no longer finite ends the run as DIVERGED; it does not raise.
+        The record. A loss that is no longer finite ends the run as DIVERGED, a control that says stop as STOPPED;
+        neither raises.
     Raises:
         BadInput: an unknown task, a schedule that does not fit, or no folder for weights that are to be kept.
     Example:
@@ -50,26 +57,22 @@ def train(
     task = find_task(spec.task)
     if spec.save and weights is None:
         raise BadInput("`weights` must name a folder where the spec says save=True, got weights=None.")
-    multipliers = spec.method.control.multipliers(spec.total_steps)[: spec.stop_step]
-    with np.errstate(over="ignore"):  # a rate beyond float32 is infinite in the record; the run will have diverged
-        rates = spec.base_lr * multipliers
-        recorded = rates.astype(np.float32)
+    pace = pace_of(spec)
     started = time.perf_counter()
     with _alone(spec.seed):
         problem = build(task, spec.seed)
-        losses, evals, message = _updates(problem, spec, rates, progress)
-        outcome = Outcome.FINISHED if message is None else Outcome.DIVERGED
+        made = _updates(problem, spec, pace, progress)
         kept = None
-        if spec.save and weights is not None and outcome is Outcome.FINISHED:
+        if spec.save and weights is not None and made.outcome is not Outcome.DIVERGED:
             kept = save_weights(problem.model, Path(weights), spec.id)
     return Record(
         spec=spec,
-        outcome=outcome,
+        outcome=made.outcome,
         objective=task.objective,
-        evals=tuple(evals),
-        cost=Cost(len(losses), time.perf_counter() - started),
-        columns={"loss": losses, "lr": recorded[: len(losses)]},
-        message=message,
+        evals=tuple(made.evals),
+        cost=Cost(len(made.losses), time.perf_counter() - started),
+        columns={"loss": made.losses, "lr": made.rates},
+        message=made.message,
         weights=kept,
     )
 
@@ -111,44 +114,65 @@ def test_metrics(record: Record, weights: Path) -> dict[str, float]:
         return problem.evaluate(problem.test)
 
 
-def _updates(
-    problem: Problem,
-    spec: RunSpec,
-    rates: NDArray[np.float64],
-    progress: Callable[[int], None] | None,
-) -> tuple[NDArray[np.float32], list[Evaluation], str | None]:
-    """Make the updates; losses of those made, evaluations, and why the run diverged if it did."""
-    model, loss_of = problem.model, problem.loss
+class _Made(NamedTuple):
+    """What the updates of a run came to."""
+
+    outcome: Outcome
+    losses: NDArray[np.float32]
+    rates: NDArray[np.float32]
+    evals: list[Evaluation]
+    message: str | None = None
+
+
+def _updates(problem: Problem, spec: RunSpec, pace: Pace, progress: Callable[[int], None] | None) -> _Made:
+    """Make the updates."""
+    model, loss_of, objective = problem.model, problem.loss, find_task(spec.task).objective
     optimizer = make_optimizer(spec.method.optimizer, model.parameters(), spec.base_lr)
-    stop = len(rates)
-    evaluate_after = {round(stop * (index + 1) / EVALUATIONS) for index in range(EVALUATIONS)}
+    stop = spec.stop_step
+    evaluations = SHOWN if "metric" in pace.needs else EVALUATIONS
+    evaluate_after = {round(stop * (index + 1) / evaluations) for index in range(evaluations)}
     pauses = sorted({stop, *range(BLOCK, stop, BLOCK), *(after for after in evaluate_after if after > 0)})
     losses = torch.full((stop,), math.nan)
+    rates: list[float] = []
     evals: list[Evaluation] = []
     model.train()
     step = 0
+
+    def ended(outcome: Outcome, message: str | None = None) -> _Made:
+        with np.errstate(over="ignore"):  # a rate beyond float32 is infinite in the record; such a run diverges
+            return _Made(outcome, losses[:step].numpy(), np.array(rates).astype(np.float32), evals, message)
+
     for pause in pauses:
         first = step
         for inputs, targets in problem.batches(step, pause):
-            for group in optimizer.param_groups:
-                group["lr"] = float(rates[step])
+            now = pace.at(step)
+            put_in_force(optimizer, now)
+            rates.append(now.lr)
             loss = loss_of(model(inputs), targets)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses[step] = loss.detach()
             step += 1
+            if step < pause and pace.needs:
+                pace.saw(Observation(step - 1, loss=float(loss) if "loss" in pace.needs else None))
         if progress is not None:
             progress(step)
         bad = (~torch.isfinite(losses[first:step])).nonzero()
         if len(bad):
-            return losses[:step].numpy(), evals, f"the loss was not finite at update {first + int(bad[0])}"
+            return ended(Outcome.DIVERGED, f"the loss was not finite at update {first + int(bad[0])}")
+        metric = None
         if step in evaluate_after:
             values = problem.evaluate(problem.validation)
             if not all(map(math.isfinite, values.values())):
-                return losses[:step].numpy(), evals, f"the validation loss was not finite after {step} updates"
+                return ended(Outcome.DIVERGED, f"the validation loss was not finite after {step} updates")
             evals.append(Evaluation(step, values))
-    return losses.numpy(), evals, None
+            metric = objective.lower_is_better(values[objective.metric])
+        if pace.needs:
+            pace.saw(Observation(step - 1, loss=float(losses[step - 1]), metric=metric))
+            if pace.stop is not None:
+                return ended(Outcome.STOPPED, pace.stop)
+    return ended(Outcome.FINISHED)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,119 @@
+"""Controls made of a schedule and another control: one after the other, or one times the other."""
+
+from typing import Any
+
+import msgspec
+
+from lrcontrol import checks
+from lrcontrol.controls.control import Decision, Observation, State
+from lrcontrol.controls.plateau import Plateau
+from lrcontrol.errors import BadInput, DoesNotFit
+from lrcontrol.schedules.laying import lengths
+from lrcontrol.schedules.recipes.single import constant
+from lrcontrol.schedules.schedule import Schedule
+
+__all__ = ["Then", "Times"]
+
+
+class Times(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="control", tag="times"):
+    """The product of a schedule and a control, laid over the same steps; in text `cosine*plateau`.
+
+    Args:
+        schedule: over the steps that the control has.
+        inner: the control whose multipliers it multiplies.
+    """
+
+    schedule: Schedule
+    inner: Plateau
+
+    def __post_init__(self) -> None:
+        checks.instance("schedule", self.schedule, Schedule, "a Schedule")
+        checks.instance("inner", self.inner, Plateau, "a control such as Plateau()")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the control needs."""
+        return self.inner.needs
+
+    def start(self, total_steps: int) -> tuple[Decision, State]:
+        """The decision for update 0."""
+        decision, inner = self.inner.start(total_steps)
+        return self._times(decision, 0, total_steps), {"step": 0, "total_steps": total_steps, "inner": inner}
+
+    def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
+        """The decision for the update after `seen`."""
+        decision, inner = self.inner.next(state["inner"], seen)
+        step, total = seen.step + 1, state["total_steps"]
+        return self._times(decision, step, total), {"step": step, "total_steps": total, "inner": inner}
+
+    def check_fits(self, total_steps: int) -> None:
+        """DoesNotFit where the schedule is longer than `total_steps`."""
+        self.schedule.multiplier(0, total_steps)
+
+    def _times(self, decision: Decision, step: int, total_steps: int) -> Decision:
+        multiplier = decision.multiplier * self.schedule.multiplier(step, total_steps)
+        return msgspec.structs.replace(decision, multiplier=multiplier)
+
+
+class Then(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="control", tag="then"):
+    """A schedule for its own length, and after it a control; in text `warmup(0.05)+plateau`.
+
+    The control is told of the updates from the schedule's end on, and its steps are counted from there.
+
+    Args:
+        schedule: no part of which takes the rest of the run.
+        inner: the control that takes it.
+    """
+
+    schedule: Schedule
+    inner: Plateau | Times
+
+    def __post_init__(self) -> None:
+        checks.instance("schedule", self.schedule, Schedule, "a Schedule")
+        checks.instance("inner", self.inner, Plateau | Times, "a control such as Plateau()")
+        if any(part.takes_rest for part in self.schedule.parts):
+            raise BadInput(
+                f"the schedule before a control must have a length of its own, got {self.schedule}; "
+                "give each part `share` or `steps`, as in warmup(0.05)+plateau."
+            )
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the control needs."""
+        return self.inner.needs
+
+    def start(self, total_steps: int) -> tuple[Decision, State]:
+        """The decision for update 0."""
+        total = checks.integer("total_steps", total_steps, low=1)
+        return self._at(0, total, None)
+
+    def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
+        """The decision for the update after `seen`."""
+        total, inner = state["total_steps"], state["inner"]
+        if inner is None:
+            return self._at(seen.step + 1, total, None)
+        shifted = msgspec.structs.replace(seen, step=seen.step - self._length(total))
+        decision, inner = self.inner.next(inner, shifted)
+        return decision, {"step": seen.step + 1, "total_steps": total, "inner": inner}
+
+    def check_fits(self, total_steps: int) -> None:
+        """DoesNotFit where the schedule leaves the control no step."""
+        length = self._length(total_steps)
+        if isinstance(self.inner, Times):
+            self.inner.check_fits(total_steps - length)
+
+    def _at(self, step: int, total: int, inner: Any) -> tuple[Decision, State]:
+        length = self._length(total)
+        if step >= length:
+            decision, inner = self.inner.start(total - length)
+        else:
+            decision = Decision((self.schedule + constant()).multiplier(step, total))
+        return decision, {"step": step, "total_steps": total, "inner": inner}
+
+    def _length(self, total: int) -> int:
+        length = sum(lengths(self.schedule.parts, total))
+        if length >= total:
+            raise DoesNotFit(
+                f"a schedule before a control must leave it steps: {self.schedule} takes {length} of {total}."
+            )
+        return length
