@@ -1,6 +1,7 @@
 """The adapter: a schedule on a user's own optimizer, held to what torch's own schedulers are known to get wrong."""
 
 import copy
+import functools
 import gc
 import io
 import itertools
@@ -22,6 +23,7 @@ from lrcontrol.errors import BadInput, DoesNotFit, OutOfSchedule
 from lrcontrol.training.adapter import TorchSchedule
 
 as_torch = lrc.as_torch_scheduler
+simulated = functools.partial(as_torch, count="calls")
 SCHEDULES = [
     "linear",
     "cosine(end=0.1)",
@@ -95,13 +97,17 @@ def test_given_base_rates_go_before_those_of_the_groups() -> None:
 
 
 def test_blocks_of_multipliers_meet_without_a_seam() -> None:
-    """Steps are read in blocks of 1024: both sides of each edge, forwards and back."""
+    """Steps are read in blocks: both sides of each edge, forwards and back, and straight through."""
     schedule = lrc.schedule("warmup(1000)+rex")
     optimizer = sgd(1.0)
     scheduler = as_torch(optimizer, schedule, 5000)
     for step in (1022, 1023, 1024, 1025, 2047, 2048, 1023, 0, 4095, 4096, 4999, 5000, 6000, 999, 1000):
         scheduler.step(step)
         assert rates(optimizer) == [schedule.multiplier(step, 5000)]
+    optimizer = sgd(1.0)
+    scheduler = simulated(optimizer, schedule, 20_000)
+    wanted = [*schedule.multipliers(20_000), *[0.0] * 2000]
+    assert [scheduler.step() or optimizer.param_groups[0]["lr"] for _ in wanted[1:]] == wanted[1:]
 
 
 def torch_twins() -> Iterator[tuple[str, str, Callable[[Any], Any]]]:
@@ -141,10 +147,10 @@ def test_past_the_end_holds_or_raises() -> None:
     assert stepped(optimizer, scheduler, 6)[3:] == [[0.5]] * 3
     scheduler.step(10**12)
     assert rates(optimizer) == [0.5]
-    strict = as_torch(sgd(1.0), "linear(end=0.5)", 3, beyond="raise")
+    strict = as_torch(sgd(1.0), "linear(end=0.5)", 3, beyond="raise", count="calls")
     for _ in range(3):  # torch's loops step once after the last update
         strict.step()
-    with pytest.raises(OutOfSchedule, match="3 steps"):
+    with pytest.raises(OutOfSchedule, match="3st"):
         strict.step()
     with pytest.raises(OutOfSchedule):
         strict.step(4)
@@ -294,12 +300,34 @@ def refused_states() -> Iterator[tuple[str, Any, str]]:
     def changed(**values: Any) -> dict[str, Any]:
         return {**good, **values}
 
-    yield "another schedule", changed(schedule="warmup(5)+rex(beta=0.1)"), "same schedule"
-    yield "another horizon", changed(horizon=TOTAL + 1), "same horizon"
+    def planned(**values: Any) -> dict[str, Any]:
+        return changed(plan={**good["plan"], **values})
+
+    both = r"it is of 'warmup\(5\)\+rex.*, and this is 'warmup\(5\)\+rex' over 40st; .*'keep'.*'rescale'.*'replace'"
+    yield "another schedule", planned(schedule="warmup(5)+rex(beta=0.1)"), both
+    yield "another horizon", planned(horizon="41st", ticks=41), both
+    yield "a momentum", planned(momentum="linear(end=0.5)*0.9"), both
+    yield "a weight decay", planned(weight_decay="linear"), both
+    yield "another unit", planned(schedule="rex", horizon="41tok", ticks=41), "'rex' over 41tok"
+    yield "a control", changed(plan=None, control={"name": "Plateau"}), "'Plateau'"
+    yield "a schedule that cannot be read", planned(schedule="rex("), "cannot be read"
+    yield "a schedule that is none", planned(schedule=7), "`schedule`"
+    yield "a horizon that is none", planned(horizon=40), "`horizon`"
+    yield "ticks that are none", planned(ticks=0), "`ticks`"
+    yield "no changes", planned(changes=None), "`changes`"
+    yield "a change of two", planned(changes=[[1, 2]]), "`changes`"
+    yield "a change without a rule", planned(changes=[[1, 50, "stretch"]]), "rule of a change"
+    yield "a change that ends before", planned(changes=[[20, 10, "rescale"]]), "end after"
+    yield "a plan of more", planned(extra=1), "exactly"
+    yield "a plan that is none", changed(plan="rex"), "`plan`"
     yield "another format", changed(format="lrcontrol/other"), '"format"'
-    yield "another version", changed(version=2), "version 1"
-    yield "more groups", changed(base_lrs=[0.1, 0.2, 0.3]), r"one rate per group \(2\)"
-    yield "fewer groups", changed(base_lrs=[0.1]), r"one rate per group \(2\)"
+    yield "another version", changed(version=3), "version 1 or 2"
+    yield "a version that is a bool", changed(version=True), "version 1 or 2"
+    yield "more groups", changed(base_lrs=[0.1, 0.2, 0.3]), r"one number per group \(2\)"
+    yield "fewer groups", changed(base_lrs=[0.1]), r"one number per group \(2\)"
+    yield "an update that is no bool", changed(updated=1), "`updated`"
+    yield "ticks below 0", changed(ticks=-1), "`ticks`"
+    yield "nothing told", changed(told=None), "`told`"
     yield "no rates", changed(base_lrs=None), "`base_lrs`"
     yield "rates as text", changed(base_lrs="12"), "`base_lrs`"
     yield "a rate not finite", changed(base_lrs=[0.1, math.nan]), "`base_lrs`"
@@ -333,11 +361,12 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_changes(state: Any, ma
 
 def test_42376_94450_the_state_is_json_values_and_its_own() -> None:
     """No bound method, no optimizer, no live list: changing it changes nothing."""
-    scheduler = as_torch(sgd(0.1, 0.2), "rex", TOTAL)
+    scheduler = simulated(sgd(0.1, 0.2), "rex", TOTAL)
     state = scheduler.state_dict()
     assert through_json(state) == through_torch(state) == state
     state["base_lrs"][0] = 99.0
     state["step"] = 99
+    state["plan"]["changes"].append([1, 2, "keep"])
     scheduler.step()
     assert scheduler.state_dict()["base_lrs"] == [0.1, 0.2]
     assert scheduler.state_dict()["step"] == 1
@@ -365,7 +394,7 @@ def test_162359_163103_195984_a_tensor_rate_is_filled_in_place_and_shared_with_n
     """Every value is the float64 product rounded once; the tensor stays the one that a compiled step has seen."""
     base = torch.tensor(0.1)
     optimizer = torch.optim.Adam(parameters(1), lr=base)
-    scheduler = as_torch(optimizer, "cosine", TOTAL)
+    scheduler = simulated(optimizer, "cosine", TOTAL)
     held = optimizer.param_groups[0]["lr"]
     for step in range(TOTAL + 2):
         wanted = float(torch.tensor(float(torch.tensor(0.1)) * lrc.cosine().multiplier(step, TOTAL)))
@@ -392,7 +421,7 @@ def test_groups_that_share_a_tensor_get_a_rate_each() -> None:
 def test_a_tensor_rate_that_was_loaded_is_followed() -> None:
     """Loading an optimizer's state gives its groups other tensors."""
     optimizer = torch.optim.Adam(parameters(1), lr=torch.tensor(1.0))
-    scheduler = as_torch(optimizer, "linear", 4)
+    scheduler = simulated(optimizer, "linear", 4)
     scheduler.step(2)
     optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     scheduler.step()
@@ -431,7 +460,7 @@ def test_a_group_added_before_the_state_is_loaded_is_counted() -> None:
     state = scheduler.state_dict()
     fresh = sgd(0.1)
     resumed = as_torch(fresh, "linear", 4)
-    with pytest.raises(BadInput, match="one rate per group"):
+    with pytest.raises(BadInput, match="one number per group"):
         resumed.load_state_dict(state)
     fresh.add_param_group({"params": parameters(1)})
     resumed.load_state_dict(state)
@@ -488,13 +517,15 @@ def test_17913_19180_the_shortest_horizons_divide_by_nothing(text: str, total: i
 
 
 def test_it_is_an_lr_scheduler_that_warns_of_nothing() -> None:
-    """Also where it steps before the optimizer has, which torch's own complain of."""
+    """Also where it steps before the optimizer has, which torch's own complain of: that does not count."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         optimizer = sgd(0.1)
         scheduler = as_torch(optimizer, "rex", 4)
         scheduler.step()
+        assert scheduler.last_epoch == 0
         optimizer.step()
+        scheduler.step()
         assert isinstance(scheduler, lr_scheduler.LRScheduler)
         assert isinstance(scheduler, TorchSchedule)
         assert scheduler.last_epoch == 1
@@ -547,7 +578,7 @@ def test_a_second_schedule_on_an_optimizer_is_refused_and_names_the_first() -> N
     scheduler = as_torch(optimizer, "warmup(3)+rex", TOTAL)
     scheduler.step(9)
     before = rates(optimizer)
-    with pytest.raises(BadInput, match=r"warmup\(3\)\+rex.*40 steps"):
+    with pytest.raises(BadInput, match=r"warmup\(3\)\+rex.*40st"):
         as_torch(optimizer, "cosine", 10)
     assert rates(optimizer) == before
     del scheduler
@@ -566,7 +597,20 @@ def test_a_refused_schedule_leaves_the_optimizer_free() -> None:
 
 BAD: list[tuple[dict[str, Any], str]] = [
     *(({"optimizer": bad}, "`optimizer`") for bad in (None, "sgd", [0.1], nn.Linear(1, 1))),
-    *(({"total_steps": bad}, "`total_steps`") for bad in (0, -1, 1.5, True, math.nan, math.inf, "10", None, 2**60)),
+    *(({"total_steps": bad}, "`total_steps`") for bad in (0, -1, 1.5, True, math.nan, math.inf, None, 2**60)),
+    *(({"total_steps": bad}, "horizon|unknown unit") for bad in ("10x", "", "0", "-3", "ten", "1.5", "nan", "10 ep ep")),
+    ({"total_steps": "10ep"}, "`steps_per_epoch`"),
+    *(({"total_steps": "10ep", "steps_per_epoch": bad}, "`steps_per_epoch`") for bad in (0, 1.5, True)),
+    *(({"total_steps": "10tok", "per_step": bad}, "`per_step`") for bad in (0, 1.5, True)),
+    ({"per_step": 3}, "`per_step`"),
+    *(({"count": bad}, "way to count") for bad in ("call", None, True)),
+    *(({"on_mismatch": bad}, "rule for another state") for bad in ("keep_new", None, True)),
+    *(({"momentum": bad}, "momentum|schedule") for bad in (0.9, "cosin", "constant", "linear(end=0.5)")),
+    ({"weight_decay": "cosin"}, "schedule"),
+    ({"weight_decay": 0.1}, "schedule"),
+    *(({"schedule": "warmup(3)+rex", "total_steps": bad}, "give shares") for bad in ("30min", "100tok", "100sp")),
+    ({"schedule": "rex(every=3)", "total_steps": "30min"}, "every=3"),
+    ({"weight_decay": "warmup(3)+rex", "total_steps": "30min"}, "steps=3"),
     *(({"schedule": bad}, "schedule") for bad in (None, 1, "cosin", "rex(", "", lr_scheduler.LambdaLR, "adamw:rex")),
     *(
         ({"base_lrs": bad}, "`base_lrs`")
@@ -591,7 +635,7 @@ def test_bad_input_is_refused_by_name_and_changes_nothing(bad: dict[str, Any], m
 @pytest.mark.parametrize("bad", [-1, 1.5, True, "3", math.nan])
 def test_a_bad_jump_is_refused_and_changes_nothing(bad: Any) -> None:
     optimizer = sgd(1.0)
-    scheduler = as_torch(optimizer, "linear", 4)
+    scheduler = simulated(optimizer, "linear", 4)
     scheduler.step()
     with pytest.raises(BadInput, match="`epoch`"):
         scheduler.step(bad)
@@ -600,13 +644,17 @@ def test_a_bad_jump_is_refused_and_changes_nothing(bad: Any) -> None:
 
 def test_every_argument_moves_something() -> None:
     def trail(**change: Any) -> list[Any]:
-        optimizer = sgd(0.1)
+        optimizer = torch.optim.SGD(parameters(1), lr=0.1, momentum=0.9, weight_decay=0.01)
         given = {"schedule": "linear(end=0.5)", "total_steps": 4} | change
         scheduler = as_torch(optimizer, **given)
         rows: list[Any] = []
         try:
-            rows += stepped(optimizer, scheduler, 4)
-            rows += stepped(optimizer, scheduler, 2)
+            for turn in range(7):
+                group = optimizer.param_groups[0]
+                rows.append([group["lr"], group["momentum"], group["weight_decay"]])
+                if turn != 1:
+                    optimizer.step()
+                scheduler.step()
         except OutOfSchedule as error:
             rows.append(str(error))
         return rows
@@ -617,6 +665,13 @@ def test_every_argument_moves_something() -> None:
         {"total_steps": 5},
         {"base_lrs": [0.2]},
         {"beyond": "raise"},
+        {"momentum": "linear(end=0.5)*0.9"},
+        {"weight_decay": "linear"},
+        {"count": "calls"},
+        {"total_steps": "8ep", "steps_per_epoch": 1},
+        {"total_steps": "9ep", "steps_per_epoch": 3},
+        {"total_steps": "100tok", "per_step": 14},
+        {"total_steps": "4s", "clock": iter(range(0, 100, 2)).__next__},
     ]
     for one, other in itertools.combinations(changes, 2):
         assert trail(**one) != trail(**other), (one, other)

@@ -1,0 +1,101 @@
+"""A control on a user's optimizer: what is in force depends on what `step()` is told."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from lrcontrol import checks
+from lrcontrol.controls.control import Control, Decision, Observation
+from lrcontrol.errors import BadInput
+from lrcontrol.schedules.horizon import Horizon
+from lrcontrol.training.plan import Settings
+
+__all__ = ["Loop"]
+
+_NAMES = {"metric": "metrics", "loss": "loss", "grad_norm": "grad_norm"}  # of Observation, and of step()
+
+
+class Loop:
+    """A control, its state, and its last decision.
+
+    Args:
+        control: decides after every update.
+        total: in steps.
+    Raises:
+        BadInput: a horizon that is not in steps.
+    """
+
+    def __init__(self, control: Control, total: Horizon) -> None:
+        if total.counted:
+            raise BadInput(f"a control needs a horizon in steps, got {total}; give steps, or `per_step`.")
+        self.control, self.horizon = control, total
+        self.decision, self._state = control.start(total.ticks)
+
+    @property
+    def settings(self) -> Settings:
+        """What is in force."""
+        return Settings(self.decision.multiplier, self.decision.momentum, self.decision.weight_decay)
+
+    def observation(self, step: int, told: Mapping[str, Any]) -> Observation:
+        """What was told of update `step`, or BadInput naming what the control needs and was not told."""
+        seen = {
+            name: _number(key, told[key]) for name, key in _NAMES.items() if name in self.control.needs and key in told
+        }
+        missing = sorted(self.control.needs - seen.keys())
+        if missing:
+            raise BadInput(
+                f"{self.name} needs `{missing[0]}` at every step, got {', '.join(sorted(told)) or 'nothing'}; "
+                f"call step({_NAMES.get(missing[0], missing[0])}=...)."
+            )
+        return Observation(step, **seen)
+
+    def next(self, seen: Observation) -> Settings:
+        """What is in force after what was seen."""
+        self.decision, self._state = self.control.next(self._state, seen)
+        return self.settings
+
+    @property
+    def name(self) -> str:
+        """The control as text: the same for equal controls, in every process."""
+        kind = type(self.control)
+        plain = kind.__repr__ is object.__repr__ and kind.__str__ is object.__str__
+        return kind.__name__ if plain else str(self.control)
+
+    def state(self) -> dict[str, Any]:
+        """The control's name, state and last decision as JSON values."""
+        return {
+            "name": self.name,
+            "horizon": str(self.horizon),
+            "state": msgspec.to_builtins(self._state),
+            "decision": msgspec.to_builtins(self.decision),
+        }
+
+    def fits(self, state: Any) -> bool:
+        """Whether `state` is of this control and horizon."""
+        checks.instance("control", state, dict, "what a control's state is kept as")
+        return (state.get("name"), state.get("horizon")) == (self.name, str(self.horizon))
+
+    def __str__(self) -> str:
+        return f"{checks.shown(self.name)} over {self.horizon}"
+
+    def restored(self, state: Any) -> "Loop":
+        """A loop of the same control that goes on from what `state` gave; this one is not changed."""
+        made = object.__new__(Loop)
+        made.control, made.horizon = self.control, self.horizon
+        try:
+            made._state = msgspec.convert(state["state"], dict[str, Any])
+            made.decision = msgspec.convert(state["decision"], Decision, strict=True)
+        except (KeyError, msgspec.ValidationError) as error:
+            raise BadInput(f"the state of a control cannot be read: {checks.shown_error(error)}.") from None
+        return made
+
+
+def _number(name: str, value: Any) -> float:
+    """`value` as a float, whatever its library; the control judges what is not finite."""
+    try:
+        if not isinstance(value, bool | str | bytes):
+            return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        pass
+    raise BadInput(f"`{name}` must be one number, got {name}={checks.shown(value)}.")

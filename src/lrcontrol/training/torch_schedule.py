@@ -1,0 +1,388 @@
+"""The torch LRScheduler that follows a schedule or control: a function of how far the run has come."""
+
+import math
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NoReturn, TypedDict, Unpack
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lrcontrol import checks
+from lrcontrol.controls.control import Control
+from lrcontrol.errors import BadInput, OutOfSchedule
+from lrcontrol.schedules.horizon import Horizon, horizon
+from lrcontrol.schedules.schedule import Schedule
+from lrcontrol.training.closed import Loop
+from lrcontrol.training.course import Change, Rule
+from lrcontrol.training.groups import Groups, Scaled
+from lrcontrol.training.meters import Meter, meter
+from lrcontrol.training.plan import Plan, Settings
+from lrcontrol.training.states import FORMAT, MISMATCHES, VERSION, OnMismatch, agreed, read_state
+from lrcontrol.training.updates import Updates, hooked
+
+__all__ = ["Told", "TorchSchedule"]
+
+
+class Told(TypedDict, total=False):
+    """What `step()` can be told.
+
+    Args:
+        amount: samples or tokens since the last call, for a horizon that is counted in them.
+        metrics: the latest validation metric, lower is better; for a control.
+        loss: the batch loss of the update; for a control.
+        grad_norm: L2 norm of its gradient before clipping; for a control.
+    """
+
+    amount: int
+    metrics: float
+    loss: float
+    grad_norm: float
+
+
+_IDLE_CALLS = 1000  # of `step()` without any update, after which something must be wrong
+
+
+class TorchSchedule(LRScheduler):
+    """See `as_torch_scheduler`. The state is JSON values and loads with `weights_only=True`.
+
+    Attributes:
+        optimizer: the one given.
+        last_epoch: updates made, which is torch's name for it.
+    """
+
+    # torch's constructor would patch optimizer.step, read `initial_lr` back and take a first step: not called.
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        source: Plan | Loop,
+        *,
+        base_lrs: Sequence[float] | None = None,
+        beyond: Literal["hold", "raise"] = "hold",
+        count: Literal["updates", "calls"] = "updates",
+        steps_per_epoch: int | None = None,
+        per_step: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        on_mismatch: OnMismatch = "raise",
+    ) -> None:
+        checks.instance("optimizer", optimizer, Optimizer, "a torch optimizer")
+        self.optimizer, self._source = optimizer, source
+        self._seen: list[dict[str, Any]] | None
+        self._floats: list[tuple[dict[str, Any], float]]
+        self.beyond = checks.one_of("rule past the end", beyond, ("hold", "raise"))
+        self.count = checks.one_of("way to count", count, ("updates", "calls"))
+        checks.one_of("rule for another state", on_mismatch, MISMATCHES)
+        self.on_mismatch: OnMismatch = on_mismatch
+        self._sizes = {"steps_per_epoch": steps_per_epoch, "per_step": per_step}
+        self._groups = Groups(optimizer, base_lrs)
+        self._groups.prepare(optimizer, source.settings)
+        first = _ON.get(optimizer, lambda: None)()
+        if first is not None:
+            raise BadInput(
+                f"an optimizer must have one schedule, but this one has {first}; "
+                "join them in one, as in 'warmup(0.1)+rex', or delete the first."
+            )
+        self._meter: Meter | None = meter(source.horizon, clock)
+        self.last_epoch, self._extra_count = 0, 1
+        self._attach()
+        self._groups.write(optimizer, source.settings)
+
+    def step(self, epoch: float | None = None, **told: Unpack[Told]) -> None:
+        """Set what is in force during the next update, if one was made since; call after `optimizer.step()`.
+
+        Args:
+            epoch: for a schedule, the number of updates made, to jump there. For a control that needs to be told
+                something, the metric.
+            told: see `Told`; what nobody needs is not looked at.
+        Raises:
+            BadInput: what a control or horizon needs is not given, or a jump where none can be made. Nothing changes.
+            OutOfSchedule: past the end, with `beyond="raise"`.
+        """
+        if not self._plain or epoch is not None or told:
+            self._step(epoch, told)
+            return
+        # The usual step, written out: it is a few look-ups, and calls would cost more than what they do.
+        updates = self._updates
+        if not updates.made:
+            self._wait()
+            return
+        following = self.last_epoch + 1
+        try:
+            multiplier = self._block[following - self._first]
+        except IndexError:
+            multiplier = self._turn_to(following)
+        updates.made = self._always
+        self.last_epoch = following
+        groups = self.optimizer.param_groups
+        if groups is self._seen and len(groups) == self._count and type(groups[0]["lr"]) is float:
+            for group, base in self._floats:
+                group["lr"] = base * multiplier
+        else:
+            self._write_rates(multiplier)
+
+    def _write_rates(self, multiplier: float) -> None:
+        """Write tensors, or groups not seen before; where all are floats, the next step does it itself."""
+        rates = self._groups.lrs
+        rates.write(self.optimizer, multiplier)
+        if not rates.stacks:
+            self._seen, self._count, self._floats = self.optimizer.param_groups, rates.count, rates.floats
+
+    def _step(self, epoch: float | None, told: Told) -> None:
+        """`step` where it does not simply count on."""
+        for name in told:
+            checks.one_of("value of step()", name, Told.__annotations__)
+        source, counter = self._source, self._meter
+        if isinstance(source, Loop) and source.control.needs and epoch is not None:
+            if "metrics" in told:
+                raise BadInput(f"the metric must be given once, got {epoch!r} and metrics={told['metrics']!r}.")
+            told = {**told, "metrics": epoch}
+            epoch = None
+        if epoch is not None:
+            self._jump(checks.integer("epoch", epoch))
+            return
+        amount = told.get("amount")
+        if counter is None and amount is not None:
+            raise BadInput(f"a horizon in steps takes no `amount`, got {checks.shown(amount)}; leave it out.")
+        seen = source.observation(self.last_epoch, told) if isinstance(source, Loop) else None
+        if counter is not None:
+            counter.told(amount)
+        if not self._updates.made:
+            self._wait()
+            return
+        if self._ticks >= self._last:
+            self._past_the_end()
+        following = self.last_epoch + 1
+        if isinstance(source, Loop):
+            assert seen is not None  # noqa: S101 - made above, told to the type checker
+            settings = source.next(seen)
+        else:
+            settings = source.at(following if counter is None else counter.read(following))
+        self._updates.made = self._always
+        self.last_epoch = following
+        self._groups.write(self.optimizer, settings)
+
+    def _jump(self, epoch: int) -> None:
+        source = self._source
+        if epoch != self.last_epoch:  # else all is written anew, and groups that were added join
+            if isinstance(source, Loop) or self._meter is not None:
+                raise BadInput(
+                    f"only a schedule over steps can be jumped in, got epoch={epoch}; "
+                    "call step() after every update, and load a state to go on from one."
+                )
+            if epoch > self._last:
+                self._past_the_end()
+            source.at(epoch)  # what is wrong there is known before anything changes
+            self._updates.made = self._always
+            self.last_epoch = epoch
+        self._go_on(source)
+
+    def _turn_to(self, following: int) -> float:
+        """The multiplier of a step that is not in the block at hand."""
+        if following > self._last:
+            self._past_the_end()
+        assert isinstance(self._source, Plan)  # noqa: S101 - only those have blocks
+        self._first, self._block = self._source.block(following)
+        if self._last < self._first + len(self._block):
+            self._block = self._block[: int(self._last) + 1 - self._first]
+        return self._block[following - self._first]
+
+    def extend(self, to: int | str | Horizon, rule: Rule = "rescale") -> None:
+        """Let the run be longer from now on; what is in force now does not change.
+
+        Args:
+            to: the new horizon, of the whole run.
+            rule: `rescale` stretches the rest of the curve over the new rest; `hold` holds the level of now for the
+                added steps and then goes on as planned; `keep` goes on as planned and then stays at the end's value.
+        Raises:
+            BadInput: `to` is not longer or of another unit, or a control is at work.
+
+        Example:
+                >>> import torch
+            >>> from lrcontrol import as_torch_scheduler
+            >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+            >>> scheduler = as_torch_scheduler(optimizer, "linear", 4, count="calls")
+            >>> scheduler.step()
+            >>> scheduler.extend(7)
+            >>> scheduler.step()
+            >>> scheduler.get_last_lr()
+            [0.625]
+        """
+        self._change(to, rule, longer=True)
+
+    def shorten(self, to: int | str | Horizon, rule: Rule = "rescale") -> None:
+        """Let the run be shorter from now on; what is in force now does not change.
+
+        Args:
+            to: the new horizon, of the whole run; more than what is already made.
+            rule: `rescale` shrinks the rest of the curve into the new rest; `keep` goes on as planned and ends early.
+        Raises:
+            BadInput: `to` is not shorter, not above what is made or of another unit, or a control is at work.
+        """
+        self._change(to, rule, longer=False)
+
+    def _change(self, to: int | str | Horizon, rule: Rule, *, longer: bool) -> None:
+        source = self._source
+        if isinstance(source, Loop):
+            raise BadInput(f"only the horizon of a schedule can change, got {source}; a control was told its own.")
+        given = horizon(to)
+        of = {"epochs": "steps_per_epoch", "samples": "per_step", "tokens": "per_step"}.get(given.unit, "")
+        total = given.resolved(**({of: self._sizes[of]} if of else {}))
+        if total.unit != source.first.unit:
+            raise BadInput(f"a horizon keeps its unit, and this one is {source.horizon}, got {given}.")
+        if (total.ticks > source.horizon.ticks) is not longer or total.ticks == source.horizon.ticks:
+            name, other = ("extend", "longer") if longer else ("shorten", "shorter")
+            raise BadInput(f"`{name}` needs a {other} horizon than the present {source.horizon}, got {given}.")
+        self._go_on(source.changed(Change(self._ticks, total.ticks, rule)))
+
+    @property
+    def schedule(self) -> Schedule | Control:
+        """The schedule or control that is followed."""
+        return self._source.control if isinstance(self._source, Loop) else self._source.schedule
+
+    @property
+    def horizon(self) -> Horizon:
+        """The horizon, all changes included; epochs, and amounts of one size an update, as steps."""
+        return self._source.horizon
+
+    @property
+    def multiplier(self) -> float:
+        """The multiplier in force."""
+        return self._settings.multiplier
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the control wants the run to end before the next update; None where it does not."""
+        return self._source.decision.stop if isinstance(self._source, Loop) else None
+
+    @property  # type: ignore[override] # torch has an attribute of floats or tensors
+    def base_lrs(self) -> list[float]:
+        """The base learning rate of every group."""
+        return self._groups.lrs.bases
+
+    @base_lrs.setter  # type: ignore[override] # as above
+    def base_lrs(self, base_lrs: Sequence[float]) -> None:
+        self._groups.lrs = Scaled("lr", self.optimizer, base_lrs)
+        self._set_pace()
+
+    @property
+    def _last_lr(self) -> list[float]:  # type: ignore[override] # torch has an attribute
+        return self.get_last_lr()
+
+    def get_last_lr(self) -> list[float]:  # type: ignore[override] # torch's may be tensors
+        """The rates in force, one per group, as plain floats."""
+        multiplier = self._settings.multiplier
+        return [base * multiplier for base in self._groups.lrs.bases]
+
+    def get_lr(self) -> list[float]:  # type: ignore[override] # torch's may be tensors
+        """The same as `get_last_lr`."""
+        return self.get_last_lr()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as JSON values: schedules, horizon and its changes, updates made, bases."""
+        source, counter = self._source, self._meter
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "plan": source.state() if isinstance(source, Plan) else None,
+            "control": source.state() if isinstance(source, Loop) else None,
+            "beyond": self.beyond,
+            "step": self.last_epoch,
+            "updated": self.count == "updates" and bool(self._updates.made),
+            "ticks": self._ticks,
+            "told": self._ticks if counter is None else counter.told_ticks,
+            **self._groups.state(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go to where the state was saved and set what was in force; nothing changes where it does not fit.
+
+        Raises:
+            BadInput: the state is of another schedule, horizon, control or number of groups, or no state of ours.
+        """
+        state = read_state(state_dict)
+        source = agreed(self._source, state, self.on_mismatch)
+        self._groups = self._groups.restored(self.optimizer, source.settings, state)
+        self.last_epoch, self._extra_count = state["step"], 1
+        if self._meter is not None:
+            self._meter.restart(state["ticks"], state["told"])
+        self._updates.made = self._always or state["updated"]
+        self._go_on(source)
+
+    def _go_on(self, source: Plan | Loop) -> None:
+        """Follow `source` from where the run is."""
+        self._source = source
+        self._groups.prepare(self.optimizer, source.settings)
+        self._set_pace()
+        self._groups.write(self.optimizer, self._settings)
+
+    @property
+    def _settings(self) -> Settings:
+        """What is in force."""
+        return self._source.at(self._ticks) if isinstance(self._source, Plan) else self._source.settings
+
+    @property
+    def _step_count(self) -> int:
+        """Steps made and one: torch's name. accelerate counts it on where it makes no step."""
+        return self.last_epoch + self._extra_count
+
+    @_step_count.setter
+    def _step_count(self, count: int) -> None:
+        self._extra_count = count - self.last_epoch
+
+    @property
+    def _ticks(self) -> int:
+        return self.last_epoch if self._meter is None else self._meter.ticks
+
+    def _past_the_end(self) -> NoReturn:
+        raise OutOfSchedule(f"the schedule ends at {self.horizon}, and all of it has been made.")
+
+    def _wait(self) -> None:
+        """Nothing was updated since the last call: say so where that never happened in a thousand calls."""
+        self._idle += 1
+        if self._idle == _IDLE_CALLS:
+            warnings.warn(
+                f"step() was called {_IDLE_CALLS} times, but its optimizer has made no update that could be seen; "
+                'call it after optimizer.step(), or build with count="calls" for a simulation or a captured graph.',
+                stacklevel=3,
+            )
+
+    def _attach(self) -> None:
+        """Listen to the optimizer's updates, and be known as its schedule."""
+        _ON[self.optimizer] = weakref.ref(self)
+        updates = hooked(self.optimizer, self) if self.count == "updates" else None
+        self._always = updates is None
+        self._updates = Updates() if updates is None else updates
+        self._updates.made = self._always
+        self._idle = 0
+        self._set_pace()
+
+    def _set_pace(self) -> None:
+        """Prepare the usual step: rates alone, over steps."""
+        plan = self._source if isinstance(self._source, Plan) else None
+        self._last = self.horizon.ticks if plan is not None and self.beyond == "raise" else math.inf
+        self._plain = plan is not None and self._meter is None and plan.momentum is None and plan.weight_decay is None
+        self._first, self._block = 0, list[float]()
+        self._seen, self._count, self._floats = None, 0, []
+        if self._plain and self.last_epoch <= self._last:
+            self._turn_to(self.last_epoch)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(vars(self))
+        for name in ("_updates", "_block", "_seen", "_floats"):  # made anew by `_attach`
+            del state[name]
+        return state | {"updated": bool(self._updates.made)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        made = state.pop("updated")
+        vars(self).update(state)
+        self._attach()
+        self._updates.made = made
+
+    def __str__(self) -> str:
+        return str(self._source)
+
+
+_ON: "weakref.WeakKeyDictionary[Optimizer, weakref.ref[TorchSchedule]]" = weakref.WeakKeyDictionary()
+"""The schedule that is on an optimizer, while both live."""
