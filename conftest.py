@@ -7,7 +7,11 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-CLIENTS = {"ignite", "keras", "optax", "skorch"}  # modules of interop that import the client of their name
+NEEDS = {"description": "transformers", "ignite": "ignite", "keras": "keras", "optax": "optax", "skorch": "skorch"}
+"""Modules of interop whose import or example needs a client, and which."""
+
 collect_ignore = [
-    f"src/lrcontrol/interop/{client}.py" for client in sorted(CLIENTS) if importlib.util.find_spec(client) is None
+    f"src/lrcontrol/interop/{module}.py"
+    for module, client in NEEDS.items()
+    if importlib.util.find_spec(client) is None
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from lrcontrol import interop
 from lrcontrol.errors import BadInput
 from lrcontrol.interop import describe
 
@@ -35,6 +36,16 @@ def test_the_examples_run(title: str, block: str) -> None:
 def test_every_client_has_an_example() -> None:
     clients = ("Lightning", "Transformers", "accelerate", "skorch", "ignite", "Keras", "optax")
     assert {title for title, _ in BLOCKS} == {*clients, "Their schedules as ours"}
+
+
+def test_every_name_is_served_and_documented() -> None:
+    for name in interop.__all__:
+        if name != "describe_transformers":  # it needs transformers only when called
+            pytest.importorskip("optax")
+        assert getattr(interop, name).__doc__
+        assert re.search(rf"lrcontrol\.interop\.\w+\.{name}$", PAGE, re.MULTILINE), name
+    with pytest.raises(AttributeError, match=r"'lrcontrol\.interop' has no attribute 'nothing'"):
+        interop.nothing  # noqa: B018 - the access is the test
 
 
 def test_the_table_of_what_is_refused_names_what_is() -> None:
