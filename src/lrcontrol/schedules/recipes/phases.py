@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from decimal import Context, Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -30,6 +31,8 @@ def warmup(length: float = 0.05, *, start: float = 0.0, end: float = 1.0) -> Sch
         length: a whole number of type int is steps; a float in [0, 1) is a share of the run.
         start: in [0, 1e9]; what the rise comes from (0: the first multiplier is 1/n).
         end: in [0, 1e9]; what it comes to.
+    Source:
+        Goyal et al. 2017, arXiv:1706.02677, section 2.2.
     Example:
         >>> warmup(4).multipliers(4).tolist()
         [0.25, 0.5, 0.75, 1.0]
@@ -48,7 +51,8 @@ def step(
     """Constant levels, multiplied by `factor` at each milestone, or every so many steps; one part.
 
     Args:
-        factor: in [0, 1e9]; no level may be above 1e9. With `every`, at most 1.
+        factor: in [0, 1e9]; no level may be above 1e9. With `every`, at most 1. The levels are powers of the
+            decimal number that is written: 0.1 three times is 0.001.
         milestones: 1 to 999 of them, increasing: floats in (0, 1) are shares of the part, ints >= 1 its steps.
         every: >= 1; a level lasts so many steps, instead of `milestones`.
         steps: the length in steps, or
@@ -68,7 +72,7 @@ def step(
     edges = _edges("milestones", milestones)
     if math.log10(max(factor, 1)) * len(edges) > math.log10(LARGEST):
         raise BadInput(f"`factor` must keep every level below {LARGEST:g}, got factor={factor}, {len(edges)} times.")
-    levels = [tidy(factor**index) for index in range(len(edges) + 1)]
+    levels = [_power(factor, index) for index in range(len(edges) + 1)]
     return Schedule((Nested(_held(levels, edges), steps=steps, share=share),))
 
 
@@ -217,6 +221,11 @@ def power(exponent: float = 0.51, knee: float = 0.05) -> Schedule:
 def tidy(value: float) -> float:
     """`value` at 15 digits, so that 0.1 ** 2 is 0.01 and 0.9 - 0.8 is 0.1 in text."""
     return float(f"{value:.15g}")
+
+
+def _power(value: float, times: int) -> float:
+    """The power of the decimal number that `value` is written as, correctly rounded."""
+    return float(Context(prec=50).power(Decimal(repr(value)), times)) if times else 1.0
 
 
 def _rise(name: str, length: float, start: float = 0.0, end: float = 1.0) -> Schedule:
