@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lrcontrol.api import Selection, load_selection, select, train
+    from lrcontrol.controls.text import control
     from lrcontrol.runs.method import Method, method
+    from lrcontrol.runs.papers import cite
     from lrcontrol.schedules.recipes.cycles import exp_range, fractal, sgdr, snapshot, triangular, triangular2
     from lrcontrol.schedules.recipes.phases import one_cycle, one_cycle_momentum, piecewise, power, step, warmup, wsd
     from lrcontrol.schedules.recipes.single import (
@@ -39,7 +41,9 @@ _HOME = {
     "Schedule": "schedules.schedule",
     "Selection": "api",
     "as_torch_scheduler": "training.adapter",
+    "cite": "runs.papers",
     "constant": "schedules.recipes.single",
+    "control": "controls.text",
     "cosine": "schedules.recipes.single",
     "exp_range": "schedules.recipes.cycles",
     "exponential": "schedules.recipes.single",

@@ -213,15 +213,18 @@ def plot(
     steps: Annotated[
         int, Parameter("--steps", converter=_whole, help="Updates that the schedules are laid over.")
     ] = 1000,
+    steps_per_epoch: Annotated[
+        int | None, Parameter("--steps-per-epoch", converter=_whole, help="What `ep` is in lengths such as 5ep.")
+    ] = None,
     out: Annotated[
         Path | None, Parameter(["--out", "-o"], help="A .svg, .png or .html file; by default the terminal.")
     ] = None,
 ) -> None:
-    """Draw SCHEDULES, such as `rex` and `warmup(0.05)+cosine`."""
+    """Draw SCHEDULES, such as `rex` and `warmup(5ep)+cosine`."""
     from lrcontrol.schedules.text import schedule
 
     checks.integer("steps", steps, low=1, high=10_000_000)
-    labelled = [(text, schedule(text)) for text in schedules]
+    labelled = [(text, schedule(text, steps_per_epoch=steps_per_epoch)) for text in schedules]
     for _, each in labelled:
         each.multiplier(0, steps)
     if out is None:
@@ -263,6 +266,22 @@ def methods(*, as_json: Json = False) -> None:
     from lrcontrol.report import console
 
     console.show_methods(listed)
+
+
+@app.command
+def cite(method: str, /, *, as_json: Json = False) -> None:
+    """Print the papers behind METHOD: a method, a schedule, or a name such as `sgdr`."""
+    import msgspec
+
+    from lrcontrol.runs import papers
+
+    found = papers.cite(method)
+    if as_json:
+        _print_json([msgspec.to_builtins(each) for each in found])
+        return
+    from lrcontrol.report import console
+
+    console.show_citations(found)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

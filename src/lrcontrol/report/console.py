@@ -14,10 +14,11 @@ from rich.progress import Progress as Bars
 
 from lrcontrol.report.study import Study, metric_text, standings_table, test_text
 from lrcontrol.report.words import clean
+from lrcontrol.runs.papers import Citation
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.task import Task
 
-__all__ = ["Progress", "show_methods", "show_record", "show_study", "show_tasks"]
+__all__ = ["Progress", "show_citations", "show_methods", "show_record", "show_study", "show_tasks"]
 
 
 class Progress:
@@ -151,9 +152,11 @@ def show_methods(listed: Mapping[str, Any]) -> None:
     """Print what methods are made of."""
     console = _console()
     console.print(
-        "A method is [bold]optimizer:schedule[/], such as sgd(momentum=0.9):warmup(0.05)+rex", highlight=False
+        "A method is [bold]optimizer:schedule[/], such as sgd(momentum=0.9):warmup(0.05)+rex, or "
+        "[bold]optimizer:control[/], such as adamw:warmup(0.05)+plateau",
+        highlight=False,
     )
-    for kind in ("optimizers", "schedules"):
+    for kind in ("optimizers", "schedules", "controls"):
         table = rich.table.Table(title=kind, box=rich.box.SIMPLE_HEAD, title_justify="left")
         table.add_column("name")
         table.add_column("what it is")
@@ -167,6 +170,17 @@ def show_methods(listed: Mapping[str, Any]) -> None:
         f"learning rates, beside the plain default {default['method']} at {default['base_lr']:g}.",
         highlight=False,
     )
+
+
+def show_citations(found: Sequence[Citation]) -> None:
+    """Print the papers of each part."""
+    console = _console()
+    for each in found:
+        console.print(f"[bold]{escape(each.name)}[/] ({each.kind})", highlight=False)
+        for paper in each.papers or ("no paper: in common use",):
+            console.print(f"  {escape(paper)}", highlight=False)
+        for link in each.links:
+            console.print(f"  {link}", highlight=False)
 
 
 def _console() -> Console:

@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 from lrcontrol.errors import BadInput, DoesNotFit, OutOfSchedule
 from lrcontrol.schedules.profiles import namespace
 
-__all__ = ["BLOCK", "Computes", "Piece", "chain", "cut", "edges_of_turns", "lengths", "look_up", "written"]
+__all__ = [
+    "BLOCK",
+    "Computes",
+    "HasLength",
+    "Piece",
+    "chain",
+    "cut",
+    "edges_of_turns",
+    "lengths",
+    "look_up",
+    "written",
+]
 
 BLOCK = 8192  # steps computed at once: their arrays stay in the cache
 

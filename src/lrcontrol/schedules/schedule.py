@@ -6,7 +6,7 @@ schedules in turns (`Nested`, `Cycled`), or schedules side by side (`Product`, `
 """
 
 from functools import lru_cache, reduce
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from lrcontrol import checks
 from lrcontrol.errors import BadInput, DoesNotFit
 from lrcontrol.schedules.laying import Piece, chain, cut, edges_of_turns, lengths, look_up, written
-from lrcontrol.schedules.profiles import AnyProfile, Constant, Linear, Profile, namespace
-from lrcontrol.schedules.sampling import EVERY_STEP, Sampling
+from lrcontrol.schedules.profiles import AnyProfile, Constant, Linear, Profile, Table, namespace
+from lrcontrol.schedules.sampling import AT_THE_END, EVERY_STEP, Sampling
+
+if TYPE_CHECKING:
+    from lrcontrol.report.theme import Chart
 
 __all__ = [
     "DEEPEST",
@@ -120,7 +123,10 @@ class Segment(_Length, frozen=True, tag="segment"):
         """The multiplier at progress 1 of `length` steps."""
         if length == 0 and self.profile.natural_end is None:
             return self.start
-        return float(self._curve(length).between(np.ones(1), np.zeros(1), 1.0)[0])
+        curve = self._curve(length)
+        if not isinstance(self.profile, Table):
+            return curve.end
+        return float(curve.between(np.ones(1), np.zeros(1), 1.0)[0])
 
     @property
     def largest(self) -> float:
@@ -163,9 +169,13 @@ class _Curve(NamedTuple):
 
     def _value(self, gone: Any, left: Any, whole: float) -> Any:
         profile, start, end = self.profile, self.start, self.end
-        if end == start * (profile.natural_end or 0.0) and not self.reverse:
+        natural = profile.natural_end or 0.0
+        if end == start * natural and not self.reverse:
             weight = profile.curve(gone, left, whole)
-            return weight if start == 1 else start * weight
+            value = weight if start == 1 else start * weight
+            if natural == 0 or self.sampling.at not in AT_THE_END:
+                return value
+            return namespace(value).where(left > 0, value, end)
         # the weight of the larger end says all: it counts most wherever the other's has lost digits
         from_start = start >= end
         if self.reverse:
@@ -669,6 +679,18 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             [0.6, 0.6, 0.5, 0.25]
         """
         return Schedule((Minimum((self, _schedule(other))),))
+
+    def plot(self, *others: "Schedule | str", total_steps: int = 1000) -> "Chart":
+        """A chart of this schedule and others, for a notebook; `chart.save("name.svg")` writes it.
+
+        Args:
+            others: schedules or their texts.
+            total_steps: >= 1; the horizon they are laid over.
+        """
+        from lrcontrol.report.charts import schedules  # a schedule draws itself: the one import up the layers
+
+        every = (self, *map(_schedule, others))
+        return schedules([(str(each), each) for each in every], total_steps)
 
     def __add__(self, other: "Schedule | str") -> "Schedule":
         return self.then(other) if isinstance(other, Schedule | str) else NotImplemented

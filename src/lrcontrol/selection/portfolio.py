@@ -5,8 +5,10 @@ from typing import Any
 
 import msgspec
 
+from lrcontrol.controls.text import CONTROLS
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.method import OPTIMIZERS, Method, method, optimizer_name
+from lrcontrol.runs.papers import papers_of
 from lrcontrol.schedules.recipes.catalogue import RECIPES
 from lrcontrol.search.search import Candidate
 
@@ -54,14 +56,16 @@ def method_list() -> dict[str, Any]:
     """What methods are made of, and the portfolio that `select` races, as JSON values."""
     return {
         "optimizers": [
-            {"name": name, "defaults": msgspec.to_builtins(spec()), "about": _first_line(spec)}
-            for name, spec in OPTIMIZERS.items()
+            _listed(name, spec) | {"defaults": msgspec.to_builtins(spec())} for name, spec in OPTIMIZERS.items()
         ],
-        "schedules": [{"name": name, "about": _first_line(recipe)} for name, recipe in sorted(RECIPES.items())],
+        "schedules": [_listed(name, recipe) for name, recipe in sorted(RECIPES.items())],
+        "controls": [
+            _listed(name, control) | {"needs": sorted(control().needs)} for name, control in CONTROLS.items()
+        ],
         "portfolio": [{"method": str(each.method), "base_lr": each.base_lr} for each in portfolio()],
         "default": {"method": str(DEFAULT.method), "base_lr": DEFAULT.base_lr},
     }
 
 
-def _first_line(thing: object) -> str:
-    return (thing.__doc__ or "").strip().partition("\n")[0]
+def _listed(name: str, thing: object) -> dict[str, Any]:
+    return {"name": name, "about": (thing.__doc__ or "").strip().partition("\n")[0], "papers": list(papers_of(thing))}

@@ -94,7 +94,7 @@ def polynomial(power: float = 2.0, **layout: Unpack[Layout]) -> Schedule:
     """`(1 - t/T) ** power`.
 
     Args:
-        power: > 0.
+        power: in (0, 1000]; 1 is linear, 2 bends early, 0.5 bends late.
         layout: as for every recipe.
     Example:
         >>> polynomial(2).multipliers(4).tolist()

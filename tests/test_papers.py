@@ -1,0 +1,76 @@
+"""The papers behind a method, and the gallery that names them."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import lrcontrol as lrc
+from lrcontrol.cli import app
+from lrcontrol.controls.text import CONTROLS
+from lrcontrol.errors import BadInput, BadText, UnknownName
+from lrcontrol.runs.method import OPTIMIZERS
+from lrcontrol.runs.papers import papers_of
+from lrcontrol.schedules.recipes.catalogue import RECIPES
+
+NO_PAPER = {"constant", "polynomial", "piecewise", "table"}
+
+
+def test_a_method_is_cited_part_by_part_in_the_order_of_its_text():
+    found = lrc.cite("adamw:warmup(0.05)+sgdr")
+    assert [(each.kind, each.name) for each in found] == [
+        ("optimizer", "adamw"),
+        ("schedule", "warmup"),
+        ("schedule", "sgdr"),
+    ]
+    assert found[2].papers == ("Loshchilov, Hutter 2017, arXiv:1608.03983, equation 5 and section 4",)
+    assert found[2].links == ("https://arxiv.org/abs/1608.03983",)
+
+
+@pytest.mark.parametrize("name", [*OPTIMIZERS, *RECIPES, *CONTROLS])
+def test_every_name_can_be_cited_and_all_but_the_commonplace_have_a_source(name):
+    (found,) = lrc.cite(name)
+    assert found.name == name
+    assert bool(found.papers) == (name not in NO_PAPER)
+    assert all(paper and paper == paper.strip() for paper in found.papers)
+
+
+def test_parts_named_twice_are_cited_once():
+    assert [each.name for each in lrc.cite("repeat(rex, times=2)*rex")] == ["rex"]
+
+
+def test_what_is_not_a_method_is_refused():
+    with pytest.raises(UnknownName, match="did you mean 'sgdr'"):
+        lrc.cite("sgdrr")
+    with pytest.raises(UnknownName, match="unknown optimizer 'adam'"):
+        lrc.cite("adam:rex")
+    with pytest.raises(BadText, match="cannot be read"):
+        lrc.cite("rex+")
+    with pytest.raises(BadInput, match="got 3"):
+        lrc.cite(3)
+
+
+def test_the_command_prints_them(capsys):
+    for_machines, for_people = ["cite", "sgd:rex", "--json"], ["cite", "sgd:rex"]
+    app(for_machines, result_action="return_value")
+    listed = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in listed] == ["sgd", "rex"]
+    app(for_people, result_action="return_value")
+    assert "https://arxiv.org/abs/2107.04197" in capsys.readouterr().out
+
+
+def test_a_docstring_without_a_source_has_no_papers():
+    assert papers_of(object()) == papers_of(lambda: None) == ()
+
+
+def test_the_gallery_shows_every_recipe(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "docs"))
+    monkeypatch.delitem(sys.modules, "gallery", raising=False)
+    import gallery
+
+    assert set(gallery.SHOWN) == set(RECIPES)
+    monkeypatch.setattr(gallery, "SHOWN", {"rex": gallery.SHOWN["rex"]})
+    gallery.write(tmp_path)
+    assert (tmp_path / "rex.svg").stat().st_size > 10_000
+    assert "![rex](_gallery/rex.svg)" in (tmp_path / "recipes.md").read_text()
