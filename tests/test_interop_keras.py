@@ -177,7 +177,7 @@ def rates(peer: Any, steps: Any) -> Any:
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_their_schedules_agree_with_ours(case: Callable[[np.random.Generator], Case]) -> None:
-    """To 8 ulp of the peak: their formulas cancel near the end, where ours do not."""
+    """To 4 ulp of the peak; a power of theirs is itself up to 5.3 ulp from the exact one, of ours 1.2."""
     draw = np.random.default_rng(20261122)
     for _ in range(10):
         peer, text, total, base_lr = case(draw)
@@ -187,8 +187,7 @@ def test_their_schedules_agree_with_ours(case: Callable[[np.random.Generator], C
             steps = steps[steps < total]  # theirs goes on for ever
         want = rates(peer, steps)
         got = rates(ours, steps)
-        tolerance = 8 * np.finfo(np.float64).eps * max(1.0, total / 500 if case is exponential else 1.0)
-        np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * want.max(), err_msg=text)
+        assert np.abs(got - want).max() <= (7 if case is polynomial else 4) * np.spacing(want.max()), text
 
 
 def test_their_restart_is_lost_to_a_logarithm() -> None:

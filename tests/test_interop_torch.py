@@ -1,7 +1,9 @@
 """Lightning, Transformers, accelerate, skorch and ignite drive our schedules: the rate is read before every update."""
 
 import itertools
+import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -94,6 +96,15 @@ class TestLightning:
     def test_a_trainer_without_end_is_refused(self, lightning: Any, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="it has no end; give Trainer"):
             self.trainer(lightning, tmp_path, max_epochs=-1).fit(self.module(lightning), self.data())
+
+    @pytest.mark.parametrize("planned", [-1, math.inf])
+    def test_data_without_length_are_refused(self, planned: float) -> None:
+        """Lightning says -1 for batches without end and no `max_steps`."""
+        from lrcontrol.interop import as_lightning_config
+
+        trainer = SimpleNamespace(estimated_stepping_batches=planned)
+        with pytest.raises(BadInput, match="the trainer must know how many updates it will make"):
+            as_lightning_config(sgd(nn.Linear(1, 1))[0], SCHEDULE, trainer)
 
     def test_a_number_is_taken_as_the_horizon(self) -> None:
         from lrcontrol.interop import as_lightning_config
@@ -232,6 +243,23 @@ class TestAccelerate:
         accelerator.load_state(tmp_path)
         train(accelerator, *parts, STEPS - 7)
         assert rates == EXPECTED[7:]
+
+    def test_four_processes_make_one_update_at_a_time(self, accelerate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """accelerate steps a scheduler once for every process; ours counts the updates that were made."""
+        accelerator = accelerate.Accelerator(cpu=True)
+        optimizer, rates = sgd(nn.Linear(2, 1))
+        made = lrc.as_torch_scheduler(optimizer, SCHEDULE, STEPS)
+        ours = made.step
+        optimizer, scheduler = accelerator.prepare(optimizer, made)
+        processes = property(lambda _: 4, lambda *_: None)
+        monkeypatch.setattr(accelerate.state.AcceleratorState, "num_processes", processes, raising=False)
+        calls: list[None] = []
+        monkeypatch.setattr(scheduler.scheduler, "step", lambda: (calls.append(None), ours())[1])
+        for _ in range(STEPS):
+            optimizer.step()
+            scheduler.step()
+        assert rates == EXPECTED
+        assert len(calls) == 4 * STEPS
 
 
 class TestSkorch:
