@@ -1,5 +1,6 @@
 """The store: nothing acknowledged is lost or doubled, and what is damaged is never told as true."""
 
+import hashlib
 import sqlite3
 from pathlib import Path
 
@@ -127,7 +128,9 @@ def test_a_missing_store_is_made_only_where_that_was_asked(tmp_path: Path) -> No
 def test_a_store_of_format_1_stays_readable(tmp_path: Path) -> None:
     """The file was written by `tests/data/make_store.py` when format 1 was new."""
     path = tmp_path / "runs.db"
-    path.write_bytes((Path(__file__).parent / "data" / "store-v1.db").read_bytes())
+    written = (Path(__file__).parent / "data" / "store-v1.db").read_bytes()
+    assert hashlib.sha256(written).hexdigest()[:16] == "431780c9df4bcb96"  # as it was then, never written anew
+    path.write_bytes(written)
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
     connection.close()

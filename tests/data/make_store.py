@@ -5,6 +5,7 @@ from pathlib import Path
 from faults.samples import record
 from lrcontrol.runs.store import Store
 
-with Store(Path(__file__).with_name("store-v1.db")) as store:
-    for number in range(5):
-        store.add(record(number))
+if __name__ == "__main__":  # the tests collect this file: importing it must not write the store anew
+    with Store(Path(__file__).with_name("store-v1.db")) as store:
+        for number in range(5):
+            store.add(record(number))
