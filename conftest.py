@@ -7,7 +7,14 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-NEEDS = {"description": "transformers", "ignite": "ignite", "keras": "keras", "optax": "optax", "skorch": "skorch"}
+NEEDS = {
+    "description": "transformers",
+    "ignite": "ignite",
+    "keras": "keras",
+    "optax": "optax",
+    "skorch": "skorch",
+    "transformers": "transformers",
+}
 """Modules of interop whose import or example needs a client, and which."""
 
 collect_ignore = [

@@ -53,10 +53,10 @@ def as_transformers_trainer(trainer: Any, schedule: str | Schedule) -> type[Any]
         BadInput: when training begins, where `warmup_steps` is given too. DoesNotFit: then, too.
 
     Example:
-        ::
-
-            Trainer = as_transformers_trainer(transformers.Trainer, "warmup(0.05)+rex")
-            Trainer(model=model, args=arguments, train_dataset=data).train()
+        >>> import transformers
+        >>> Trainer = as_transformers_trainer(transformers.Trainer, "warmup(0.05)+rex")
+        >>> issubclass(Trainer, transformers.Trainer)
+        True
     """
     laid = parse_schedule(schedule)
 
