@@ -17,6 +17,7 @@ mp.dps = 40
 real = mp.mpf
 
 EPSILON = 2.0**-52
+ANGLE = 1e-13  # what rounding does to an angle of many turns, or to a place in a cycle as `1 + t / size - cycle`
 
 Truth = Callable[[int], Any]
 
@@ -49,7 +50,7 @@ class Family:
     draw: Callable[[random.Random], Case]
     apart: float = 4 * EPSILON
     closed: float = 4 * EPSILON
-    lost: bool = False  # theirs may miss a restart by a rounding
+    lost: bool = False  # theirs may be at the end of a cycle still where they should restart
 
 
 @dataclass
@@ -133,6 +134,11 @@ def compared(family: Family, cases: int, seed: int) -> Agreement:
             away = abs(live[step] - value) / largest
             if away > family.apart:
                 assert family.lost, f"{where}: ours {value!r}, theirs {live[step]!r}"
+                assert abs(live[step]) <= family.apart * largest, (
+                    f"{where}: theirs {live[step]!r} is no end of a cycle"
+                )
+                assert step > 0, where
+                assert truth == case.base_lr, f"{where}: no restart, theirs {live[step]!r}"
                 found.lost += 1
             else:
                 found.apart = max(found.apart, away)
@@ -167,3 +173,8 @@ def share_of(rng: random.Random, *, least: float = 0.0) -> float:
 def length_of(rng: random.Random, least: int = 1) -> int:
     """A number of steps, small ones as likely as others."""
     return rng.choice([least, least + 1, rng.randint(least, least + 8), rng.randint(least, least + 60)])
+
+
+def as_text(values: list[Any]) -> str:
+    """A tuple in our text."""
+    return f"({', '.join(repr(value) for value in values)},)"
