@@ -6,8 +6,10 @@ from typing import Literal
 
 from torch.optim import Optimizer
 
+from lrcontrol import checks
 from lrcontrol.controls.control import Control
 from lrcontrol.controls.scheduled import Scheduled
+from lrcontrol.controls.text import control
 from lrcontrol.errors import BadInput
 from lrcontrol.schedules.horizon import Horizon, horizon
 from lrcontrol.schedules.schedule import Schedule
@@ -54,8 +56,10 @@ def as_torch_scheduler(
 
     Args:
         optimizer: every group's `lr` now is its base learning rate, unless `base_lrs` is given.
-        schedule: a schedule or its text, or a control. A control is told what it needs by `step(metric)`,
-            `step(loss=...)` or `step(grad_norm=...)`; when it wants to stop, `stop_reason` says why.
+        schedule: a schedule, a control, or the text of either, such as `"warmup(0.05)+plateau"`. A control is told
+            what it needs by `step(metric)` or `step(metrics=...)`, `step(loss=...)` and `step(grad_norm=...)`. A
+            metric may be told when there is one, at an update or between two; loss and norm of every update.
+            When a control wants to stop, `stop_reason` says why.
         total_steps: steps as an int; or a text such as `"10ep"`, `"1e6sp"`, `"5e9tok"`, `"30min"`, or a Horizon.
             Where it is not in steps, schedules are laid on a grid of 10,000 virtual steps, so that their lengths must
             be shares.
@@ -85,22 +89,27 @@ def as_torch_scheduler(
         >>> optimizer.param_groups[0]["lr"]
         0.05
     """
-    if isinstance(schedule, Scheduled):
-        beyond = schedule.beyond if beyond == "hold" else beyond
-        schedule = schedule.schedule
     total = horizon(total_steps).resolved(steps_per_epoch=steps_per_epoch, per_step=per_step)
-    source: Plan | Loop
-    if not isinstance(schedule, str | Schedule | type) and isinstance(schedule, Control):
-        if momentum is not None or weight_decay is not None:
-            raise BadInput("a control sets momentum and weight decay itself; leave `momentum` and `weight_decay` out.")
-        source = Loop(schedule, total)
+    followed = schedule
+    if isinstance(followed, type) or not isinstance(followed, str | Schedule | Control):
+        raise BadInput(f"`schedule` must be a text, a Schedule or a control, got {checks.shown(followed)}.")
+    if isinstance(followed, str | Schedule):
+        followed = control(followed, steps_per_epoch=steps_per_epoch)
+    if isinstance(followed, Scheduled):
+        beside = {"momentum": momentum, "weight_decay": weight_decay}
+        for name, given in beside.items():
+            own = getattr(followed, name)
+            if given is not None and own is not None:
+                raise BadInput(
+                    f"`{name}` must be given once, got {checks.shown(str(own))} in the schedule and another."
+                )
+            beside[name] = own if given is None else parse_schedule(given, steps_per_epoch=steps_per_epoch)
+        source: Plan | Loop = Plan(followed.schedule, total, **beside)  # type: ignore[arg-type] # texts are parsed
+        beyond = followed.beyond if beyond == "hold" else beyond
+    elif momentum is not None or weight_decay is not None:
+        raise BadInput("a control sets momentum and weight decay itself; leave `momentum` and `weight_decay` out.")
     else:
-        source = Plan(
-            parse_schedule(schedule),
-            total,
-            momentum=None if momentum is None else parse_schedule(momentum),
-            weight_decay=None if weight_decay is None else parse_schedule(weight_decay),
-        )
+        source = Loop(followed, total)
     return TorchSchedule(
         optimizer,
         source,

@@ -7,6 +7,7 @@ import msgspec
 
 from lrcontrol import checks
 from lrcontrol.controls.control import Control, Decision, Observation
+from lrcontrol.controls.text import AnyControl, control_text
 from lrcontrol.errors import BadInput
 from lrcontrol.schedules.horizon import Horizon
 from lrcontrol.training.plan import Settings
@@ -31,33 +32,39 @@ class Loop:
             raise BadInput(f"a control needs a horizon in steps, got {total}; give steps, or `per_step`.")
         self.control, self.horizon = control, total
         self.decision, self._state = control.start(total.ticks)
+        self._heard: dict[str, float] = {}
 
     @property
     def settings(self) -> Settings:
         """What is in force."""
         return Settings(self.decision.multiplier, self.decision.momentum, self.decision.weight_decay)
 
-    def observation(self, step: int, told: Mapping[str, Any]) -> Observation:
-        """What was told of update `step`, or BadInput naming what the control needs and was not told."""
-        seen = {
-            name: _number(key, told[key]) for name, key in _NAMES.items() if name in self.control.needs and key in told
-        }
-        missing = sorted(self.control.needs - seen.keys())
-        if missing:
-            raise BadInput(
-                f"{self.name} needs `{missing[0]}` at every step, got {', '.join(sorted(told)) or 'nothing'}; "
-                f"call step({_NAMES.get(missing[0], missing[0])}=...)."
-            )
-        return Observation(step, **seen)
+    def hear(self, told: Mapping[str, Any]) -> None:
+        """Keep what one call of `step()` was told, also where no update was made, until the next update."""
+        heard = {name: _number(key, told[key]) for name, key in _NAMES.items() if key in told}
+        self._heard |= {name: value for name, value in heard.items() if name in self.control.needs}
 
-    def next(self, seen: Observation) -> Settings:
-        """What is in force after what was seen."""
-        self.decision, self._state = self.control.next(self._state, seen)
+    def next(self, step: int) -> Settings:
+        """What is in force after update `step`.
+
+        Raises:
+            BadInput: the control needs something of every update that was not told; nothing changes.
+        """
+        missing = sorted(self.control.needs - self._heard.keys() - {"metric"})  # which is not measured every time
+        if missing:
+            got = ", ".join(sorted(self._heard)) or "nothing"
+            raise BadInput(
+                f"{self.name} needs `{missing[0]}` of every update, got {got}; call step({missing[0]}=...)."
+            )
+        self.decision, self._state = self.control.next(self._state, Observation(step, **self._heard))
+        self._heard = {}
         return self.settings
 
     @property
     def name(self) -> str:
         """The control as text: the same for equal controls, in every process."""
+        if isinstance(self.control, AnyControl):
+            return control_text(self.control)
         kind = type(self.control)
         plain = kind.__repr__ is object.__repr__ and kind.__str__ is object.__str__
         return kind.__name__ if plain else str(self.control)
@@ -68,6 +75,7 @@ class Loop:
             "name": self.name,
             "horizon": str(self.horizon),
             "state": msgspec.to_builtins(self._state),
+            "heard": dict(self._heard),
             "decision": msgspec.to_builtins(self.decision),
         }
 
@@ -85,6 +93,7 @@ class Loop:
         made.control, made.horizon = self.control, self.horizon
         try:
             made._state = msgspec.convert(state["state"], dict[str, Any])
+            made._heard = msgspec.convert(state["heard"], dict[str, float])
             made.decision = msgspec.convert(state["decision"], Decision, strict=True)
         except (KeyError, msgspec.ValidationError) as error:
             raise BadInput(f"the state of a control cannot be read: {checks.shown_error(error)}.") from None

@@ -15,7 +15,6 @@ __all__ = ["GRID", "Plan", "Settings"]
 
 GRID = 10_000  # virtual steps of a horizon that is not counted in steps
 BLOCK = 8192  # settings computed at once
-_SAMPLE = 4096  # steps at which a momentum is checked beforehand
 
 
 class Settings(NamedTuple):
@@ -66,9 +65,11 @@ class Plan:
                     f"a schedule over {total} has no steps, but {checks.shown(str(each))} has {length}; "
                     "give shares, as in warmup(0.05)."
                 )
-        if momentum is not None:
-            places = np.unique(np.linspace(0, self._steps, _SAMPLE).astype(np.int64))
-            _check_momentum(momentum, momentum.multiplier(places, self._steps))
+        if momentum is not None and momentum.largest >= 1:
+            raise BadInput(
+                f"`momentum` must stay below 1, got {checks.shown(str(momentum))}, which goes to "
+                f"{momentum.largest:g}; its multipliers are the momentum itself, as in linear(start=0.95, end=0.85)."
+            )
         self.at(0)  # a schedule that does not fit is refused now
 
     @property
@@ -163,8 +164,6 @@ class Plan:
             None if each is None else self._column(each, first, count)
             for each in (self.schedule, self.momentum, self.weight_decay)
         ]
-        if self.momentum is not None:
-            _check_momentum(self.momentum, np.array(columns[1]))
         self._first, self._columns = first, columns
 
     def _column(self, schedule: Schedule, first: int, count: int) -> list[float]:
@@ -177,12 +176,3 @@ class Plan:
         between = np.clip(low + (high - low) * parts, np.minimum(low, high), np.maximum(low, high))
         result: list[float] = np.where(parts == 0, low, between).tolist()
         return result
-
-
-def _check_momentum(schedule: Schedule, values: Any) -> None:
-    highest = float(values.max())
-    if highest >= 1:
-        raise BadInput(
-            f"`momentum` must stay below 1, got {checks.shown(str(schedule))}, which reaches {highest:g}; "
-            "its multipliers are the momentum itself, as in linear(start=0.95, end=0.85)."
-        )

@@ -145,7 +145,8 @@ class TorchSchedule(LRScheduler):
         amount = told.get("amount")
         if counter is None and amount is not None:
             raise BadInput(f"a horizon in steps takes no `amount`, got {checks.shown(amount)}; leave it out.")
-        seen = source.observation(self.last_epoch, told) if isinstance(source, Loop) else None
+        if isinstance(source, Loop):
+            source.hear(told)
         if counter is not None:
             counter.told(amount)
         if not self._updates.made:
@@ -155,8 +156,7 @@ class TorchSchedule(LRScheduler):
             self._past_the_end()
         following = self.last_epoch + 1
         if isinstance(source, Loop):
-            assert seen is not None  # noqa: S101 - made above, told to the type checker
-            settings = source.next(seen)
+            settings = source.next(self.last_epoch)
         else:
             settings = source.at(following if counter is None else counter.read(following))
         self._updates.made = self._always
@@ -339,11 +339,13 @@ class TorchSchedule(LRScheduler):
         raise OutOfSchedule(f"the schedule ends at {self.horizon}, and all of it has been made.")
 
     def _wait(self) -> None:
-        """Nothing was updated since the last call: say so where that never happened in a thousand calls."""
+        """Nothing was updated since the last call: say so where it goes on like that."""
+        if self._idle_at != self.last_epoch:
+            self._idle_at, self._idle = self.last_epoch, 0
         self._idle += 1
         if self._idle == _IDLE_CALLS:
             warnings.warn(
-                f"step() was called {_IDLE_CALLS} times, but its optimizer has made no update that could be seen; "
+                f"step() was called {_IDLE_CALLS} times without an update of its optimizer that could be seen; "
                 'call it after optimizer.step(), or build with count="calls" for a simulation or a captured graph.',
                 stacklevel=3,
             )
@@ -355,7 +357,7 @@ class TorchSchedule(LRScheduler):
         self._always = updates is None
         self._updates = Updates() if updates is None else updates
         self._updates.made = self._always
-        self._idle = 0
+        self._idle_at, self._idle = 0, 0
         self._set_pace()
 
     def _set_pace(self) -> None:

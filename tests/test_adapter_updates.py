@@ -1,0 +1,336 @@
+"""The adapter counts the updates that were made, not the calls of `step()`."""
+
+import copy
+import gc
+import random
+import warnings
+import weakref
+from typing import Any
+
+import pytest
+import torch
+import torch._dynamo.testing
+from torch import nn
+
+from adapter_kit import as_torch, parameters, rates, run, sgd, simulated, through_json
+from lrcontrol.errors import BadInput
+from lrcontrol.training.updates import hooked
+
+
+def test_a_call_without_an_update_does_nothing() -> None:
+    optimizer = sgd(1.0)
+    scheduler = as_torch(optimizer, "linear", 4)
+    for _ in range(3):
+        scheduler.step()
+    assert (scheduler.last_epoch, rates(optimizer)) == (0, [1.0])
+    optimizer.step()
+    for _ in range(3):
+        scheduler.step()
+    assert (scheduler.last_epoch, rates(optimizer)) == (1, [0.75])
+
+
+def test_many_updates_and_one_call_are_one_step() -> None:
+    """A call at the end of every epoch, as many loops have it."""
+    optimizer = sgd(1.0)
+    scheduler = as_torch(optimizer, "linear", 4)
+    for epoch in range(4):
+        assert rates(optimizer) == [1 - epoch / 4]
+        for _ in range(7):
+            optimizer.step()
+        scheduler.step()
+
+
+def test_calls_are_counted_where_asked() -> None:
+    optimizer = sgd(1.0)
+    scheduler = simulated(optimizer, "linear", 4)
+    assert [(scheduler.step(), rates(optimizer))[1] for _ in range(4)] == [[0.75], [0.5], [0.25], [0.0]]
+    optimizer.step()
+    assert rates(optimizer) == [0.0]
+
+
+def amp_run(fused: bool, seed: int, micro_steps: int) -> tuple[int, int, int]:
+    """Steps of the scheduler, updates that moved the weights, and micro-steps, under a gradient scaler."""
+    chance = random.Random(seed)
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.AdamW([weight], lr=1e-3, fused=fused)
+    scheduler = as_torch(optimizer, "warmup(0.1)+rex", micro_steps)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=4)
+    made = micro = wrong = 0
+    while micro < micro_steps:
+        window = chance.randint(1, 8)
+        for turn in range(window):
+            factor = float("inf") if chance.random() < 0.03 else 1.0
+            scaler.scale((weight * torch.rand(3)).sum() * factor / window).backward()
+            micro += 1
+            if turn < window - 1:
+                scheduler.step()
+        before = weight.detach().clone()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        scheduler.step()
+        made += not torch.equal(before, weight)
+        wrong += scheduler.last_epoch != made
+        assert torch.isfinite(weight).all()
+        assert 2.0**-40 < scaler.get_scale() < 2.0**60
+    assert made < micro // 3
+    return scheduler.last_epoch, made, wrong
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_44511_55585_67590_n14_skipped_updates_do_not_count(fused: bool) -> None:
+    """The weights that moved are the truth, at every one of 5,000 micro-steps of each kind, windows of 1 to 8."""
+    steps, made, wrong = amp_run(fused, seed=7 + fused, micro_steps=5000)
+    print(f"N14 fused={fused} micro-steps=5000 updates={made} steps={steps} off={wrong}")
+    assert (steps, wrong) == (made, 0)
+
+
+def test_44511_torchs_own_counts_a_skipped_update() -> None:
+    """What ours does not: torch 2.13's LinearLR has gone on after an update that was never made."""
+
+    def after_overflow(make: Any) -> tuple[float, int]:
+        optimizer = sgd(1.0)
+        scheduler = make(optimizer)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+        weight = optimizer.param_groups[0]["params"][0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's complains here of an order that is right
+            scaler.scale((weight * float("inf")).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            scheduler.step()
+        return rates(optimizer)[0], scheduler.last_epoch
+
+    theirs = after_overflow(lambda o: torch.optim.lr_scheduler.LinearLR(o, 1.0, 0.0, 4))
+    assert theirs == (0.75, 1)
+    assert after_overflow(lambda o: as_torch(o, "linear", 4)) == (1.0, 0)
+
+
+def test_a_hook_alone_would_miscount_fused_updates() -> None:
+    """torch fires step hooks of a fused optimizer also where `found_inf` made the update nothing."""
+    weight = nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.Adam([weight], fused=True)
+    fired: list[int] = []
+    optimizer.register_step_post_hook(lambda *_: fired.append(1))
+    scheduler = as_torch(optimizer, "linear", 4)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    scaler.scale((weight * float("nan")).sum()).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    scheduler.step()
+    assert (len(fired), scheduler.last_epoch) == (1, 0)
+    assert torch.equal(weight, torch.ones(2))
+
+
+def test_a_skipped_update_between_two_made_ones_hides_neither() -> None:
+    optimizer = sgd(1.0, fused=True)
+    scheduler = as_torch(optimizer, "linear", 4)
+    for pattern in ([0.0, 1.0], [1.0, 0.0], [1.0], [1.0, 1.0], [0.0]):
+        for skipped in pattern:
+            optimizer.found_inf, optimizer.grad_scale = torch.tensor(skipped), torch.tensor(1.0)
+            optimizer.step()
+            del optimizer.found_inf, optimizer.grad_scale
+        scheduler.step()
+    assert scheduler.last_epoch == 3
+
+
+@pytest.mark.parametrize("form", ["function", "method", "loop"])
+@pytest.mark.parametrize("eager_first", [False, True])
+def test_updates_of_a_compiled_step_count(form: str, eager_first: bool) -> None:
+    """torch 2.13 traces the hook into the compiled step; it compiles no frame more than without us."""
+    frames = {}
+    for ours in (False, True):
+        torch._dynamo.reset()
+        counter = torch._dynamo.testing.CompileCounter()
+        model = nn.Linear(3, 2)
+        optimizer = torch.optim.Adam(model.parameters(), lr=torch.tensor(0.1))
+        scheduler = as_torch(optimizer, "linear", 20) if ours else None
+        inputs = torch.randn(4, 3)
+
+        def loop(model: nn.Module = model, optimizer: Any = optimizer, inputs: Any = inputs) -> None:
+            model(inputs).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        if eager_first:
+            loop()
+            if scheduler is not None:
+                scheduler.step()
+        calls = {"function": lambda o=optimizer: o.step(), "method": optimizer.step, "loop": loop}
+        compiled = torch.compile(calls[form], backend=counter)
+        for _ in range(15):
+            if form != "loop":
+                model(inputs).sum().backward()
+            compiled()
+            optimizer.zero_grad()
+            if scheduler is not None:
+                for _ in range(3):
+                    scheduler.step()
+        if scheduler is not None:
+            assert scheduler.last_epoch == 15 + eager_first
+        frames[ours] = counter.frame_count
+    assert frames[True] == frames[False]
+
+
+class Wrapper(torch.optim.Optimizer):
+    """An Optimizer around another, with no hooks of its own, as accelerate has it."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    @property
+    def param_groups(self) -> Any:
+        return self.optimizer.param_groups
+
+    @property
+    def defaults(self) -> Any:
+        return self.optimizer.defaults
+
+    def step(self, closure: Any = None) -> Any:
+        return self.optimizer.step(closure)
+
+
+class Opaque(Wrapper):
+    """The same with nothing that we know the inner optimizer by."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.inside = optimizer
+
+    param_groups = property(lambda self: self.inside.param_groups)
+    defaults = property(lambda self: self.inside.defaults)
+
+
+def test_a_wrapped_optimizer_is_looked_through() -> None:
+    inner = sgd(1.0)
+    scheduler = as_torch(Wrapper(inner), "linear", 4)
+    scheduler.step()
+    assert scheduler.last_epoch == 0
+    inner.step()
+    scheduler.step()
+    assert (scheduler.last_epoch, rates(inner)) == (1, [0.75])
+
+
+def test_calls_are_counted_where_updates_cannot_be_seen() -> None:
+    inner = sgd(1.0)
+    wrapper = Opaque(inner)
+    assert hooked(wrapper, inner) is None
+    scheduler = as_torch(wrapper, "linear", 4)
+    scheduler.step()
+    assert (scheduler.last_epoch, rates(inner)) == (1, [0.75])
+
+
+def test_a_schedule_that_sees_no_update_at_all_says_so_once() -> None:
+    """A simulation without updates, or a captured graph: the remedy is named."""
+    scheduler = as_torch(sgd(1.0), "linear", 4)
+    for _ in range(999):
+        scheduler.step()
+    with pytest.warns(UserWarning, match='count="calls"'):
+        scheduler.step()
+    for _ in range(2000):
+        scheduler.step()
+    accumulating = sgd(1.0)
+    scheduler = as_torch(accumulating, "linear", 4)
+    for _ in range(3):
+        for _ in range(900):
+            scheduler.step()
+        accumulating.step()
+        scheduler.step()
+
+
+def test_a_state_saved_between_update_and_step_loses_neither() -> None:
+    whole, optimizer, fresh = sgd(1.0), sgd(1.0), sgd(1.0)
+    wanted = run(whole, as_torch(whole, "rex", 9), 9)
+    scheduler = as_torch(optimizer, "rex", 9)
+    seen = run(optimizer, scheduler, 4)
+    seen.append(rates(optimizer))
+    optimizer.step()
+    state = through_json(scheduler.state_dict())
+    resumed = as_torch(fresh, "rex", 9)
+    resumed.load_state_dict(state)
+    assert rates(fresh) == rates(optimizer)
+    resumed.step()
+    assert seen + run(fresh, resumed, 4) == wanted
+
+
+def test_a_jump_forgets_updates_and_a_jump_to_here_does_not() -> None:
+    optimizer = sgd(1.0)
+    scheduler = as_torch(optimizer, "linear", 4)
+    optimizer.step()
+    scheduler.step(2)
+    scheduler.step()
+    assert scheduler.last_epoch == 2
+    optimizer.step()
+    scheduler.step(2)
+    scheduler.step()
+    assert scheduler.last_epoch == 3
+
+
+@pytest.mark.parametrize("optimizer_first", [True, False])
+def test_copies_count_their_own_updates(optimizer_first: bool) -> None:
+    optimizer = sgd(1.0)
+    scheduler = as_torch(optimizer, "linear", 8)
+    run(optimizer, scheduler, 2)
+    optimizer.step()
+    if optimizer_first:
+        twin, twins = copy.deepcopy((optimizer, scheduler))
+    else:
+        twins, twin = copy.deepcopy((scheduler, optimizer))
+    twins.step()
+    assert (twins.last_epoch, scheduler.last_epoch) == (3, 2)
+    optimizer.step()
+    twins.step()
+    assert twins.last_epoch == 3
+    twin.step()
+    twins.step()
+    scheduler.step()
+    assert (twins.last_epoch, scheduler.last_epoch) == (4, 3)
+    with pytest.raises(BadInput, match="one schedule"):
+        as_torch(twin, "rex", 3)
+
+
+def test_n15_nothing_is_left_behind_and_nothing_is_warned_of() -> None:
+    """With the collector off, scheduler and optimizer die by their counts; hooks do not pile up."""
+    gc.collect()
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            optimizer = torch.optim.SGD(parameters(2), lr=0.1, momentum=0.9, weight_decay=0.1)
+            for options in ({}, {"momentum": "constant(0.5)"}, {"weight_decay": "linear"}, {"total_steps": "1h"}):
+                given = {"total_steps": 5} | options
+                scheduler = as_torch(optimizer, "rex", **given)
+                run(optimizer, scheduler, 3)
+                gone = weakref.ref(scheduler)
+                del scheduler
+                assert gone() is None
+                assert not optimizer._optimizer_step_post_hooks
+            scheduler = as_torch(optimizer, "rex", 5)
+            dead = weakref.ref(optimizer)
+            del optimizer, scheduler
+            assert dead() is None
+    finally:
+        gc.enable()
+
+
+def resident() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+@pytest.mark.parametrize("count", [2000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_n15_building_and_destroying_takes_no_memory(count: int) -> None:
+    optimizer = sgd(0.1, 0.2)
+
+    def build(times: int) -> None:
+        for _ in range(times):
+            scheduler = as_torch(optimizer, "rex", 5)
+            optimizer.step()
+            scheduler.step()
+            del scheduler
+
+    build(300)
+    before = resident()
+    build(count)
+    growth = resident() - before
+    print(f"N15 builds={count} growth={growth / 1e6:.2f} MB")
+    assert growth < 1_000_000
