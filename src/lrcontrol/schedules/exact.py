@@ -13,7 +13,25 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-__all__ = ["Long", "decayed", "log_of", "power_of", "sine_squared"]
+__all__ = [
+    "Long",
+    "decayed",
+    "exp_of",
+    "fallen",
+    "log_left",
+    "log_of",
+    "log_power",
+    "per_fall",
+    "place_among",
+    "power_of",
+    "power_reached",
+    "product",
+    "quotient",
+    "reached",
+    "share_above_one",
+    "share_of",
+    "sine_squared",
+]
 
 
 class Long(NamedTuple):
@@ -31,20 +49,30 @@ class Long(NamedTuple):
         return _quotient(self, whole)
 
 
+_DIGITS = Context(prec=60)
 _RIGHT_ANGLE = Long(math.pi / 2, 6.123233995736766e-17)
 
 
 def sine_squared(xp: Any, part: Any, whole: float) -> Any:
     """The square of the sine of `part / whole` of a right angle; exact at both ends."""
-    sine = xp.sin(_share_of(_RIGHT_ANGLE, part, whole)[0])
+    angle, lost = share_of(_RIGHT_ANGLE, part, whole)
+    sine = xp.sin(angle)
+    sine = sine + lost * (1 - sine * sine)  # near enough to the cosine, for what was lost
     return sine * sine
 
 
 def decayed(xp: Any, rate: Long, part: Any, whole: float) -> Any:
     """`exp(-rate * part / whole)`."""
-    exponent, lost = _share_of(rate, part, whole)
+    exponent, lost = share_of(rate, part, whole)
     value = xp.exp(-exponent)
     return value - value * lost
+
+
+def fallen(xp: Any, rate: Long, part: Any, left: Any, whole: float) -> Any:
+    """`(1 - exp(-rate * part / whole)) / (1 - exp(-rate))` for rate > 0; exact at both ends."""
+    exponent, lost = share_of(rate, part, whole)
+    fall, per = -xp.expm1(-exponent), per_fall(rate)
+    return xp.where(left > 0, fall * per.near + (fall * per.rest + (1 - fall) * lost * per.near), part * 0 + 1)
 
 
 def power_of(xp: Any, part: Any, whole: float, power: float) -> Any:
@@ -55,14 +83,92 @@ def power_of(xp: Any, part: Any, whole: float, power: float) -> Any:
     value = share**power
     if power <= 2:
         return value
-    back, lost = _product(share, whole)  # what rounding took from the share, the power would magnify
-    return value + value * (power * (((part - back) - lost) / whole)) / xp.where(share > 0, share, share * 0 + 1)
+    back, lost = product(share, whole)  # what rounding took from the share, the power would magnify
+    short = ((part - back) - lost) / whole / xp.where(share > 0, share, share * 0 + 1)
+    return value + value * (power * short)
+
+
+def power_reached(xp: Any, ratio: Long, part: Any, whole: float, exponent: float) -> Any:
+    """`(1 + ratio * part / whole) ** -exponent`, for ratio > 0."""
+    if exponent <= 1:  # enough digits are left without more ado
+        near = 1 + part * ratio.over(whole).near
+        return 1 / xp.sqrt(near) if exponent == 0.5 else near**-exponent
+    near, lost = reached(ratio, part, whole)
+    power = near**-exponent
+    return power - power * (exponent * (lost / near))
+
+
+def reached(ratio: Long, part: Any, whole: float) -> tuple[Any, Any]:
+    """`1 + ratio * part / whole` rounded, and what that lacks."""
+    above, lost = share_of(ratio, part, whole)
+    near = 1 + above
+    rise = near - above
+    return near, lost + (1 - rise) + (above - (near - rise))
+
+
+def log_left(xp: Any, gone: Any, left: Any) -> Any:
+    """The logarithm of `left`, where `gone + left` is 1 and each has its digits; 0 where nothing is left."""
+    one = gone * 0 + 1
+    early = gone < 0.5
+    went = xp.where(early, gone, one * 0)
+    stays = xp.where(early | (left <= 0), one, left)
+    return xp.log1p(-went) + xp.log(stays)  # one of the two is 0
+
+
+def place_among(xp: Any, part: Any, whole: float, count: int) -> tuple[Any, Any]:
+    """`part / whole * count` as a whole number below `count` and what is over, in units of 1 / whole."""
+    if 1 < whole < 2**53 / count:  # whole numbers, and their products too
+        exact = part * count
+        index = xp.clip(xp.floor(exact / whole), 0, count - 1)
+        return index, exact - index * whole
+    exact, rest = product(part, float(count))
+    index = xp.clip(xp.floor(exact / whole), 0, count - 1)
+    back, lost = product(index, whole)
+    over = (exact - back) + (rest - lost)
+    index, over = xp.where(over < 0, index - 1, index), xp.where(over < 0, over + whole, over)
+    up = (over >= whole) & (index < count - 1)
+    return xp.where(up, index + 1, index), xp.where(up, over - whole, over)
+
+
+@lru_cache(maxsize=256)
+def exp_of(rate: Long) -> float:
+    """`exp(-rate)`, the same on every machine."""
+    return float(_decimal(Fraction(-rate.near) - Fraction(rate.rest)).exp(_DIGITS))
+
+
+@lru_cache(maxsize=256)
+def per_fall(rate: Long) -> Long:
+    """`1 / (1 - exp(-rate))`, for rate > 0."""
+    left = _decimal(Fraction(-rate.near) - Fraction(rate.rest)).exp(_DIGITS)
+    return _long(Fraction(_DIGITS.divide(Decimal(1), _DIGITS.subtract(Decimal(1), left))))
+
+
+def quotient(value: float, by: float) -> Long:
+    """`value / by`."""
+    return _long(Fraction(value) / Fraction(by))
 
 
 def log_of(value: float) -> Long:
     """The natural logarithm of `value` > 0."""
-    exact = Decimal(value).ln(Context(prec=50))
-    return _long(Fraction(exact))
+    return _long(Fraction(Decimal(value).ln(_DIGITS)))
+
+
+@lru_cache(maxsize=256)
+def log_power(ratio: Long, exponent: float) -> Long:
+    """`exponent * log(1 + ratio)`."""
+    reached = 1 + Fraction(ratio.near) + Fraction(ratio.rest)
+    return _long(Fraction(_decimal(reached).ln(_DIGITS)) * Fraction(exponent))
+
+
+@lru_cache(maxsize=256)
+def share_above_one(ratio: Long) -> Long:
+    """`ratio / (1 + ratio)`."""
+    exact = Fraction(ratio.near) + Fraction(ratio.rest)
+    return _long(exact / (1 + exact))
+
+
+def _decimal(exact: Fraction) -> Decimal:
+    return _DIGITS.divide(Decimal(exact.numerator), Decimal(exact.denominator))
 
 
 def _long(exact: Fraction) -> Long:
@@ -75,19 +181,19 @@ def _quotient(value: Long, whole: float) -> Long:
     return _long((Fraction(value.near) + Fraction(value.rest)) / Fraction(whole))
 
 
-def _share_of(value: Long, part: Any, whole: float) -> tuple[Any, Any]:
-    """`value * part / whole`, correctly rounded, and what rounding took from it."""
+def share_of(value: Long, part: Any, whole: float) -> tuple[Any, Any]:
+    """`value * part / whole` within an ulp, and what that lacks."""
     unit = value.over(whole)
     if 1 < whole <= 2**26:  # a count of so few bits times 26 bits is exact as it is
         high, low = _halves(unit.near)
         exact, little = part * high, part * (low + unit.rest)
         rounded = exact + little
         return rounded, (exact - rounded) + little
-    rounded, lost = _product(part, unit.near)
+    rounded, lost = product(part, unit.near)
     return rounded, lost + part * unit.rest
 
 
-def _product(value: Any, times: float) -> tuple[Any, Any]:
+def product(value: Any, times: float) -> tuple[Any, Any]:
     """`value * times` rounded, and what rounding took from it."""
     rounded = value * times
     high, low = _halves(value)

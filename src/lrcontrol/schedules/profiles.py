@@ -5,7 +5,6 @@ still has to go, each exact, and gives the weight of the segment's start and tha
 step of a billion is as accurate as the first, and `1 - w` is never computed where it would cancel.
 """
 
-import math
 from typing import Any, Protocol, runtime_checkable
 
 import array_api_compat
@@ -14,7 +13,25 @@ import numpy as np
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
-from lrcontrol.schedules.exact import Long, decayed, log_of, power_of, sine_squared
+from lrcontrol.schedules.exact import (
+    Long,
+    decayed,
+    exp_of,
+    fallen,
+    log_left,
+    log_of,
+    log_power,
+    per_fall,
+    place_among,
+    power_of,
+    power_reached,
+    product,
+    quotient,
+    reached,
+    share_above_one,
+    share_of,
+    sine_squared,
+)
 
 __all__ = [
     "MOST_VALUES",
@@ -205,12 +222,7 @@ class Polynomial(Shape, frozen=True, tag="polynomial"):
             return gone / whole / (1 + xp.sqrt(remains))
         if self.power == 2:
             return gone / whole * (1 + remains)
-        one = gone * 0 + 1
-        early = gone < left
-        went = xp.where(early, gone / whole, one * 0)
-        stays = xp.where(early | (left <= 0), one, remains)
-        complement = -xp.expm1(self.power * (xp.log1p(-went) + xp.log(stays)))  # one of the two is 0
-        return xp.where(left > 0, complement, one)
+        return xp.where(left > 0, -xp.expm1(self.power * log_left(xp, gone / whole, remains)), gone * 0 + 1)
 
 
 class Exponential(Shape, frozen=True, tag="exponential"):
@@ -240,7 +252,7 @@ class Exponential(Shape, frozen=True, tag="exponential"):
     @property
     def natural_end(self) -> float:
         """`exp(-rate)`."""
-        return math.exp(-self.rate)
+        return exp_of(Long(self.rate))
 
     def curve(self, gone: Any, left: Any, whole: float) -> Any:
         """The exponential itself."""
@@ -251,12 +263,12 @@ class Exponential(Shape, frozen=True, tag="exponential"):
         """What the decay is above its end, as a share of its whole fall."""
         if self.rate > 0:
             return _fall(Long(self.rate), gone, left, whole)
-        return _fallen(-self.rate, left, whole)
+        return fallen(namespace(gone), Long(-self.rate), left, gone, whole)
 
     def end_weight(self, gone: Any, left: Any, whole: float) -> Any:
         """What it has fallen, as a share of its whole fall."""
         if self.rate > 0:
-            return _fallen(self.rate, gone, whole)
+            return fallen(namespace(gone), Long(self.rate), gone, left, whole)
         return _fall(Long(-self.rate), left, gone, whole)
 
 
@@ -284,15 +296,15 @@ class Geometric(Shape, frozen=True, tag="geometric"):
 
     def laid(self, length: int) -> Profile:
         """The decay over `length` steps."""
-        return _Decay(log_of(self.gamma).times(-length), self.gamma**length)
+        return _Decay(log_of(self.gamma).times(-length))
 
 
 class InversePower(Shape, frozen=True, tag="inverse_power"):
     """A power law, `(1 + t / timescale) ** -exponent` after t steps: it never ends, and knows no horizon.
 
     Args:
-        exponent: in (0, 10]; 0.5 is the inverse square root.
-        timescale: an int >= 1 is steps; a float in (0, 1000] is a share of the segment.
+        exponent: in [1e-9, 10]; 0.5 is the inverse square root.
+        timescale: an int >= 1 is steps; a float in [1e-100, 1000] is a share of the segment.
     Source:
         Vaswani et al. 2017, arXiv:1706.03762, equation 3 (0.5, after 4000 of 100,000 steps); Shen et al. 2024,
         arXiv:2408.13359 (0.51).
@@ -305,9 +317,11 @@ class InversePower(Shape, frozen=True, tag="inverse_power"):
     timescale: int | float = 0.04
 
     def __post_init__(self) -> None:
-        exponent = checks.number("exponent", self.exponent, low=0, open_low=True, high=10)
+        exponent = checks.number("exponent", self.exponent, low=1e-9, high=10)
         msgspec.structs.force_setattr(self, "exponent", exponent)
         timescale = checks.steps_or_share("timescale", self.timescale, low=1, most=1e3, open_low=True)
+        if timescale < 1e-100:
+            raise BadInput(f"`timescale` must be at least 1e-100 of the segment, got timescale={timescale}.")
         msgspec.structs.force_setattr(self, "timescale", timescale)
 
     @property
@@ -315,13 +329,11 @@ class InversePower(Shape, frozen=True, tag="inverse_power"):
         """`(1 + 1 / timescale) ** -exponent`, for a timescale that is a share."""
         if isinstance(self.timescale, int):
             return None
-        return float((1 + 1 / self.timescale) ** -self.exponent)
+        return _PowerLaw(self.exponent, quotient(1.0, self.timescale)).natural_end
 
     def laid(self, length: int) -> Profile:
         """The power law with its timescale as a share of `length` steps."""
-        return _PowerLaw(
-            self.exponent, length / self.timescale if isinstance(self.timescale, int) else 1 / self.timescale
-        )
+        return _PowerLaw(self.exponent, quotient(length if isinstance(self.timescale, int) else 1.0, self.timescale))
 
     def curve(self, gone: Any, left: Any, whole: float) -> Any:
         """The power law itself."""
@@ -385,36 +397,49 @@ class Table(Shape, frozen=True, tag="table"):
         values = checks.numbers_in("values", self.values, low=0, high=1, least=2, most=MOST_VALUES)
         msgspec.structs.force_setattr(self, "values", values)
 
+    def laid(self, length: int) -> Profile:
+        """The same curve, its values as an array."""
+        del length
+        return _Knots(np.array(self.values))
+
     def start_weight(self, gone: Any, left: Any, whole: float) -> Any:
         """The two values beside, weighed by how near they are."""
-        del left
-        return self._read(gone, whole, np.array(self.values))
+        return self.laid(1).start_weight(gone, left, whole)
 
     def end_weight(self, gone: Any, left: Any, whole: float) -> Any:
         """Their complement."""
+        return self.laid(1).end_weight(gone, left, whole)
+
+
+class _Knots(Shape, frozen=True):
+    """What `Table` is over a length."""
+
+    values: Any
+
+    def start_weight(self, gone: Any, left: Any, whole: float) -> Any:
         del left
-        return self._read(gone, whole, 1 - np.array(self.values))
+        return self._read(gone, whole, self.values)
+
+    def end_weight(self, gone: Any, left: Any, whole: float) -> Any:
+        del left
+        return self._read(gone, whole, 1 - self.values)
 
     def _read(self, gone: Any, whole: float, values: Any) -> Any:
         xp = namespace(gone)
         known = values if xp is np else xp.asarray(values, dtype=gone.dtype, device=array_api_compat.device(gone))
-        place = gone / whole * (len(values) - 1)
-        index = xp.clip(xp.floor(place), 0, len(values) - 2)
-        after = place - index
+        index, over = place_among(xp, gone, whole, len(values) - 1)
         index = xp.astype(index, xp.int64)
-        before = known[index]
-        return before * (1 - after) + known[index + 1] * after
+        return (known[index] * (whole - over) + known[index + 1] * over) / whole
 
 
 class _Decay(Shape, frozen=True):
     """What `Geometric` is over a length: a rate > 0 of any size, with more digits than a float holds."""
 
     rate: Long
-    floor: float
 
     @property
     def natural_end(self) -> float:
-        return self.floor
+        return exp_of(self.rate)
 
     def curve(self, gone: Any, left: Any, whole: float) -> Any:
         del left
@@ -424,50 +449,50 @@ class _Decay(Shape, frozen=True):
         return _fall(self.rate, gone, left, whole)
 
     def end_weight(self, gone: Any, left: Any, whole: float) -> Any:
-        del left
-        return _fallen(self.rate.near, gone, whole)
+        return fallen(namespace(gone), self.rate, gone, left, whole)
 
 
 class _PowerLaw(Shape, frozen=True):
     """What `InversePower` is over a length: `(1 + ratio p) ** -exponent`."""
 
     exponent: float
-    ratio: float
+    ratio: Long
 
     @property
     def natural_end(self) -> float:
-        return float((1 + self.ratio) ** -self.exponent)
+        return exp_of(self._fall)
 
     def curve(self, gone: Any, left: Any, whole: float) -> Any:
         del left
-        reached = 1 + gone * (self.ratio / whole)
-        return 1 / namespace(gone).sqrt(reached) if self.exponent == 0.5 else reached**-self.exponent
+        return power_reached(namespace(gone), self.ratio, gone, whole, self.exponent)
 
     def start_weight(self, gone: Any, left: Any, whole: float) -> Any:
         xp = namespace(gone)
-        above = xp.expm1(-self.exponent * xp.log1p(-left / (whole * (1 + 1 / self.ratio))))
-        return xp.where(gone > 0, above * (self.natural_end / self._fall), gone * 0 + 1)
+        near, lost = reached(self.ratio, gone, whole)
+        still, short = share_of(share_above_one(self.ratio), left, whole)  # of what is reached at the end
+        fall, cut = product(log_left(xp, still, near / (1 + self.ratio.near)), self.exponent)
+        cut = cut + self.exponent * xp.where(still < 0.5, short / (still - 1), lost / near)
+        above, per = -xp.expm1(fall), per_fall(self._fall)
+        value = near**-self.exponent * above * per.near
+        lacks = per.rest / per.near - self.exponent * (lost / near) - cut * (1 / xp.where(left > 0, above, 1.0) - 1)
+        return xp.where(gone > 0, value + value * lacks, gone * 0 + 1)
 
     def end_weight(self, gone: Any, left: Any, whole: float) -> Any:
         xp = namespace(gone)
-        fallen = -xp.expm1(-self.exponent * xp.log1p(gone * (self.ratio / whole)))
-        return xp.where(left > 0, fallen / self._fall, gone * 0 + 1)
+        rise, short = share_of(self.ratio, gone, whole)
+        fall = -xp.expm1(-self.exponent * xp.log1p(rise + short))
+        return xp.where(left > 0, fall * per_fall(self._fall).near, gone * 0 + 1)
 
     @property
-    def _fall(self) -> float:
-        return -math.expm1(-self.exponent * math.log1p(self.ratio))
+    def _fall(self) -> Long:
+        """The logarithm of the start over the end."""
+        return log_power(self.ratio, self.exponent)
 
 
 def _fall(rate: Long, gone: Any, left: Any, whole: float) -> Any:
     """`(exp(-rate p) - exp(-rate)) / (1 - exp(-rate))` for rate > 0, written so that no exponent is positive."""
-    return decayed(namespace(gone), rate, gone, whole) * _fallen(rate.near, left, whole)
-
-
-def _fallen(rate: float, gone: Any, whole: float) -> Any:
-    """`(1 - exp(-rate p)) / (1 - exp(-rate))` for rate > 0."""
     xp = namespace(gone)
-    # the end is exact, because both are the same function of the same number
-    return xp.expm1(gone / whole * -rate) / xp.expm1(gone[:1] * 0 - rate if gone.ndim else gone * 0 - rate)
+    return decayed(xp, rate, gone, whole) * fallen(xp, rate, left, gone, whole)
 
 
 AnyProfile = Constant | Linear | Cosine | Polynomial | Exponential | Geometric | InversePower | Rex | Table

@@ -13,9 +13,10 @@ from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.schedules.profiles import namespace
 
-__all__ = ["EVERY_STEP", "MOST_READINGS", "PLACES", "Reading", "Sampling", "increasing_shares"]
+__all__ = ["AT_THE_END", "EVERY_STEP", "MOST_READINGS", "PLACES", "Reading", "Sampling", "increasing_shares"]
 
 PLACES = ("left", "midpoint", "right", "closed")  # of an interval, where the profile is read
+AT_THE_END = ("right", "closed")  # places that come to the very end of a segment
 MOST_READINGS = 1000  # by `times` or `shares`
 
 
@@ -120,6 +121,6 @@ EVERY_STEP = Sampling()
 
 
 def _reading(xp: Any, gone: Any, whole: int) -> Reading:
-    """What has gone, and what is left, of `whole`; float64 holds them all exactly."""
-    gone = xp.astype(gone, xp.float64)
-    return Reading(gone, whole - gone, float(whole))
+    """What has gone, and what is left, of `whole`, each exact; above 2**53, for midpoints alone, correctly rounded."""
+    gone, left = xp.astype(gone, xp.float64), xp.astype(whole - gone, xp.float64) if whole > 2**53 else None
+    return Reading(gone, whole - gone if left is None else left, float(whole))

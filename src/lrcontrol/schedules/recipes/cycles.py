@@ -151,7 +151,7 @@ def fractal(nodes: int = 8, *, low: float = 0.05, high: float = 1.0, every: int 
         Agarwal, Goel, Zhang 2021, arXiv:2103.01338, definitions 1 and 2; 0.05 and 1 are those of pytorch_optimizer.
     Example:
         >>> fractal(4).multipliers(4).round(3).tolist()
-        [11.645, 1.04, 2.914, 1.412]
+        [11.607, 1.038, 2.914, 1.415]
     """
     nodes = checks.integer("nodes", nodes, low=1, high=1024)
     if nodes & (nodes - 1):
