@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lrcontrol.api import Selection, load_selection, select, train
     from lrcontrol.controls.text import control
+    from lrcontrol.interop import describe
     from lrcontrol.runs.method import Method, method
     from lrcontrol.runs.papers import cite
+    from lrcontrol.schedules.horizon import Horizon
     from lrcontrol.schedules.recipes.cycles import exp_range, fractal, sgdr, snapshot, triangular, triangular2
     from lrcontrol.schedules.recipes.phases import one_cycle, one_cycle_momentum, piecewise, power, step, warmup, wsd
     from lrcontrol.schedules.recipes.single import (
@@ -35,8 +37,10 @@ if TYPE_CHECKING:
     from lrcontrol.schedules.schedule import Schedule
     from lrcontrol.schedules.text import schedule
     from lrcontrol.training.adapter import as_torch_scheduler
+    from lrcontrol.training.tensorize import tensorize
 
 _HOME = {
+    "Horizon": "schedules.horizon",
     "Method": "runs.method",
     "Schedule": "schedules.schedule",
     "Selection": "api",
@@ -45,6 +49,7 @@ _HOME = {
     "constant": "schedules.recipes.single",
     "control": "controls.text",
     "cosine": "schedules.recipes.single",
+    "describe": "interop",
     "exp_range": "schedules.recipes.cycles",
     "exponential": "schedules.recipes.single",
     "fractal": "schedules.recipes.cycles",
@@ -67,6 +72,7 @@ _HOME = {
     "snapshot": "schedules.recipes.cycles",
     "step": "schedules.recipes.phases",
     "table": "schedules.recipes.single",
+    "tensorize": "training.tensorize",
     "train": "api",
     "triangular": "schedules.recipes.cycles",
     "triangular2": "schedules.recipes.cycles",
