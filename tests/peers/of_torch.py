@@ -1,6 +1,5 @@
 """Every schedule of torch.optim.lr_scheduler as random cases."""
 
-import math
 import random
 from bisect import bisect_right
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from typing import Any
 
 from torch.optim import lr_scheduler as theirs
 
-from peers.cases import ANGLE, Case, Family, Truth, as_text, half_cosine, length_of, rate_of, real, share_of
+from peers.cases import ANGLE, Case, Family, Truth, as_text, half_cosine, length_of, mp, rate_of, real, share_of
 from peers.of_torch_cycles import FAMILIES as CYCLES
 
 DRIFT = 1e-12  # of a recursion over a few hundred steps, as a share of the largest value
@@ -166,7 +165,7 @@ def one_wave(rng: random.Random) -> Case:
 def growing(rng: random.Random) -> Case:
     """`gamma` above 1: an exponential of the rate that the horizon gives."""
     gamma, total, base_lr = rng.uniform(1.0001, 1.05), length_of(rng, 2), rate_of(rng)
-    rate = -math.log1p(gamma - 1) * total
+    rate = -float(mp.log(gamma) * total)
     return Case(
         lambda optimizer: theirs.ExponentialLR(optimizer, gamma),
         f"exponential({rate!r})",
