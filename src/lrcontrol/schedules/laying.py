@@ -6,7 +6,8 @@ step is as cheap as any other, and a whole run is written block by block, with n
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import accumulate, islice, pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -23,8 +24,10 @@ __all__ = [
     "chain",
     "cut",
     "edges_of_turns",
+    "grown",
     "lengths",
     "look_up",
+    "nearest",
     "written",
 ]
 
@@ -85,9 +88,22 @@ def edges_of_turns(length: int, times: int, growth: float) -> list[int]:
     """Where `times` turns over `length` steps begin, and the end; each `growth` times as long as the one before."""
     if growth == 1:
         return [length * turn // times for turn in range(times + 1)]
-    lengths = [growth ** (turn - (times - 1) * (growth > 1)) for turn in range(times)]  # the longest is 1
+    lengths = list(islice(grown(1, growth), times))
     whole = sum(lengths)
-    return [int(length * (done / whole) + 0.5) for done in accumulate(lengths[:-1], initial=0.0)] + [length]
+    return [nearest(length * done / whole) for done in accumulate(lengths[:-1], initial=Decimal(0))] + [length]
+
+
+def grown(first: int, growth: float) -> Iterator[Decimal]:
+    """`first`, and each `growth` times the one before: of the number as it is written, so that ties are ties."""
+    length, by = Decimal(first), Decimal(repr(growth))
+    while True:
+        yield length
+        length *= by
+
+
+def nearest(value: Decimal) -> int:
+    """The nearest whole number; halves go up."""
+    return int(value.to_integral_value(ROUND_HALF_UP))
 
 
 def cut(pieces: list[Piece], end: int) -> None:
