@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lrcontrol.api import Selection, load_selection, select, train
     from lrcontrol.controls.text import control
-    from lrcontrol.interop import describe
+    from lrcontrol.interop.description import describe
     from lrcontrol.runs.method import Method, method
     from lrcontrol.runs.papers import cite
     from lrcontrol.schedules.horizon import Horizon
@@ -49,7 +49,7 @@ _HOME = {
     "constant": "schedules.recipes.single",
     "control": "controls.text",
     "cosine": "schedules.recipes.single",
-    "describe": "interop",
+    "describe": "interop.description",
     "exp_range": "schedules.recipes.cycles",
     "exponential": "schedules.recipes.single",
     "fractal": "schedules.recipes.cycles",

@@ -5,8 +5,9 @@ of a group is `base_lr[group] * multiplier(step)`. It is a tree: a `Schedule` ho
 schedules in turns (`Nested`, `Cycled`), or schedules side by side (`Product`, `Sum`, `Maximum`, `Minimum`).
 """
 
+from decimal import Decimal
 from functools import lru_cache, reduce
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput, DoesNotFit
-from lrcontrol.schedules.laying import Piece, chain, cut, edges_of_turns, lengths, look_up, written
-from lrcontrol.schedules.profiles import AnyProfile, Constant, Linear, Profile, Table, namespace
-from lrcontrol.schedules.sampling import AT_THE_END, EVERY_STEP, Sampling
+from lrcontrol.schedules.laying import Piece, chain, cut, edges_of_turns, grown, lengths, look_up, nearest, written
+from lrcontrol.schedules.profiles import Constant, namespace
+from lrcontrol.schedules.segment import LARGEST, Length, Segment
 
 if TYPE_CHECKING:
     from lrcontrol.report.theme import Chart
@@ -39,156 +40,10 @@ __all__ = [
 
 MOST_SEGMENTS = 10_000  # of one schedule, repeats counted out
 DEEPEST = 8  # schedules inside schedules
-LARGEST = 1e9  # of a multiplier
 TABLED = 2**16  # steps of a cycle up to which its multipliers are kept as a table
 
 
-class _Length(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="part"):
-    """What every part has: a length in steps, a share of the total, or (with neither) the rest."""
-
-    steps: int | None = None
-    share: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.steps is not None and self.share is not None:
-            raise BadInput(
-                "give `steps` or `share`, not both, "
-                f"got steps={checks.shown(self.steps)}, share={checks.shown(self.share)}."
-            )
-        if self.steps is not None:
-            msgspec.structs.force_setattr(self, "steps", checks.integer("steps", self.steps, low=0))
-        if self.share is not None:
-            msgspec.structs.force_setattr(self, "share", checks.number("share", self.share, low=0, high=1))
-
-    @property
-    def fixed(self) -> int | None:
-        """The length in steps where it does not depend on the total."""
-        return self.steps
-
-    @property
-    def takes_rest(self) -> bool:
-        """Whether the part's length is what the others leave."""
-        return self.fixed is None and self.share is None
-
-
-class Segment(_Length, frozen=True, tag="segment"):
-    """A profile read at a sampling rate over a length, going from `start` to `end`.
-
-    Args:
-        profile: the shape.
-        start: in [0, 1e9]; the multiplier at progress 0.
-        end: in [0, 1e9]; the multiplier at progress 1. By default where the profile comes to by itself: 0 for most,
-            `start` for the constant one, `start * exp(-rate)` for the exponential one. It stays None where that
-            depends on the length.
-        sampling: when the profile is read; for the constant profile there is nothing to choose.
-        reverse: the curve turned end for end between the same start and end: `1 - f(1 - p)` for a profile f.
-        steps: the length in steps, or
-        share: the length as a share of the total; with neither, the segment takes the rest.
-    Raises:
-        BadInput: a value out of range, both lengths given, or a constant profile with another end than its start,
-            a sampling or `reverse`.
-    Example:
-        >>> Segment(Constant(), 0.5).end
-        0.5
-    """
-
-    profile: AnyProfile
-    start: float = 1.0
-    end: float | None = None
-    sampling: Sampling = EVERY_STEP
-    reverse: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.instance("profile", self.profile, AnyProfile, "a profile such as Linear()")
-        checks.instance("sampling", self.sampling, Sampling, "a Sampling")
-        checks.instance("reverse", self.reverse, bool, "true or false")
-        start = checks.number("start", self.start, low=0, high=LARGEST)
-        msgspec.structs.force_setattr(self, "start", start)
-        natural = self.profile.natural_end
-        if self.end is not None or natural is not None:
-            end = start * (natural or 0.0) if self.end is None else self.end
-            msgspec.structs.force_setattr(self, "end", checks.number("end", end, low=0, high=LARGEST))
-        if isinstance(self.profile, Constant):
-            if self.end != start:
-                raise BadInput(f"a constant segment must end where it starts, got start={start}, end={self.end}.")
-            if self.sampling != EVERY_STEP or self.reverse:
-                raise BadInput("a constant segment reads the same at any `sampling`, either way; leave them out.")
-
-    def lay(self, begin: int, length: int, pieces: list[Piece]) -> None:
-        """Append the piece of this segment over [begin, begin + length)."""
-        pieces.append(Piece(begin, begin + length, length, self._curve(length)))
-
-    def last(self, length: int) -> float:
-        """The multiplier at progress 1 of `length` steps."""
-        if length == 0 and self.profile.natural_end is None:
-            return self.start
-        curve = self._curve(length)
-        if not isinstance(self.profile, Table):
-            return curve.end
-        return float(curve.between(np.ones(1), np.zeros(1), 1.0)[0])
-
-    @property
-    def largest(self) -> float:
-        """No multiplier is above this."""
-        return max(self.start, self.end or 0.0)
-
-    def scaled(self, scale: float) -> "Segment":
-        """This segment with `scale` times its multipliers."""
-        end = None if self.end is None else self.end * scale
-        return msgspec.structs.replace(self, start=self.start * scale, end=end)
-
-    def _curve(self, length: int) -> "_Curve":
-        profile = self.profile.laid(length)
-        end = self.start * (profile.natural_end or 0.0) if self.end is None else self.end
-        return _Curve(profile, self.start, end, self.sampling, self.reverse)
-
-
-class _Curve(NamedTuple):
-    """A segment over a known length."""
-
-    profile: Profile
-    start: float
-    end: float
-    sampling: Sampling
-    reverse: bool
-
-    def values(self, step: Any, length: int) -> Any:
-        """The multipliers at `step`."""
-        if isinstance(self.profile, Constant):
-            xp = namespace(step)
-            return xp.full_like(step, self.start, dtype=xp.float64)
-        return self.between(*self.sampling.read(step, length))
-
-    def between(self, gone: Any, left: Any, whole: float) -> Any:
-        """The multipliers after `gone` of `whole`; never outside [start, end]."""
-        value = self._value(gone, left, whole)
-        if isinstance(self.profile, Linear) and 0 in (self.start, self.end):
-            return value  # a quotient of at most 1 keeps its bounds through one product
-        return namespace(value).clip(value, min(self.start, self.end), max(self.start, self.end))
-
-    def _value(self, gone: Any, left: Any, whole: float) -> Any:
-        profile, start, end = self.profile, self.start, self.end
-        natural = profile.natural_end or 0.0
-        if end == start * natural and not self.reverse:
-            weight = profile.curve(gone, left, whole)
-            value = weight if start == 1 else start * weight
-            if natural == 0 or self.sampling.at not in AT_THE_END:
-                return value
-            return namespace(value).where(left > 0, value, end)
-        # the weight of the larger end says all: it counts most wherever the other's has lost digits
-        from_start = start >= end
-        if self.reverse:
-            weight = (profile.end_weight if from_start else profile.start_weight)(left, gone, whole)
-        else:
-            weight = (profile.start_weight if from_start else profile.end_weight)(gone, left, whole)
-        small, large = (end, start) if from_start else (start, end)
-        if small == 0:
-            return weight if large == 1 else large * weight
-        return small * (1 - weight) + large * weight
-
-
-class _Turns(_Length, frozen=True, kw_only=True):
+class _Turns(Length, frozen=True, kw_only=True):
     """A schedule laid again and again; `growth` and `shrink` are from one turn to the next."""
 
     schedule: "Schedule"
@@ -324,7 +179,10 @@ class Cycled(_Turns, frozen=True, tag="cycled"):
             value = _table(self.schedule, self.period)[inside]
         else:
             value = self.schedule.multiplier(inside, self.period)
-        return value if self.shrink == 1 else value * self.shrink**turn
+        if self.shrink == 1:
+            return value
+        xp = namespace(step)
+        return value * self.shrink ** xp.astype(turn, xp.float64)
 
     def last(self, length: int) -> float:
         """The multiplier at which the last turn ends, or is cut."""
@@ -340,11 +198,14 @@ class Cycled(_Turns, frozen=True, tag="cycled"):
 
     def _growing(self, length: int) -> list[tuple[int, int]]:
         """Begin and end of every turn that begins before `length`."""
-        turns, begin, longest = [], 0, float(self.period)
-        while begin < length:
-            past = begin + min(int(longest + 0.5), checks.LARGEST_STEP)
+        turns: list[tuple[int, int]] = []
+        begin = 0
+        for long in grown(self.period, self.growth):
+            if begin >= length:
+                break
+            past = begin + nearest(min(long, Decimal(checks.LARGEST_STEP)))
             turns.append((begin, past))
-            begin, longest = past, min(longest * self.growth, 2.0**53)
+            begin = past
             if len(turns) > MOST_SEGMENTS:
                 raise DoesNotFit(
                     f"a schedule must have at most {MOST_SEGMENTS} turns that grow, but {length} steps hold more of "
@@ -353,7 +214,7 @@ class Cycled(_Turns, frozen=True, tag="cycled"):
         return turns
 
 
-class Together(_Length, frozen=True, kw_only=True):
+class Together(Length, frozen=True, kw_only=True):
     """Schedules laid over one length, their multipliers taken together step by step."""
 
     @property
