@@ -126,10 +126,9 @@ class Course:
         elif rule == "hold":
             added = to - max(self.total, at)
             after = [(here[0] + added, here[1]), *((tick + added, position) for tick, position in after)]
-        else:
-            cut = self.position(to) if to < self.total else self.end
-            after = [knot for knot in after if knot[0] < to] + ([(there, cut)] if to < self.total else [])
-        self._knots = [*before, here, *after, (there, after[-1][1] if after else here[1])]
+        elif to < self.total:  # keep, and end early
+            after = [*(knot for knot in after if knot[0] < to), (there, self.position(to))]
+        self._knots = [*before, here, *after, (there, after[-1][1])]
         self.changes, self.total, self.end = (*self.changes, change), to, self._knots[-1][1]
 
     def _lay(self) -> None:
