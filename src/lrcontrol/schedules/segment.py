@@ -94,8 +94,6 @@ class Segment(Length, frozen=True, tag="segment"):
 
     def last(self, length: int) -> float:
         """The multiplier at progress 1 of `length` steps."""
-        if length == 0 and self.profile.natural_end is None:
-            return self.start
         curve = self._curve(length)
         if not isinstance(self.profile, Table):
             return curve.end
@@ -108,7 +106,9 @@ class Segment(Length, frozen=True, tag="segment"):
 
     def scaled(self, scale: float) -> "Segment":
         """This segment with `scale` times its multipliers."""
-        end = None if self.end is None else self.end * scale
+        natural = self.profile.natural_end
+        follows = self.end is None or (natural is not None and self.end == self.start * natural)
+        end = None if follows else self.end * scale
         return msgspec.structs.replace(self, start=self.start * scale, end=end)
 
     def _curve(self, length: int) -> "_Curve":
