@@ -62,8 +62,8 @@ class Agreement:
     seed: int
 
     values: int = 0
-    ulp: float = 0.0  # ours from the truth, in units in the last place of the truth
-    theirs_ulp: float = 0.0  # theirs from the truth
+    ulp: float = 0.0  # our multipliers from the truth, in units in the last place of the truth
+    theirs_ulp: float = 0.0  # their rates from the truth, likewise
     apart: float = 0.0  # theirs from ours, as a share of the largest value
     closed: float = 0.0  # their closed form from ours, likewise
     residue: float = 0.0  # theirs where the truth is 0, as a share of the largest value
@@ -110,10 +110,10 @@ def in_ulp(value: float, truth: Any) -> float:
     return 0.0 if value == truth else float(abs(real(value) - truth) / math.ulp(float(truth)))
 
 
-def ours(case: Case) -> list[float]:
+def ours(case: Case, base_lr: float | None = None) -> list[float]:
     """Our values at every step that is compared; past the horizon they hold."""
     multipliers = lrc.schedule(case.ours).multiplier(np.arange(case.steps), case.total)
-    values: list[float] = (case.base_lr * multipliers).tolist()
+    values: list[float] = ((case.base_lr if base_lr is None else base_lr) * multipliers).tolist()
     return values
 
 
@@ -123,12 +123,12 @@ def compared(family: Family, cases: int, seed: int) -> Agreement:
     for _ in range(cases):
         case = family.draw(rng)
         assert str(lrc.schedule(str(lrc.schedule(case.ours)))) == str(lrc.schedule(case.ours))
-        mine, (live, closed) = ours(case), stepped(case)
+        multipliers, mine, (live, closed) = ours(case, 1.0), ours(case), stepped(case)
         largest = max(max(mine), 1e-300)
         for step, value in enumerate(mine):
             truth = case.truth(step)
             where = f"{family.name}: {case.ours} over {case.total}, step {step}"
-            ulp = in_ulp(value, truth)
+            ulp = in_ulp(multipliers[step], truth / case.base_lr)
             found.ulp = max(found.ulp, ulp)
             assert ulp <= 4, f"{where}: ours {value!r}, should be {mp.nstr(truth, 20)}, {ulp:.1f} ulp"
             away = abs(live[step] - value) / largest

@@ -20,8 +20,9 @@ def one_cycle(shape: str, three: bool, what: str = "lr") -> Callable[[random.Ran
         final = rng.choice([1e4, 10.0, 1.0, rng.uniform(1, 1e6)])
         low, high = sorted((rng.uniform(0.5, 0.9), rng.uniform(0.8, 0.99)))
         momentum = what != "lr"
-        top, start = real(peak), real(peak) / part
-        levels = [real(high), real(low), real(high), real(high)] if momentum else [start, top, start, start / final]
+        start, end = 1 / part, float(1 / (real(part) * real(final)))  # the floats in our text, and so in the formula
+        rates = [real(peak) * level for level in (start, 1, start, end)]
+        levels = [real(high), real(low), real(high), real(high)] if momentum else rates
         ends = [0, rise - 1, 2 * rise - 2, total - 1] if three else [0, rise - 1, total - 1]
         values = levels if three else [levels[0], levels[1], levels[3]]
 
@@ -32,7 +33,7 @@ def one_cycle(shape: str, three: bool, what: str = "lr") -> Callable[[random.Ran
             return values[phase] * (1 - gone) + values[phase + 1] * gone
 
         fall = f", {(rise - 1) / total!r}" if three else ""
-        recipe, between = "one_cycle", f"start={1 / part!r}, end={1 / part / final!r}"
+        recipe, between = "one_cycle", f"start={start!r}, end={end!r}"
         if momentum:
             recipe, between = "one_cycle_momentum", f"low={low!r}, high={high!r}"
         return Case(
