@@ -10,10 +10,10 @@ from sklearn import datasets
 from contracts.task import TaskContract, rows, splits
 from lrcontrol.errors import BadInput, UnknownName
 from lrcontrol.runs.task import Task
-from lrcontrol.training.tasks import data
 from lrcontrol.training.tasks.catalogue import TASKS
 from lrcontrol.training.tasks.catalogue import task as find_task
 from lrcontrol.training.tasks.problem import build
+from lrcontrol.training.tasks.splits import split_rows
 
 NAMES = [
     "breast-cancer-logistic",
@@ -40,7 +40,7 @@ def test_an_unknown_task_names_the_near_miss() -> None:
 
 def test_splits_are_60_20_20_of_all_rows_and_stratified() -> None:
     for labels in (datasets.load_digits().target, datasets.load_breast_cancer().target):
-        parts = data.split_rows(len(labels), labels)
+        parts = split_rows(len(labels), labels)
         assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(labels)))
         for part, share in zip(parts, (0.6, 0.2, 0.2), strict=True):
             assert abs(len(part) - share * len(labels)) <= 1
@@ -60,7 +60,7 @@ def test_scaling_is_fitted_on_train_alone(name: str, raw: object) -> None:
     """Every split is the raw rows less the mean, over the deviation, of the train rows; other means differ."""
     features, targets = raw(return_X_y=True)  # type: ignore[operator]
     labels = targets if name.startswith("breast") else None
-    parts = data.split_rows(len(features), labels)
+    parts = split_rows(len(features), labels)
     mean, deviation = features[parts[0]].mean(axis=0), features[parts[0]].std(axis=0)
     problem = build(TASKS[name], 0)
     for split, part in zip(splits(problem), parts, strict=True):

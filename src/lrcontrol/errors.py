@@ -5,7 +5,9 @@
     │   ├── UnknownName                a name that is not in a list we know
     │   ├── BadText                    a schedule, method or document that cannot be read
     │   ├── DoesNotFit                 a schedule that does not fit its horizon
-    │   └── OverBudget                 a budget too small for what was asked
+    │   ├── OverBudget                 a budget too small for what was asked
+    │   ├── DataMissing                data that are not here and cannot be had
+    │   └── DataDamaged                a data file that is not what it should be
     ├── OutOfSchedule     IndexError   a step before 0, or past the end where that is not allowed
     ├── RecordError       ValueError   a record that does not hold what is asked of it
     └── StoreError        OSError      a store that cannot be opened, read or written
@@ -19,6 +21,8 @@ Every one is also a builtin, so that nobody needs ours to catch it. A diverged r
 __all__ = [
     "BadInput",
     "BadText",
+    "DataDamaged",
+    "DataMissing",
     "DoesNotFit",
     "LRControlError",
     "NotAStore",
@@ -54,6 +58,14 @@ class DoesNotFit(BadInput):
 
 class OverBudget(BadInput):
     """A budget too small for what was asked."""
+
+
+class DataMissing(BadInput):
+    """Data that a task needs are not here and cannot be had; the sentence names the file and how to get it."""
+
+
+class DataDamaged(BadInput):
+    """A data file that is not what it should be; the sentence names it."""
 
 
 class OutOfSchedule(LRControlError, IndexError):

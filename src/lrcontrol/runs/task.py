@@ -1,11 +1,16 @@
 """Task: what every stage needs to know of a training task, without the libraries that train it."""
 
+from typing import Literal
+
 import msgspec
 
 from lrcontrol import checks
+from lrcontrol.errors import BadInput
 from lrcontrol.runs.record import Objective
 
-__all__ = ["Task"]
+__all__ = ["ACCURACY", "Task"]
+
+ACCURACY = Objective("accuracy", "maximize")
 
 
 class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -22,6 +27,13 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         batch_size: >= 1.
         full_steps: >= 1; the 100 % budget of one run, in updates.
         home: the module that builds it.
+        files: the data files it reads, as in `training/tasks/files.json`; none for bundled data.
+        method: the field's default for it, as text.
+        base_lr: > 0; the base learning rate of that default.
+        source: where batch size, budget and default come from.
+        naive: the test metric of predicting without looking at the inputs, and
+        margin: > 0; by how much the default beats it.
+        size: `small` tasks take at most a minute on one core, `full` ones want a GPU.
     """
 
     name: str
@@ -34,7 +46,19 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     batch_size: int
     full_steps: int
     home: str
+    files: tuple[str, ...] = ()
+    method: str = "adamw:cosine"
+    base_lr: float = 1e-3
+    source: str = ""
+    naive: float | None = None
+    margin: float | None = None
+    size: Literal["small", "full"] = "small"
 
     def __post_init__(self) -> None:
         checks.integer("full_steps", self.full_steps, low=1)
         checks.integer("batch_size", self.batch_size, low=1)
+        checks.number("base_lr", self.base_lr, low=0, open_low=True)
+        if self.batch_size > self.sizes[0]:
+            raise BadInput(
+                f"`batch_size` must be at most the train split's {self.sizes[0]} examples, got {self.batch_size}."
+            )

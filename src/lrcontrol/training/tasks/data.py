@@ -1,60 +1,99 @@
-"""Real data bundled with scikit-learn, split once and for all into train, validation and test."""
+"""Data files: found in `LRCONTROL_DATA` or the cache, else downloaded there; checked before they are read.
+
+`files.json` lists every file that a task reads, by `folder/name`, with its SHA-256 and, where one is known, its
+address. With `LRCONTROL_DATA` set to a folder laid out in the same way, nothing is ever downloaded.
+"""
 
 import functools
+import hashlib
+import os
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from sklearn import datasets
-from sklearn.model_selection import train_test_split
+import msgspec
 
-from lrcontrol.training.tasks.problem import Split
+from lrcontrol.errors import DataDamaged, DataMissing
 
-__all__ = ["breast_cancer", "diabetes", "digits", "split_rows"]
+__all__ = ["FOLDER", "KnownFile", "available", "files", "read"]
 
-Splits = tuple[Split, Split, Split]
-
-
-@functools.cache
-def digits() -> Splits:
-    """Pixels in [0, 1], shape (n, 1, 8, 8); targets are the ten digits."""
-    images, labels = datasets.load_digits(return_X_y=True)
-    inputs = (images / 16.0).reshape(-1, 1, 8, 8)
-    return _tensors(inputs, labels.astype(np.int64), split_rows(len(labels), labels))
+FOLDER = "LRCONTROL_DATA"  # the environment variable
 
 
-@functools.cache
-def breast_cancer() -> Splits:
-    """30 features, scaled to mean 0 and variance 1 on the train split; targets are the two diagnoses."""
-    features, labels = datasets.load_breast_cancer(return_X_y=True)
-    rows = split_rows(len(labels), labels)
-    return _tensors(_scaled(features, rows[0]), labels.astype(np.int64), rows)
+class KnownFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is known of a data file: the SHA-256 and length of its content, and an address if there is one."""
+
+    sha256: str
+    bytes: int
+    url: str | None = None
 
 
 @functools.cache
-def diabetes() -> Splits:
-    """10 features, scaled on the train split; targets are the progression after a year, in its own units."""
-    features, targets = datasets.load_diabetes(return_X_y=True, scaled=False)
-    rows = split_rows(len(targets), None)
-    return _tensors(_scaled(features, rows[0]), targets.astype(np.float32)[:, None], rows)
+def files() -> dict[str, KnownFile]:
+    """Every file by `folder/name`."""
+    text = resources.files("lrcontrol.training.tasks").joinpath("files.json").read_bytes()
+    return msgspec.json.decode(text, type=dict[str, KnownFile])
 
 
-def split_rows(count: int, labels: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], ...]:
-    """Rows of train, validation and test: 60, 20 and 20 %, stratified by label, the same on every machine."""
-    rows = np.arange(count)
-    train, rest = train_test_split(rows, test_size=0.4, random_state=0, stratify=labels)
-    left = None if labels is None else labels[rest]
-    validation, test = train_test_split(rest, test_size=0.5, random_state=0, stratify=left)
-    return np.sort(train), np.sort(validation), np.sort(test)
+def available(names: Iterable[str]) -> bool:
+    """Whether every one of these files is here, or could be downloaded; nothing is read and nothing is fetched."""
+    given = os.environ.get(FOLDER)
+    if given:
+        return all((Path(given) / name).is_file() for name in names)
+    return all((_cache() / name).is_file() or files()[name].url is not None for name in names)
 
 
-def _scaled(features: NDArray[np.float64], train: NDArray[np.int64]) -> NDArray[np.float64]:
-    mean, deviation = features[train].mean(axis=0), features[train].std(axis=0)
-    scaled: NDArray[np.float64] = (features - mean) / deviation
-    return scaled
+def read(name: str) -> bytes:
+    """The content of a data file, checked against its SHA-256.
+
+    Args:
+        name: `folder/name`, as in `files()`.
+    Raises:
+        DataMissing: it is neither in the folder nor to be had. DataDamaged: its content is not what it should be.
+    """
+    known = files()[name]
+    given = os.environ.get(FOLDER)
+    path = Path(given) / name if given else _cache() / name
+    if not path.is_file():
+        if given:
+            raise DataMissing(
+                f"the data file {name} must be in the folder that {FOLDER} names, got {str(given)!r} without it; "
+                f"put it there, or unset {FOLDER} to have it downloaded."
+            )
+        _download(name, known, path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataMissing(f"the data file {path} cannot be read: {error.strerror}.") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != known.sha256:
+        raise DataDamaged(
+            f"the data file {path} must have SHA-256 {known.sha256[:16]}... and {known.bytes} bytes, "
+            f"got {found[:16]}... and {len(content)} bytes; delete it or put a whole copy there."
+        )
+    return content
 
 
-def _tensors(inputs: NDArray[np.float64], targets: NDArray[np.generic], rows: tuple[NDArray[np.int64], ...]) -> Splits:
-    x, y = torch.from_numpy(inputs.astype(np.float32)), torch.from_numpy(targets)
-    train, validation, test = (Split(x[part].contiguous(), y[part].contiguous()) for part in rows)
-    return train, validation, test
+def _cache() -> Path:
+    import pooch
+
+    return Path(pooch.os_cache("lrcontrol"))
+
+
+def _download(name: str, known: KnownFile, path: Path) -> None:
+    """Fetch a file to the cache, whole or not at all."""
+    if known.url is None:
+        raise DataMissing(
+            f"the data file {name} has no address to be downloaded from; put it in a folder laid out as in "
+            f"docs/data.md and set {FOLDER} to that folder."
+        )
+    import pooch
+
+    try:
+        pooch.retrieve(known.url, known_hash=known.sha256, fname=path.name, path=path.parent, progressbar=False)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataMissing(
+            f"the data file {name} cannot be downloaded from {known.url}: {reason}; put it in a folder laid out as in "
+            f"docs/data.md and set {FOLDER} to that folder."
+        ) from None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import math
 from collections.abc import Callable
 
 import torch
@@ -30,10 +31,13 @@ class Problem:
     Args:
         model: freshly initialised.
         train, validation, test: disjoint; whatever is fitted to data is fitted to train alone.
-        loss: of (outputs, targets), a mean over the batch.
+        loss: of (outputs, targets), a mean over the batch, or over what counts in it.
         metrics: of (outputs, targets) of a whole split, as plain floats.
         batch_size: of training batches.
         seed: of the order of the training examples.
+        chunk: how many rows are evaluated at once, for models whose outputs on a whole split are too large; loss and
+            metrics are then means over the chunks, each weighted by what counts in it. None evaluates all at once.
+        weight: of the targets of a chunk: what its means are over. By default its rows.
     """
 
     model: nn.Module
@@ -44,6 +48,8 @@ class Problem:
     metrics: Callable[[Tensor, Tensor], dict[str, float]]
     batch_size: int
     seed: int
+    chunk: int | None = None
+    weight: Callable[[Tensor], float] = len
 
     def batches(self, first: int, last: int) -> "list[tuple[Tensor, Tensor]]":
         """The batches of updates [first, last), a pure function of seed and step.
@@ -67,10 +73,21 @@ class Problem:
         """Loss and metrics of the model, in evaluation mode, on a whole split."""
         training = self.model.training
         self.model.eval()
-        outputs = self.model(split.inputs)
-        values = {"loss": float(self.loss(outputs, split.targets)), **self.metrics(outputs, split.targets)}
+        rows = self.chunk or len(split)
+        weights, judged = [], []
+        for first in range(0, len(split), rows):
+            targets = split.targets[first : first + rows]
+            outputs = self.model(split.inputs[first : first + rows])
+            judged.append({"loss": float(self.loss(outputs, targets)), **self.metrics(outputs, targets)})
+            weights.append(float(self.weight(targets)))
         self.model.train(training)
-        return values
+        if len(judged) == 1:
+            return judged[0]
+        whole = math.fsum(weights)
+        return {
+            name: math.fsum(weight * values[name] for weight, values in zip(weights, judged, strict=True)) / whole
+            for name in judged[0]
+        }
 
 
 def build(task: Task, seed: int) -> Problem:
