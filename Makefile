@@ -22,6 +22,8 @@ check: $(VENV)/ready-check
 	$(BIN)/python -m pytest -q -n $(WORKERS) tests/test_house.py tests/test_profiles.py tests/test_schedules.py src
 
 bench: $(VENV)/ready-test
+	$(BIN)/python benchmarks/schedulers.py
+	$(BIN)/python benchmarks/whole.py
 	$(BIN)/python benchmarks/run.py
 
 reliability: $(VENV)/ready-test

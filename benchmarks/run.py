@@ -1,4 +1,4 @@
-"""Side-by-side measurements: ours beside what a user would otherwise have, in interleaved pairs, medians.
+"""What running costs: ours beside what a user would otherwise have, in interleaved pairs, medians.
 
     python benchmarks/run.py
 
@@ -14,10 +14,7 @@ import time
 from pathlib import Path
 
 import msgspec
-import numpy as np
-import torch
 
-import lrcontrol as lrc
 from lrcontrol.api import TRAIN
 from lrcontrol.runs.executors.processes import Processes
 from lrcontrol.runs.spec import RunSpec
@@ -39,29 +36,6 @@ def seconds(call, repeats=1):
     for _ in range(repeats):
         call()
     return (time.perf_counter() - began) / repeats
-
-
-def optimizer_of(groups, tensor):
-    rate = (lambda: torch.tensor(0.1)) if tensor else (lambda: 0.1)
-    return torch.optim.SGD([{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate()} for _ in range(groups)])
-
-
-def scheduler_steps(groups, tensor):
-    def one(make):
-        optimizer = optimizer_of(groups, tensor)
-        scheduler = make(optimizer)
-        optimizer.step()  # torch's scheduler warns where it is stepped before its optimizer
-        return seconds(scheduler.step, 2000)
-
-    return pairs(
-        lambda: one(lambda optimizer: lrc.as_torch_scheduler(optimizer, "cosine", 10_000)),
-        lambda: one(lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10_000)),
-    )
-
-
-def whole_schedule():
-    values = np.random.default_rng(0).random(10**7)
-    return pairs(lambda: seconds(lambda: lrc.linear().multipliers(10**7)), lambda: seconds(values.copy))
 
 
 def run_overhead():
@@ -113,17 +87,6 @@ def main():
         print(f"{name:58}{ours:>12.3g}{told:21}  {goal}")
 
     print(f"{'seconds':58}{'ours':>12}{'peer':>12}{'ratio':>9}  goal")
-    for tensor in (False, True):
-        for groups in (1, 10, 100):
-            kind = "tensor" if tensor else "float"
-            ours, peer = scheduler_steps(groups, tensor)
-            row(
-                f"scheduler.step, cosine, {groups} groups, {kind} rates; torch",
-                ours,
-                peer,
-                "50x" if tensor and groups == 100 else "8x" if not tensor else "",
-            )
-    row("linear over 1e7 steps; copying the array", *whole_schedule(), ">= 0.4x")
     with tempfile.TemporaryDirectory() as folder:
         ours, peer = run_overhead()
         kept = store_add(Path(folder))
