@@ -598,7 +598,10 @@ def test_a_refused_schedule_leaves_the_optimizer_free() -> None:
 BAD: list[tuple[dict[str, Any], str]] = [
     *(({"optimizer": bad}, "`optimizer`") for bad in (None, "sgd", [0.1], nn.Linear(1, 1))),
     *(({"total_steps": bad}, "`total_steps`") for bad in (0, -1, 1.5, True, math.nan, math.inf, None, 2**60)),
-    *(({"total_steps": bad}, "horizon|unknown unit") for bad in ("10x", "", "0", "-3", "ten", "1.5", "nan", "10 ep ep")),
+    *(
+        ({"total_steps": bad}, "horizon|unknown unit")
+        for bad in ("10x", "", "0", "-3", "ten", "1.5", "nan", "10 ep ep")
+    ),
     ({"total_steps": "10ep"}, "`steps_per_epoch`"),
     *(({"total_steps": "10ep", "steps_per_epoch": bad}, "`steps_per_epoch`") for bad in (0, 1.5, True)),
     *(({"total_steps": "10tok", "per_step": bad}, "`per_step`") for bad in (0, 1.5, True)),
@@ -611,7 +614,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     *(({"schedule": "warmup(3)+rex", "total_steps": bad}, "give shares") for bad in ("30min", "100tok", "100sp")),
     ({"schedule": "rex(every=3)", "total_steps": "30min"}, "every=3"),
     ({"weight_decay": "warmup(3)+rex", "total_steps": "30min"}, "steps=3"),
-    *(({"schedule": bad}, "schedule|control") for bad in (None, 1, "cosin", "rex(", "", lr_scheduler.LambdaLR, "adamw:rex")),
+    *(
+        ({"schedule": bad}, "schedule|control")
+        for bad in (None, 1, "cosin", "rex(", "", lr_scheduler.LambdaLR, "adamw:rex")
+    ),
     *(
         ({"base_lrs": bad}, "`base_lrs`")
         for bad in ([0.1, 0.2], [], 0.1, "1", {0.1}, [-0.1], [math.nan], [math.inf], [True], ["0.1"], [None])

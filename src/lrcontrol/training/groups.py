@@ -41,7 +41,7 @@ class Scaled:
                 "leave it out."
             )
         self.key = key
-        given = [float(group[key]) for group in groups] if bases is None else bases
+        given = [_plain(group[key]) for group in groups] if bases is None else bases
         self.bases = _checked_bases(f"base_{key}s", given, len(groups))
         self.forget()
 
@@ -78,7 +78,7 @@ class Scaled:
         torch gives the default's own tensor to every group that names none: it is left alone.
         """
         key = self.key
-        self.bases += [checks.number(key, float(group[key]), low=0) for group in groups[len(self.bases) :]]
+        self.bases += [checks.number(key, _plain(group[key]), low=0) for group in groups[len(self.bases) :]]
         self.floats = []
         alike: dict[tuple[torch.device, torch.dtype], list[tuple[Tensor, float]]] = {}
         taken = {id(default)}
@@ -173,6 +173,10 @@ class Groups:
             made.weight_decays = Scaled("weight_decay", optimizer, self.weight_decays.bases)
         made.prepare(optimizer, settings)
         return made
+
+
+def _plain(value: Any) -> float:
+    return float(value.detach() if isinstance(value, Tensor) else value)
 
 
 def _checked_bases(name: str, given: Any, groups: int) -> list[float]:
