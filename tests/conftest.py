@@ -30,12 +30,10 @@ def below_a_file(tmp_path: Path) -> Path:
     return tmp_path / "file" / "folder"
 
 
-@pytest.fixture(scope="session")
-def elsewhere() -> dict[str, Any]:
-    """The fingerprints of all tasks, taken in a process with other hash seeds and another number of threads."""
-    from lrcontrol.training.tasks.catalogue import TASKS
-
-    command = [sys.executable, "-m", "contracts.task", *TASKS]
+@pytest.fixture(scope="module")
+def elsewhere(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The fingerprints of the module's tasks, its NAMES, from a process with other hash seeds and more threads."""
+    command = [sys.executable, "-m", "contracts.task", *request.module.NAMES]
     environment = {**os.environ, "PYTHONHASHSEED": "4711", "OMP_NUM_THREADS": "2"}
     done = subprocess.run(command, capture_output=True, env=environment, cwd=Path(__file__).parent)
     assert done.returncode == 0, done.stderr.decode()

@@ -1,6 +1,7 @@
 """Tasks: the contract, and that each holds the data it says it holds, scaled on train alone."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,7 +31,9 @@ class TestTasks(TaskContract):
 
 
 def test_every_task_of_the_catalogue_is_tested() -> None:
-    assert sorted(TASKS) == NAMES
+    """Every family has a file of tests with the names of its tasks."""
+    files = "".join(file.read_text() for file in Path(__file__).parent.glob("test_tasks*.py"))
+    assert [name for name in TASKS if f'"{name}"' not in files] == []
 
 
 def test_an_unknown_task_names_the_near_miss() -> None:

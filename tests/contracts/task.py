@@ -56,7 +56,7 @@ def fingerprint(name: str) -> dict[str, Any]:
     print_of: dict[str, Any] = {
         "splits": [digest(split.inputs, split.targets) for split in splits(problem)],
         "weights": digest(*problem.model.state_dict().values()),
-        "batches": [digest(*pair) for pair in problem.batches(per_epoch - 2, per_epoch + 2)],
+        "batches": [digest(*pair) for pair in problem.batches(max(0, per_epoch - 2), per_epoch + 2)],
     }
     for method in METHODS:
         spec = short_spec(name, method)
@@ -93,9 +93,12 @@ class TaskContract:
         everything = [row for split in splits(problem) for row in rows(split)]
         assert len(set(everything)) == len(everything)
 
-    def test_values_are_finite_float32(self, problem: Problem) -> None:
+    def test_values_are_finite_and_of_one_type(self, problem: Problem) -> None:
+        """Inputs are float32, or int64 where they are ids; a pair of splits never differs in this or in shape."""
         for split in splits(problem):
-            assert split.inputs.dtype == torch.float32
+            assert split.inputs.dtype in (torch.float32, torch.int64)
+            assert split.inputs.dtype == problem.train.inputs.dtype
+            assert split.inputs.shape[1:] == problem.train.inputs.shape[1:]
             assert torch.isfinite(split.inputs).all()
             assert torch.isfinite(split.targets).all()
 
@@ -145,10 +148,12 @@ class TaskContract:
             epochs.append(seen)
         assert epochs[0] != epochs[1]
 
-    def test_the_loss_is_a_mean_over_the_batch(self, problem: Problem) -> None:
+    def test_the_loss_is_a_mean_over_the_batch_or_over_what_counts_in_it(self, problem: Problem) -> None:
         outputs, targets = problem.model.eval()(problem.train.inputs[:8]), problem.train.targets[:8]
-        halves = [problem.loss(outputs[part], targets[part]) for part in (slice(4), slice(4, 8))]
-        torch.testing.assert_close(problem.loss(outputs, targets), sum(halves) / 2, rtol=1e-5, atol=0)  # type: ignore[arg-type]
+        parts = [(float(problem.weight(targets[part])), part) for part in (slice(4), slice(4, 8))]
+        sums = [weight * problem.loss(outputs[part], targets[part]) for weight, part in parts]
+        mean = sum(sums) / sum(weight for weight, _ in parts)
+        torch.testing.assert_close(problem.loss(outputs, targets), mean, rtol=1e-5, atol=0)  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("training", [True, False])
     def test_evaluation_is_of_the_whole_split_and_changes_nothing(
