@@ -6,7 +6,7 @@ step is as cheap as any other, and a whole run is written block by block, with n
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from itertools import accumulate, islice, pairwise
 from typing import Any, NamedTuple, Protocol
 
@@ -31,6 +31,7 @@ __all__ = [
     "written",
 ]
 
+_DIGITS = Context(prec=60)
 BLOCK = 8192  # steps computed at once: their arrays stay in the cache
 
 
@@ -88,9 +89,9 @@ def edges_of_turns(length: int, times: int, growth: float) -> list[int]:
     """Where `times` turns over `length` steps begin, and the end; each `growth` times as long as the one before."""
     if growth == 1:
         return [length * turn // times for turn in range(times + 1)]
-    lengths = list(islice(grown(1, growth), times))
-    whole = sum(lengths)
-    return [nearest(length * done / whole) for done in accumulate(lengths[:-1], initial=Decimal(0))] + [length]
+    edges = list(accumulate(islice(grown(1, growth), times), _DIGITS.add))
+    begins = (_DIGITS.divide(_DIGITS.multiply(edge, Decimal(length)), edges[-1]) for edge in edges[:-1])
+    return [0, *map(nearest, begins), length]
 
 
 def grown(first: int, growth: float) -> Iterator[Decimal]:
@@ -98,7 +99,7 @@ def grown(first: int, growth: float) -> Iterator[Decimal]:
     length, by = Decimal(first), Decimal(repr(growth))
     while True:
         yield length
-        length *= by
+        length = _DIGITS.multiply(length, by)
 
 
 def nearest(value: Decimal) -> int:

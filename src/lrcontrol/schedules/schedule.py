@@ -167,6 +167,8 @@ class Cycled(_Turns, frozen=True, tag="cycled"):
         own: list[Piece] = []
         for turn, (first, past) in enumerate(self._growing(length)):
             self._lay_turn(turn, begin + first, past - first, own)
+            if len(pieces) + len(own) > MOST_SEGMENTS:
+                raise self._too_many(length)
         cut(own, begin + length)
         pieces.extend(own)
 
@@ -207,11 +209,14 @@ class Cycled(_Turns, frozen=True, tag="cycled"):
             turns.append((begin, past))
             begin = past
             if len(turns) > MOST_SEGMENTS:
-                raise DoesNotFit(
-                    f"a schedule must have at most {MOST_SEGMENTS} turns that grow, but {length} steps hold more of "
-                    f"period={self.period}, growth={self.growth}; make them longer."
-                )
+                raise self._too_many(length)
         return turns
+
+    def _too_many(self, length: int) -> DoesNotFit:
+        return DoesNotFit(
+            f"a schedule must have at most {MOST_SEGMENTS} segments in turns that grow, but {length} steps hold more "
+            f"with period={self.period}, growth={self.growth}; make the turns longer."
+        )
 
 
 class Together(Length, frozen=True, kw_only=True):
