@@ -64,7 +64,7 @@ def test_185872_a_part_without_length_does_not_come_first() -> None:
 
 
 def test_53712_79888_20997_104361_groups_added_later() -> None:
-    """Of six of torch's families three raise at the next step; all of ours go on, each group by its own base."""
+    """Of six of torch's families four raise at the next step; all of ours go on, each group by its own base."""
     broken = []
     families: dict[str, Any] = {
         "LambdaLR": lambda o: lr_scheduler.LambdaLR(o, lambda step: 0.9**step),

@@ -1,7 +1,7 @@
 """A control on a user's optimizer: what is in force depends on what `step()` is told."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -12,9 +12,25 @@ from lrcontrol.errors import BadInput
 from lrcontrol.schedules.horizon import Horizon
 from lrcontrol.training.plan import Settings
 
-__all__ = ["Loop"]
+__all__ = ["Loop", "Told"]
 
 _NAMES = {"metric": "metrics", "loss": "loss", "grad_norm": "grad_norm"}  # of Observation, and of step()
+
+
+class Told(TypedDict, total=False):
+    """What `step()` can be told.
+
+    Args:
+        amount: samples or tokens since the last call, for a horizon that is counted in them.
+        metrics: the latest validation metric, lower is better; for a control.
+        loss: the batch loss of the update; for a control.
+        grad_norm: L2 norm of its gradient before clipping; for a control.
+    """
+
+    amount: int
+    metrics: float
+    loss: float
+    grad_norm: float
 
 
 class Loop:

@@ -5,53 +5,40 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NoReturn, TypedDict, Unpack
+from typing import Any, Literal, NoReturn, Unpack
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from lrcontrol import checks
-from lrcontrol.controls.control import Control
 from lrcontrol.errors import BadInput, OutOfSchedule
 from lrcontrol.schedules.horizon import Horizon, horizon
-from lrcontrol.schedules.schedule import Schedule
-from lrcontrol.training.closed import Loop
+from lrcontrol.training.closed import Loop, Told
 from lrcontrol.training.course import Change, Rule
-from lrcontrol.training.groups import Groups, Scaled
+from lrcontrol.training.groups import Groups
 from lrcontrol.training.meters import Meter, meter
-from lrcontrol.training.plan import Plan, Settings
+from lrcontrol.training.plan import Plan
+from lrcontrol.training.readings import Readings
 from lrcontrol.training.states import FORMAT, MISMATCHES, VERSION, OnMismatch, agreed, read_state
 from lrcontrol.training.updates import Updates, hooked
 
-__all__ = ["Told", "TorchSchedule"]
-
-
-class Told(TypedDict, total=False):
-    """What `step()` can be told.
-
-    Args:
-        amount: samples or tokens since the last call, for a horizon that is counted in them.
-        metrics: the latest validation metric, lower is better; for a control.
-        loss: the batch loss of the update; for a control.
-        grad_norm: L2 norm of its gradient before clipping; for a control.
-    """
-
-    amount: int
-    metrics: float
-    loss: float
-    grad_norm: float
+__all__ = ["TorchSchedule"]
 
 
 _IDLE_CALLS = 1000  # of `step()` without any update, after which something must be wrong
 
 
-class TorchSchedule(LRScheduler):
+class TorchSchedule(Readings):
     """See `as_torch_scheduler`. The state is JSON values and loads with `weights_only=True`.
 
     Attributes:
         optimizer: the one given.
         last_epoch: updates made, which is torch's name for it.
     """
+
+    _seen: list[dict[str, Any]] | None  # groups whose rates are floats, as they were last looked at
+    _floats: list[tuple[dict[str, Any], float]]  # each of them, and its base rate
+    _idle_at: int  # updates made, since which nothing happened in `_idle` calls
+    _idle: int
 
     # torch's constructor would patch optimizer.step, read `initial_lr` back and take a first step: not called.
     def __init__(
@@ -69,8 +56,6 @@ class TorchSchedule(LRScheduler):
     ) -> None:
         checks.instance("optimizer", optimizer, Optimizer, "a torch optimizer")
         self.optimizer, self._source = optimizer, source
-        self._seen: list[dict[str, Any]] | None
-        self._floats: list[tuple[dict[str, Any], float]]
         self.beyond = checks.one_of("rule past the end", beyond, ("hold", "raise"))
         self.count = checks.one_of("way to count", count, ("updates", "calls"))
         checks.one_of("rule for another state", on_mismatch, MISMATCHES)
@@ -199,7 +184,7 @@ class TorchSchedule(LRScheduler):
             BadInput: `to` is not longer or of another unit, or a control is at work.
 
         Example:
-                >>> import torch
+            >>> import torch
             >>> from lrcontrol import as_torch_scheduler
             >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
             >>> scheduler = as_torch_scheduler(optimizer, "linear", 4, count="calls")
@@ -235,49 +220,6 @@ class TorchSchedule(LRScheduler):
             name, other = ("extend", "longer") if longer else ("shorten", "shorter")
             raise BadInput(f"`{name}` needs a {other} horizon than the present {source.horizon}, got {given}.")
         self._go_on(source.changed(Change(self._ticks, total.ticks, rule)))
-
-    @property
-    def schedule(self) -> Schedule | Control:
-        """The schedule or control that is followed."""
-        return self._source.control if isinstance(self._source, Loop) else self._source.schedule
-
-    @property
-    def horizon(self) -> Horizon:
-        """The horizon, all changes included; epochs, and amounts of one size an update, as steps."""
-        return self._source.horizon
-
-    @property
-    def multiplier(self) -> float:
-        """The multiplier in force."""
-        return self._settings.multiplier
-
-    @property
-    def stop_reason(self) -> str | None:
-        """Why the control wants the run to end before the next update; None where it does not."""
-        return self._source.decision.stop if isinstance(self._source, Loop) else None
-
-    @property  # type: ignore[override] # torch has an attribute of floats or tensors
-    def base_lrs(self) -> list[float]:
-        """The base learning rate of every group."""
-        return self._groups.lrs.bases
-
-    @base_lrs.setter  # type: ignore[override] # as above
-    def base_lrs(self, base_lrs: Sequence[float]) -> None:
-        self._groups.lrs = Scaled("lr", self.optimizer, base_lrs)
-        self._set_pace()
-
-    @property
-    def _last_lr(self) -> list[float]:  # type: ignore[override] # torch has an attribute
-        return self.get_last_lr()
-
-    def get_last_lr(self) -> list[float]:  # type: ignore[override] # torch's may be tensors
-        """The rates in force, one per group, as plain floats."""
-        multiplier = self._settings.multiplier
-        return [base * multiplier for base in self._groups.lrs.bases]
-
-    def get_lr(self) -> list[float]:  # type: ignore[override] # torch's may be tensors
-        """The same as `get_last_lr`."""
-        return self.get_last_lr()
 
     def state_dict(self) -> dict[str, Any]:
         """The state as JSON values: schedules, horizon and its changes, updates made, bases."""
@@ -316,24 +258,6 @@ class TorchSchedule(LRScheduler):
         self._groups.prepare(self.optimizer, source.settings)
         self._set_pace()
         self._groups.write(self.optimizer, self._settings)
-
-    @property
-    def _settings(self) -> Settings:
-        """What is in force."""
-        return self._source.at(self._ticks) if isinstance(self._source, Plan) else self._source.settings
-
-    @property
-    def _step_count(self) -> int:
-        """Steps made and one: torch's name. accelerate counts it on where it makes no step."""
-        return self.last_epoch + self._extra_count
-
-    @_step_count.setter
-    def _step_count(self, count: int) -> None:
-        self._extra_count = count - self.last_epoch
-
-    @property
-    def _ticks(self) -> int:
-        return self.last_epoch if self._meter is None else self._meter.ticks
 
     def _past_the_end(self) -> NoReturn:
         raise OutOfSchedule(f"the schedule ends at {self.horizon}, and all of it has been made.")
@@ -381,9 +305,6 @@ class TorchSchedule(LRScheduler):
         vars(self).update(state)
         self._attach()
         self._updates.made = made
-
-    def __str__(self) -> str:
-        return str(self._source)
 
 
 _ON: "weakref.WeakKeyDictionary[Optimizer, weakref.ref[TorchSchedule]]" = weakref.WeakKeyDictionary()
