@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import twin
+from chance import any_profile
 from contracts.profile import ProfileContract
 from lrcontrol.errors import BadInput
 from lrcontrol.schedules.profiles import (
@@ -88,30 +89,6 @@ class TestATableOfAnyValues(ProfileContract):
 
 
 # ---- 60 digits ----
-
-
-def any_profile(chance: random.Random) -> Any:
-    """A profile with parameters from all of what is allowed."""
-    kind = chance.choice([Cosine, Exponential, Geometric, InversePower, Linear, Polynomial, Rex, Table])
-    size = 10 ** chance.uniform(-9, 0)
-    match kind.__name__:
-        case "Exponential":
-            return Exponential(chance.choice([-1, 1]) * chance.choice([700 * size + 1e-9, chance.uniform(1e-3, 10)]))
-        case "Geometric":
-            near_1 = 1 - 10 ** chance.uniform(-15.9, 0)
-            return Geometric(chance.choice([near_1, 10 ** chance.uniform(-300, -1e-9), 5e-324, 1 - 2.0**-53]) or 0.5)
-        case "InversePower":
-            steps, share = int(10 ** chance.uniform(0, 15)), 10 ** chance.uniform(-90, 3)
-            exponent = chance.choice([0.5, 0.51, 1.0, 2.0, 10.0, chance.uniform(1e-3, 10), 1e-9])
-            return InversePower(exponent, chance.choice([steps, share, chance.uniform(1e-3, 2)]))
-        case "Polynomial":
-            return Polynomial(chance.choice([1000 * size, chance.uniform(0, 4) + 1e-9, 0.5, 2.0, 3.0, 1000.0]))
-        case "Rex":
-            return Rex(chance.choice([0.5, 0.1, 1.0, size]))
-        case "Table":
-            count = chance.choice([2, 3, 5, 11, 100])
-            return Table(tuple(chance.choice([0.0, 1.0, chance.random(), size]) for _ in range(count)))
-    return kind()
 
 
 def any_positions(chance: random.Random, whole: int, count: int) -> list[int]:

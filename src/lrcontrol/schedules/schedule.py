@@ -162,6 +162,7 @@ class Cycled(_Turns, frozen=True, tag="cycled"):
     def lay(self, begin: int, length: int, pieces: list[Piece]) -> None:
         """Append one piece for turns of equal length, else those of every turn."""
         if self.growth == 1:
+            self.schedule.pieces(self.period)  # what does not fit is known before the first step
             pieces.append(Piece(begin, begin + length, length, self))
             return
         own: list[Piece] = []
@@ -438,6 +439,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def last(self, total_steps: int) -> float:
         """The multiplier past the end: where the last part goes to, even where the horizon leaves it no step."""
+        total_steps = checks.integer("total_steps", total_steps)
         return self.parts[-1].last(lengths(self.parts, total_steps)[-1])
 
     @property

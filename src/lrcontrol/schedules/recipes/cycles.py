@@ -11,7 +11,7 @@ from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.schedules.profiles import Constant
 from lrcontrol.schedules.recipes.single import constant, cosine, geometric, linear
-from lrcontrol.schedules.schedule import Schedule, Segment
+from lrcontrol.schedules.schedule import MOST_SEGMENTS, Schedule, Segment
 
 __all__ = ["exp_range", "fractal", "sgdr", "snapshot", "triangular", "triangular2"]
 
@@ -133,7 +133,7 @@ def snapshot(cycles: int = 5) -> Schedule:
         >>> snapshot(2).multipliers(4).round(4).tolist()
         [1.0, 0.5, 1.0, 0.5]
     """
-    return cosine().repeat(cycles)
+    return _repeated(cosine(), cycles, None)
 
 
 def fractal(nodes: int = 8, *, low: float = 0.05, high: float = 1.0, every: int = 1) -> Schedule:
@@ -184,7 +184,7 @@ def _triangle(low: float, rise: float) -> Schedule:
 def _repeated(turn: Schedule, cycles: int, period: int | None, **layout: Any) -> Schedule:
     """`cycles` turns over the run, or turns of `period` steps."""
     if period is None:
-        return turn.repeat(checks.integer("cycles", cycles, low=1), **layout)
+        return turn.repeat(checks.integer("cycles", cycles, low=1, high=MOST_SEGMENTS), **layout)
     return turn.repeat(period=period, **layout)
 
 

@@ -140,7 +140,7 @@ def wsd(warmup: float = 0.05, cooldown: float = 0.2, shape: str = "one_minus_sqr
         >>> wsd(0.2, 0.4, "linear").multipliers(10).tolist()
         [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25]
     """
-    make = COOLDOWNS[checks.one_of("cooldown", shape, COOLDOWNS)]
+    make = COOLDOWNS[checks.one_of("shape", shape, COOLDOWNS)]
     end = checks.number("end", end, low=0, high=1, open_low=shape == "exponential")
     long = _length(checks.steps_or_share("cooldown", cooldown, open_most=True))
     return _rise("warmup", warmup) + constant() + make(end=end, **long)

@@ -7,6 +7,7 @@ rate), `at` (where in an interval the profile is read) and `reverse` (the curve 
 
 from typing import Any, TypedDict, Unpack
 
+from lrcontrol import checks
 from lrcontrol.schedules.profiles import (
     AnyProfile,
     Constant,
@@ -20,7 +21,7 @@ from lrcontrol.schedules.profiles import (
     Table,
 )
 from lrcontrol.schedules.sampling import Sampling
-from lrcontrol.schedules.schedule import Schedule, Segment
+from lrcontrol.schedules.schedule import LARGEST, Schedule, Segment
 
 __all__ = [
     "Layout",
@@ -63,6 +64,7 @@ def constant(level: float = 1.0, *, steps: int | None = None, share: float | Non
         >>> constant().multipliers(3).tolist()
         [1.0, 1.0, 1.0]
     """
+    level = checks.number("level", level, low=0, high=LARGEST)
     return Schedule((Segment(Constant(), level, steps=steps, share=share),))
 
 
