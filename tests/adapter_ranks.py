@@ -13,7 +13,7 @@ import lrcontrol as lrc
 
 
 def main(kind: str, folder: Path, rank: int) -> None:
-    """Train 40 updates over steps, then 2,400 over a time that this rank's own clock tells wrongly."""
+    """Train 40 updates over steps, then 1,050 over a time that this rank's own clock tells wrongly."""
     torch.manual_seed(0)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     broadcasts = []
@@ -47,10 +47,10 @@ def main(kind: str, folder: Path, rank: int) -> None:
     del scheduler
 
     now, own = 1000.0 * rank, []
-    scheduler = lrc.as_torch_scheduler(optimizer, "linear", "700s", base_lrs=[1.0], clock=lambda: now)
+    scheduler = lrc.as_torch_scheduler(optimizer, "linear", "300s", base_lrs=[1.0], clock=lambda: now)
     distributed.broadcast = counted
     trail = []
-    for update in range(2400):
+    for update in range(1050):
         own.append(now - 1000.0 * rank)
         now += (0.25 + 0.05 * (update % 3)) * (1 if rank == 0 else 3.7)
         trail += train(scheduler, 1, backward=False)

@@ -20,38 +20,40 @@ from strategies import laid
 # Stepping and jumping
 
 
-SPECS = {"n": 0, "values": 0}
+@pytest.mark.parametrize("count", [250, pytest.param(1000, marks=pytest.mark.slow)])
+def test_n4_stepping_and_jumping_are_equal_bit_for_bit(count: int) -> None:
+    """Random schedules of every kind, nested, with one to three groups, to past their end."""
+    seen = {"specs": 0, "values": 0}
 
+    @seed(4)
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(laid(), st.lists(st.floats(0, 10), min_size=1, max_size=3))
+    def check(spec: Any, bases: list[float]) -> None:
+        schedule, total = spec
+        optimizer = sgd(*bases)
+        scheduler = simulated(optimizer, schedule, total)
+        steps = min(total, 60) + 3
+        multipliers = schedule.multiplier(np.arange(steps), total).tolist()
+        trail = [rates(optimizer)]
+        for _ in range(steps - 1):
+            scheduler.step()
+            trail.append(rates(optimizer))
+        assert trail == [[base * multiplier for base in bases] for multiplier in multipliers]
+        for step in (steps - 1, total - 1, total, 0, total // 2):
+            scheduler.step(step)
+            assert rates(optimizer) == [base * schedule.multiplier(step, total) for base in bases]
+        seen["specs"] += 1
+        seen["values"] += (steps + 5) * len(bases)
 
-@seed(4)
-@settings(
-    max_examples=1000, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-)
-@given(laid(), st.lists(st.floats(0, 10), min_size=1, max_size=3))
-def check_n4(spec: Any, bases: list[float]) -> None:
-    schedule, total = spec
-    optimizer = sgd(*bases)
-    scheduler = simulated(optimizer, schedule, total)
-    count = min(total, 60) + 3
-    multipliers = schedule.multiplier(np.arange(count), total).tolist()
-    wanted = [[base * multiplier for base in bases] for multiplier in multipliers]
-    trail = [rates(optimizer)]
-    for _ in range(count - 1):
-        scheduler.step()
-        trail.append(rates(optimizer))
-    assert trail == wanted
-    for step in (count - 1, total - 1, total, 0, total // 2):
-        scheduler.step(step)
-        assert rates(optimizer) == [base * schedule.multiplier(step, total) for base in bases]
-    SPECS["n"] += 1
-    SPECS["values"] += (count + 5) * len(bases)
-
-
-def test_n4_stepping_and_jumping_are_equal_bit_for_bit() -> None:
-    SPECS.update(n=0, values=0)
-    check_n4()
-    print(f"N4 specs={SPECS['n']} values={SPECS['values']} differences=0")
-    assert SPECS["n"] >= 1000
+    check()
+    print(f"N4 specs={seen['specs']} values={seen['values']} differences=0")
+    assert seen["specs"] >= count
 
 
 @pytest.mark.parametrize("total", [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lrcontrol.runs.method import Method, method
     from lrcontrol.runs.papers import cite
     from lrcontrol.schedules.horizon import Horizon
+    from lrcontrol.schedules.horizon import Horizon, horizon
     from lrcontrol.schedules.recipes.cycles import exp_range, fractal, sgdr, snapshot, triangular, triangular2
     from lrcontrol.schedules.recipes.phases import one_cycle, one_cycle_momentum, piecewise, power, step, warmup, wsd
     from lrcontrol.schedules.recipes.single import (
@@ -38,8 +39,10 @@ if TYPE_CHECKING:
     from lrcontrol.schedules.text import schedule
     from lrcontrol.training.adapter import as_torch_scheduler
     from lrcontrol.training.tensorize import tensorize
+    from lrcontrol.training.tensorize import tensorize
 
 _HOME = {
+    "Horizon": "schedules.horizon",
     "Horizon": "schedules.horizon",
     "Method": "runs.method",
     "Schedule": "schedules.schedule",
@@ -54,6 +57,7 @@ _HOME = {
     "exponential": "schedules.recipes.single",
     "fractal": "schedules.recipes.cycles",
     "geometric": "schedules.recipes.single",
+    "horizon": "schedules.horizon",
     "inverse_power": "schedules.recipes.single",
     "inverse_sqrt": "schedules.recipes.single",
     "linear": "schedules.recipes.single",
@@ -72,6 +76,7 @@ _HOME = {
     "snapshot": "schedules.recipes.cycles",
     "step": "schedules.recipes.phases",
     "table": "schedules.recipes.single",
+    "tensorize": "training.tensorize",
     "tensorize": "training.tensorize",
     "train": "api",
     "triangular": "schedules.recipes.cycles",
