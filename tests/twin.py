@@ -127,12 +127,12 @@ def fixed(part: Any) -> int | None:
 
 
 def lengths(schedule: Schedule, total: int) -> list[int]:
-    """Steps first, shares of the total next (each edge on the nearest step), one part the rest."""
+    """Steps first, shares of the total next (each edge on the nearest step, all of it at 1), one part the rest."""
     found: list[int | None] = []
-    edge, shares = 0, 0.0
+    edge, shares = 0, Fraction(0)
     for part in schedule.parts:
-        shares += part.share or 0.0
-        following = min(math.floor(shares * total + 0.5), total)
+        shares += written(part.share or 0.0)
+        following = total if shares > 1 - Fraction(1, 10**12) else nearest(shares * total)
         steps = fixed(part)
         found.append(steps if steps is not None else following - edge if part.share is not None else None)
         edge = following
@@ -217,7 +217,7 @@ def progress(sampling: Sampling, at: int, length: int) -> Fraction:
     if sampling.every == 1 and sampling.times is None and not sampling.shares:
         index, a, b, count = at, at, at + 1, length
     elif sampling.shares:
-        edges = sorted({0, length, *(math.floor(share * length + 0.5) for share in sampling.shares)})
+        edges = sorted({0, length, *(nearest(written(share) * length) for share in sampling.shares)})
         index = max(index for index in range(len(edges) - 1) if edges[index] <= at)
         a, b, count = edges[index], edges[index + 1], len(edges) - 1
     elif sampling.times is not None:

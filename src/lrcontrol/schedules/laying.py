@@ -28,10 +28,12 @@ __all__ = [
     "lengths",
     "look_up",
     "nearest",
+    "nearest_step",
     "written",
 ]
 
 _DIGITS = Context(prec=60)
+_ALL = 1 - Decimal("1e-12")  # a sum of shares above this is all there is: three thirds are written shorter
 BLOCK = 8192  # steps computed at once: their arrays stay in the cache
 
 
@@ -69,9 +71,7 @@ class HasLength(Protocol):
 
 def lengths(parts: Sequence[HasLength], total: int) -> list[int]:
     """The lengths of `parts` in whole steps: steps first, shares of the total next, the rest last."""
-    shares = accumulate((part.share or 0.0 for part in parts), initial=0.0)
-    edges = [min(int(share * total + 0.5), total) for share in shares]  # no share is lost to the rounding of a sum
-    by_share = [past - first for first, past in pairwise(edges)]
+    by_share = [past - first for first, past in pairwise(_edges(tuple(part.share or 0.0 for part in parts), total))]
     fixed_or_none = [part.fixed for part in parts]
     found = [share if fixed is None else fixed for fixed, share in zip(fixed_or_none, by_share, strict=True)]
     needed = sum(found)
@@ -83,6 +83,20 @@ def lengths(parts: Sequence[HasLength], total: int) -> list[int]:
             "shorten a part, or give it as a share, as in warmup(0.05)."
         )
     return [total - needed if part.takes_rest else length for part, length in zip(parts, found, strict=True)]
+
+
+def _edges(shares: tuple[float, ...], total: int) -> list[int]:
+    """Where shares that follow one another begin, and the end of the last."""
+    if not any(shares):
+        return [0] * (len(shares) + 1)
+    written = (Decimal(repr(share)) for share in shares)
+    sums = list(accumulate(written, _DIGITS.add, initial=Decimal(0)))
+    return [total if sum_ > _ALL else nearest_step(sum_, total) for sum_ in sums]
+
+
+def nearest_step(share: Decimal, total: int) -> int:
+    """The step of `total` that is nearest to a share as it is written, so that 0.35 of 10 is 3.5, which rounds up."""
+    return nearest(_DIGITS.multiply(share, Decimal(total)))
 
 
 def edges_of_turns(length: int, times: int, growth: float) -> list[int]:

@@ -4,6 +4,8 @@ Between two readings the value holds. The sampling rate is an axis of its own be
 profile read three times is a step schedule.
 """
 
+from decimal import Decimal
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -11,6 +13,7 @@ import msgspec
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
+from lrcontrol.schedules.laying import nearest_step
 from lrcontrol.schedules.profiles import namespace
 
 __all__ = ["AT_THE_END", "EVERY_STEP", "MOST_READINGS", "PLACES", "Reading", "Sampling", "increasing_shares"]
@@ -81,7 +84,7 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def _interval(self, xp: Any, step: Any, length: int) -> tuple[Any, Any, Any, int]:
         """Index, begin and end of the interval that holds each step, and how many intervals there are."""
         if self.shares:
-            edges = sorted({int(share * length + 0.5) for share in self.shares} - {0, length})
+            edges = _edges(self.shares, length)
             index, begin, end = step * 0, step * 0, step * 0 + (edges[0] if edges else length)
             for edge, following in pairwise([*edges, length]):
                 index = index + xp.astype(step >= edge, index.dtype)
@@ -118,6 +121,12 @@ def increasing_shares(name: str, value: Any) -> tuple[float, ...]:
 
 EVERY_STEP = Sampling()
 """Reads the profile at the left end of every step."""
+
+
+@lru_cache(maxsize=256)
+def _edges(shares: tuple[float, ...], length: int) -> list[int]:
+    """The steps at which a new interval begins, inside the segment."""
+    return sorted({nearest_step(Decimal(repr(share)), length) for share in shares} - {0, length})
 
 
 def _reading(xp: Any, gone: Any, whole: int) -> Reading:
