@@ -2,12 +2,14 @@
 
 from lrcontrol import checks
 from lrcontrol.runs.task import Task
-from lrcontrol.training.tasks.listed import convex, images, tabular
+from lrcontrol.training.tasks.listed import convex, images, structured, tabular
 
 __all__ = ["TASKS", "task"]
 
+FAMILIES = (convex, images, structured, tabular)
+
 TASKS: dict[str, Task] = {
-    task.name: task for task in sorted((*convex.TASKS, *images.TASKS, *tabular.TASKS), key=lambda task: task.name)
+    task.name: task for task in sorted((task for each in FAMILIES for task in each.TASKS), key=lambda task: task.name)
 }
 """Every task by its name."""
 
