@@ -1,11 +1,9 @@
 """Schedules as text and JSON: there and back, and what is refused."""
 
 import json
-import random
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +17,7 @@ from lrcontrol.schedules.schedule import Nested, Product, Schedule, Segment
 from lrcontrol.schedules.text import LARGEST_DOCUMENT, from_json, number_text, schedule, to_json
 from strategies import schedules, segments
 
-law = settings(max_examples=80, derandomize=True, deadline=None)
+law = settings(max_examples=40, derandomize=True, deadline=None)
 
 # ---- there and back ----
 
@@ -338,8 +336,12 @@ def test_the_largest_text_that_is_allowed_is_read() -> None:
     text = "+".join(["linear(steps=1)"] * 9_999)
     assert len(schedule(text).parts) == 9_999
     assert schedule("linear" + " " * (LARGEST_DOCUMENT - 6)) == lrc.linear()
-    with pytest.raises(BadInput, match=r"at most 10000 segments|more than 10000"):
+    with pytest.raises(BadInput, match=r"at most 10000 schedules and numbers, got 10001"):
         schedule("+".join(["linear(steps=1)"] * 10_001))
+    with pytest.raises(BadText, match="more than 10000 schedules and numbers"):
+        schedule(f"max({'1, ' * 10_000}1)")
+    turns = Schedule(tuple(Nested(lrc.linear(steps=1)) for _ in range(9000)))
+    assert schedule(str(turns)) == turns
 
 
 SEGMENT = '{"part":"segment","profile":{"profile":"linear"}%s}'
@@ -501,85 +503,6 @@ def test_the_place_in_a_document_is_told() -> None:
         from_json(one('"end":-1'))
     with pytest.raises(BadText, match="cosin"):
         from_json(GOOD.replace('"linear"', '"cosin"'))
-
-
-def test_mutated_documents_are_read_or_refused_and_nothing_else() -> None:
-    """3,000 damaged documents (seed 20261): what is accepted is finite and within its range."""
-    chance = random.Random(20261)
-    good = [
-        to_json(schedule(text)).encode()
-        for text in ("warmup(5)+rex", "repeat(linear(times=3)*cosine, times=2)", "step", "exponential(shares=(0.5))")
-    ]
-    snippets = [
-        b"null",
-        b"1e999",
-        b"-1",
-        b'"x"',
-        b"{}",
-        b"[]",
-        b"NaN",
-        b"true",
-        b"9" * 30,
-        b"0.5",
-        b",",
-        b"}",
-        b'"',
-        b"\xff",
-    ]
-    accepted = 0
-    for _ in range(3000):
-        document = bytearray(chance.choice(good))
-        for _ in range(chance.randint(1, 3)):
-            at = chance.randrange(len(document))
-            document[at : at + chance.randint(0, 8)] = chance.choice([*snippets, bytes([chance.randrange(256)]), b""])
-        try:
-            read = from_json(bytes(document))
-            values = read.multiplier(np.array([0, 1, 50, 99, 100, 10_000]), 100)
-        except BadInput:
-            continue
-        accepted += 1
-        assert np.all(np.isfinite(values))
-        assert np.all((values >= 0) & (values <= 1e9))
-        assert from_json(to_json(read)) == read
-    assert accepted > 10
-
-
-def test_mutated_texts_are_read_or_refused_and_nothing_else() -> None:
-    """3,000 damaged texts (seed 20263)."""
-    chance = random.Random(20263)
-    good = ["warmup(5)+rex(beta=0.25)", "repeat(linear(times=3)*cosine, times=2)", "step(0.1, (0.3, 0.6))*0.5"]
-    pieces = [
-        "(",
-        ")",
-        "+",
-        "*",
-        ",",
-        "=",
-        "-",
-        "1e999",
-        "nan",
-        "linear",
-        "0",
-        "9" * 20,
-        ".",
-        "e",
-        " ",
-        "\u00e9",
-        "",
-        ":",
-    ]
-    for _ in range(3000):
-        text = chance.choice(good)
-        for _ in range(chance.randint(1, 3)):
-            at = chance.randrange(len(text) + 1)
-            text = text[:at] + chance.choice(pieces) + text[at + chance.randint(0, 4) :]
-        try:
-            read = schedule(text)
-            value = read.multiplier(7, 100)
-        except BadInput:
-            continue
-        assert 0 <= value <= 1e9
-        assert schedule(str(read)) == read
 
 
 def test_nothing_in_text_reaches_python() -> None:

@@ -65,6 +65,12 @@ class Reader:
         """The next token's text, or '' at the end."""
         return self.ahead().text
 
+    def count(self, most: int) -> None:
+        """Count one more schedule or number; fail beyond `most`."""
+        self.made += 1
+        if self.made > most:
+            self.fail(f"more than {most} schedules and numbers")
+
     def take(self, text: str) -> bool:
         """Whether the next token is `text`; if so it is read."""
         if self.peek() != text:

@@ -7,6 +7,7 @@ JSON: `{"format": "lrcontrol/schedule", "version": 1, "schedule": {...}}`, read 
 """
 
 import json
+import re
 from functools import lru_cache
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -52,6 +53,8 @@ VERSION = 1  # of FORMAT
 
 Value = TypeVar("Value")
 
+_JOINT = re.compile(r"(?<!\d[eE])[+*]")  # between two schedules or numbers, and not an exponent's sign
+
 TOGETHER: dict[str, type[Sum | Maximum | Minimum]] = {"max": Maximum, "min": Minimum, "sum": Sum}
 """What lays schedules side by side, by its name in text; products are written with `*`."""
 
@@ -76,6 +79,9 @@ def schedule(given: str | Schedule, *, steps_per_epoch: int | None = None) -> Sc
     if steps_per_epoch is not None:
         steps_per_epoch = checks.integer("steps_per_epoch", steps_per_epoch, low=1)
     reader = Reader(given, "schedule", steps_per_epoch)
+    many = 1 + sum(1 for _ in _JOINT.finditer(given))
+    if many > MOST_SEGMENTS:  # told before they are made
+        raise BadText(f"a schedule as text must have at most {MOST_SEGMENTS} schedules and numbers, got {many}.")
     result = read_schedule(reader)
     reader.finish()
     return result
@@ -99,6 +105,10 @@ def from_json(text: str | bytes) -> Schedule:
         BadText: not JSON, another format or version, an unknown or doubled key, a wrong type, NaN, too large or
             too deep; the sentence names the place.
     """
+    checks.instance("text", text, str | bytes, "a text or bytes")
+    segments = text.count('"segment"') if isinstance(text, str) else text.count(b'"segment"')
+    if segments > MOST_SEGMENTS:  # told before they are made
+        raise BadText(f"a schedule in JSON must have at most {MOST_SEGMENTS} segments, got {segments}.")
     return read_document(text, FORMAT, VERSION, "schedule", Schedule)
 
 
@@ -174,10 +184,8 @@ def read_product(reader: Reader) -> Schedule:
 
 
 def _read_factor(reader: Reader) -> Schedule | float:
-    reader.made += 1
-    if reader.made > MOST_SEGMENTS:
-        reader.fail(f"more than {MOST_SEGMENTS} schedules and numbers")
     if reader.at_number():
+        reader.count(MOST_SEGMENTS)
         return reader.number()
     if reader.take("("):
         inner = _read_inner(reader)
@@ -195,6 +203,7 @@ def _read_factor(reader: Reader) -> Schedule | float:
         return cast(Schedule, call(reader, target, name, positional, named, at))
     if name in TOGETHER:
         return Schedule((TOGETHER[name](_read_terms(reader)),))
+    reader.count(MOST_SEGMENTS)
     if name not in RECIPES:
         raise UnknownName(checks.near_miss("schedule", name, [*RECIPES, "repeat", "over", *TOGETHER, *reader.foreign]))
     positional, named = reader.arguments([]) if reader.take("(") else ([], {})
@@ -207,6 +216,8 @@ def _read_terms(reader: Reader) -> tuple[Schedule, ...]:
     reader.expect("(")
     while not reader.take(")"):
         alone = reader.at_number() and reader.ahead(1).text in (",", ")")
+        if alone:
+            reader.count(MOST_SEGMENTS)
         terms.append(constant(reader.number()) if alone else _read_inner(reader))
         if not reader.take(","):
             reader.expect(")")

@@ -1,0 +1,317 @@
+"""Schedules as documents: there and back by the thousand, damaged at random, and built to hurt; what is no data.
+
+Each test prints its figure; the full size is slow, and the same at a smaller size is part of every run.
+"""
+
+import ast
+import json
+import random
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lrcontrol as lrc
+from chance import TOGETHER, any_schedule
+from lrcontrol.errors import BadInput, DoesNotFit
+from lrcontrol.schedules.reader import LARGEST_DOCUMENT
+from lrcontrol.schedules.recipes.catalogue import RECIPES
+from lrcontrol.schedules.schedule import Cycled, Nested, Schedule
+from lrcontrol.schedules.text import from_json, schedule, to_json
+
+PACKAGE = Path(lrc.__file__).parent
+
+
+def sizes(small: int, full: int) -> Any:
+    """The same test small, in every run, and full, where there is time."""
+    return pytest.mark.parametrize("count", [small, pytest.param(full, marks=pytest.mark.slow)])
+
+
+def say(capsys: Any, figure: str) -> None:
+    with capsys.disabled():
+        print(f"\n{figure}", end="")
+
+
+@sizes(600, 100_000)
+def test_text_json_and_object_are_one(count: int, capsys: Any) -> None:
+    """Random trees of all parts (seed 3001): both forms read back equal, and are written the same again."""
+    chance, off = random.Random(3001), []
+    for _ in range(count):
+        made = any_schedule(chance, chance.choice([1, 1, 1, 2, 2, 3, 4]))
+        text, document = str(made), to_json(made)
+        by_text, by_json = schedule(text), from_json(document)
+        if not (made == by_text == by_json and hash(made) == hash(by_text) == hash(by_json)) or (
+            str(by_json),
+            to_json(by_text),
+        ) != (text, document):
+            off.append(text)
+    say(capsys, f"ROUND-TRIPS schedules={count} off={len(off)}")
+    assert off == []
+
+
+def test_the_deepest_read_back() -> None:
+    """Three hundred chains of parts in parts (seed 3002), eight deep, each with company."""
+    chance = random.Random(3002)
+    for _ in range(300):
+        made = lrc.linear(share=0.5).then(lrc.rex())
+        for _ in range(7):
+            company = any_schedule(chance, 1)
+            kind = chance.choice([Cycled, Nested, *TOGETHER])
+            turns = {"shrink": 0.5, **({"period": 50} if kind is Cycled else {"times": 2})}
+            part = kind(made, **turns) if kind in (Cycled, Nested) else kind((made, company), share=0.5)
+            made = Schedule((part, *lrc.linear(steps=1).parts)[: chance.randint(1, 2)])
+        assert schedule(str(made)) == made == from_json(to_json(made))
+
+
+# ---- X2 ----
+
+FORBIDDEN_CALLS = {
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "os.system",
+    "os.popen",
+    "yaml.load",
+    "pickle.load",
+    "pickle.loads",
+    "marshal.load",
+    "marshal.loads",
+    "torch.load",
+    "joblib.load",
+}
+FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib", "yaml"}
+
+
+def dotted(node: ast.AST) -> str:
+    """`a.b.c` of a name or attribute, '' of anything else."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}".lstrip(".")
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def call_sites(file: Path) -> list[str]:
+    """What would run code, or read it, from data."""
+    found = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        place = f"{file.name}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Call):
+            if dotted(node.func) in FORBIDDEN_CALLS:
+                found.append(f"{place} {dotted(node.func)}")
+            found += [
+                f"{place} shell"
+                for word in node.keywords
+                if word.arg == "shell" and not (isinstance(word.value, ast.Constant) and word.value.value is False)
+            ]
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        found += [f"{place} {name}" for name in modules if name.partition(".")[0] in FORBIDDEN_MODULES]
+    return found
+
+
+def test_x2_nothing_in_the_package_runs_data(capsys: Any) -> None:
+    files = sorted(PACKAGE.rglob("*.py"))
+    found = [site for file in files for site in call_sites(file)]
+    say(capsys, f"X2 files={len(files)} sites={len(found)}")
+    assert len(files) > 50
+    assert found == []
+
+
+def test_x2_would_see_them(tmp_path: Path) -> None:
+    """The scan itself: one of each is found."""
+    lines = ["import pickle", "from yaml import load", "eval('1')", "import os; os.system('x')", "run(a, shell=True)"]
+    for line in lines:
+        (tmp_path / "one.py").write_text(line)
+        assert len(call_sites(tmp_path / "one.py")) == 1, line
+
+
+# ---- X3 ----
+
+NASTY = [
+    "null", "true", "1e999", "-1e999", "NaN", "Infinity", "-Infinity", "-1", "0", "1", "0.5", "1e-4", '"1e-4"', "1.0",
+    "1000000000000", "9223372036854775808", "9" * 400, "9" * 5000, "1e309", "5e-324", "{}", "[]", '"x"', '"linear"',
+    '"\\ud800"', '"' + "a" * 2000 + '"', "[" * 200 + "]" * 200, '{"part":"segment"}', "[0.1,0.5]", "[0.5,0.1]",
+]  # fmt: skip
+PIECES = [
+    "(", ")", "+", "*", ",", "=", "-", "1e999", "nan", "inf", "linear", "0", "9" * 20, "9" * 500, ".", "e", " ", "",
+    "\u00e9", ":", "repeat(", "max(", "times=1000000000000", "period=1", "growth=1.0000001", "1e12", "true", "ep",
+    "\x00", "steps=", "share=0.5", "over(", "shrink=0", "9223372036854775808", "start=-1", "every=1e12",
+]  # fmt: skip
+RAW = [b"null", b"1e999", b"-1", b'"x"', b"{}", b"[]", b"NaN", b"true", b"9" * 30, b",", b"}", b'"', b"\xff", b"\x00"]
+
+
+def any_place(value: Any, chance: random.Random) -> tuple[Any, Any]:
+    """A container inside `value`, and a key or index of it."""
+    places = []
+    heap = [value]
+    while heap:
+        inside = heap.pop()
+        keys = list(inside) if isinstance(inside, dict) else range(len(inside)) if isinstance(inside, list) else []
+        places += [(inside, key) for key in keys]
+        heap += [inside[key] for key in keys]
+    chosen: tuple[Any, Any] = chance.choice(places)
+    return chosen
+
+
+def damaged_document(good: str, chance: random.Random) -> str | bytes:
+    """A JSON document with values, keys or bytes exchanged, doubled, taken away or added."""
+    if chance.random() < 0.3:
+        raw = bytearray(good.encode())
+        for _ in range(chance.randint(1, 3)):
+            at = chance.randrange(len(raw))
+            raw[at : at + chance.randint(0, 8)] = chance.choice([*RAW, bytes([chance.randrange(256)]), b""])
+        return bytes(raw)
+    document = json.loads(good)
+    nasty = []
+    for _ in range(chance.randint(1, 2)):
+        inside, key = any_place(document, chance)
+        match chance.randrange(5 if isinstance(inside, dict) else 3):
+            case 0 | 1:
+                nasty.append(chance.choice(NASTY))
+                inside[key] = f"NASTY{len(nasty) - 1}"
+            case 2:
+                del inside[key]
+            case 3:
+                inside[chance.choice(["x", "beta", "part", "__class__", "steps", "\ud800"])] = inside[key]
+            case 4:
+                nasty.append(f"{json.dumps(inside[key])},{json.dumps(key)}:{json.dumps(inside[key])}")
+                inside[key] = f"NASTY{len(nasty) - 1}"  # doubled
+        if not document:
+            break
+    text = json.dumps(document)
+    for index, piece in enumerate(nasty):
+        text = text.replace(f'"NASTY{index}"', piece)
+    return text
+
+
+def damaged_text(good: str, chance: random.Random) -> str:
+    """A text with pieces put in, or parts of it taken away or doubled."""
+    for _ in range(chance.randint(1, 4)):
+        at, past = chance.randrange(len(good) + 1), chance.randint(0, 6)
+        again = good[at : at + chance.randint(0, 40)] if chance.random() < 0.2 else chance.choice(PIECES)
+        good = good[:at] + again + good[at + past :]
+    return good
+
+
+def costs(read: Callable[[Any], Schedule], given: Any) -> tuple[Schedule | None, float]:
+    """What is read, None where it is refused, and the processor's time it took, the shortest of three if long."""
+    taken = []
+    while True:
+        begin = time.process_time()
+        try:
+            made = read(given)
+        except BadInput as error:
+            assert len(str(error)) < 700, str(error)[:200]  # noqa: PT017 - the same is expected of every refusal
+            made = None
+        taken.append(time.process_time() - begin)
+        if taken[-1] < 0.1 or len(taken) == 3:
+            return made, min(taken)
+
+
+@sizes(3000, 100_000)
+def test_x3_damaged_documents_are_read_or_refused_and_nothing_else(count: int, capsys: Any) -> None:
+    """Text and JSON in turn (seed 3003): what is accepted is finite, within its bounds, and reads back."""
+    chance, accepted, slowest, largest = random.Random(3003), 0, 0.0, 0
+    usual = [recipe() for recipe in RECIPES.values()]
+    for index in range(count):
+        good = chance.choice(usual) if chance.random() < 0.3 else any_schedule(chance, chance.choice([1, 1, 2, 3]))
+        by_text = index % 2 == 0
+        given = damaged_text(str(good), chance) if by_text else damaged_document(to_json(good), chance)
+        measured = index % 10 < 2
+        if measured:
+            tracemalloc.start()
+        made, taken = costs(schedule if by_text else from_json, given)
+        if measured:
+            largest = max(largest, tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        else:
+            slowest = max(slowest, taken)
+        if made is None:
+            continue
+        accepted += 1
+        assert schedule(str(made)) == made == from_json(to_json(made))
+        try:
+            values = made.multiplier(np.array([0, 1, 50, 99, 100, 1000]), 100)
+        except DoesNotFit:
+            continue
+        assert np.all(np.isfinite(values))
+        assert np.all((values >= 0) & (values <= made.largest))
+    say(
+        capsys,
+        f"X3 documents={count} accepted={accepted} crashes=0 slowest={slowest * 1e3:.1f} ms "
+        f"largest={largest / 2**20:.2f} MB",
+    )
+    assert accepted > count / 100
+    assert slowest < 0.1
+    assert largest < 50 * 2**20
+
+
+# ---- X4 ----
+
+SEGMENT = '{"part":"segment","profile":{"profile":"linear"}%s}'
+
+
+def whole(parts: str) -> str:
+    return f'{{"format":"lrcontrol/schedule","version":1,"schedule":{{"parts":[{parts}]}}}}'
+
+
+def nested(levels: int, times: str) -> str:
+    inner = SEGMENT % ""
+    for _ in range(levels):
+        inner = f'{{"part":"nested","schedule":{{"parts":[{inner}]}},"times":{times}}}'
+    return whole(inner)
+
+
+BOMBS: dict[str, str] = {
+    "a thousand laughs, as turns of turns": nested(7, "10000"),
+    "1e12 turns": nested(1, "1000000000000"),
+    "1e12 turns as text": "repeat(linear, times=1000000000000)",
+    "turns of turns as text": "repeat(" * 6 + "linear" + ", times=1000)" * 6,
+    "more segments than are allowed": whole(",".join([SEGMENT % ',"steps":0'] * 12_000)),
+    "more schedules than are allowed": "+".join(["linear(steps=1)"] * 60_000),
+    "brackets a million deep": "(" * LARGEST_DOCUMENT,
+    "lists a million deep": "[" * LARGEST_DOCUMENT,
+    "objects without end": '{"a":' * (LARGEST_DOCUMENT // 5),
+    "a number of a million digits": whole(SEGMENT % (',"steps":' + "9" * 1_000_000)),
+    "a number of a million digits as text": "linear(steps=" + "9" * 1_000_000 + ")",
+    "a million letters": whole(SEGMENT % (',"sampling":{"at":"' + "a" * 1_000_000 + '"}')),
+    "a name of a million letters": "linear(" + "b" * 1_000_000 + "=1)",
+    "two hundred thousand values": whole(SEGMENT % (',"sampling":{"shares":[' + "0.5," * 200_000 + "0.5]}")),
+    "more than a document may have": whole(SEGMENT % "") + " " * LARGEST_DOCUMENT,
+    "aliases of aliases": "a: &a [x]\n" + "".join(f"{name}: &{name} [*a,*a]\n" for name in "bcdefghij"),
+}
+
+
+def test_x4_bombs_are_refused_at_once(capsys: Any) -> None:
+    """Each in less than a tenth of a second of the processor, and a few megabytes."""
+    slowest, largest = (0.0, ""), 0
+    for name, bomb in BOMBS.items():
+        read = from_json if bomb.startswith(("{", "[")) else schedule
+        made, taken = costs(read, bomb)
+        assert made is None, name
+        slowest = max(slowest, (taken, name))
+        tracemalloc.start()
+        with pytest.raises(BadInput):
+            read(bomb)
+        largest = max(largest, tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    say(
+        capsys,
+        f"X4 bombs={len(BOMBS)} refused={len(BOMBS)} slowest={slowest[0] * 1e3:.0f} ms ({slowest[1]}) "
+        f"largest={largest / 2**20:.1f} MB",
+    )
+    assert slowest[0] < 0.1, slowest
+    assert largest < 50 * 2**20
+
+
+@pytest.mark.parametrize("join", ["+", "*", ","])
+def test_the_longest_texts_cost_no_more_than_what_is_allowed(join: str) -> None:
+    """Half a million terms are refused by their number, not made first."""
+    text = f"max({'1,' * 500_000}1)" if join == "," else join.join(["1"] * 500_000)
+    made, taken = costs(schedule, text)
+    assert made is None
+    assert taken < 2
