@@ -24,6 +24,7 @@ from lrcontrol.schedules.profiles import (
     Shape,
     Table,
 )
+from lrcontrol.schedules.schedule import Schedule, Segment
 
 PROFILES = [
     Linear(),
@@ -154,6 +155,16 @@ def test_a_shape_by_the_step_must_be_laid_before_it_is_read(profile: Shape) -> N
     with pytest.raises(BadInput, match=r"laid\(length\)"):
         profile(0.5)
     assert 0 < profile.laid(10)(0.5) < 1
+
+
+def test_two_steps_are_not_two_lengths_of_a_segment() -> None:
+    """2 == 2.0, but not where one is steps and the other a share: laid schedules are kept by their value."""
+    steps, share = (Schedule((Segment(InversePower(1.0, scale), 1.0, 0.5),)) for scale in (2, 2.0))
+    assert steps != share
+    assert InversePower(1.0, 2) == InversePower(1, 2)
+    assert hash(InversePower(1.0, 2)) == hash(InversePower(1, 2))
+    assert InversePower(1.0, 2) != Linear()
+    assert steps.multipliers(8).tolist() != share.multipliers(8).tolist()
 
 
 def test_a_shape_without_weights_says_so() -> None:

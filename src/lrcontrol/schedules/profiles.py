@@ -324,6 +324,16 @@ class InversePower(Shape, frozen=True, tag="inverse_power"):
             raise BadInput(f"`timescale` must be at least 1e-100 of the segment, got timescale={timescale}.")
         msgspec.structs.force_setattr(self, "timescale", timescale)
 
+    def __eq__(self, other: object) -> bool:
+        """Two steps are not two lengths of the segment, though 2 == 2.0."""
+        return isinstance(other, InversePower) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[float, float, bool]:
+        return self.exponent, self.timescale, isinstance(self.timescale, int)
+
     @property
     def natural_end(self) -> float | None:
         """`(1 + 1 / timescale) ** -exponent`, for a timescale that is a share."""

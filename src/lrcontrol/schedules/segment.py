@@ -107,8 +107,8 @@ class Segment(Length, frozen=True, tag="segment"):
     def scaled(self, scale: float) -> "Segment":
         """This segment with `scale` times its multipliers."""
         natural = self.profile.natural_end
-        follows = self.end is None or (natural is not None and self.end == self.start * natural)
-        end = None if follows else self.end * scale
+        follows = natural is not None and self.end == self.start * natural
+        end = None if self.end is None or follows else self.end * scale
         return msgspec.structs.replace(self, start=self.start * scale, end=end)
 
     def _curve(self, length: int) -> "_Curve":
