@@ -2,8 +2,8 @@
 
     python benchmarks/schedulers.py
 
-Three times are taken: of `scheduler.step()` alone with ours counting calls, of `scheduler.step()` after an
-update was noted, which is what a training loop pays, and of what the hook adds to `optimizer.step()`. Prints a table and
+Three times are taken: of `scheduler.step()` alone with ours counting calls; of `scheduler.step()` after an update
+was noted, which is what a training loop pays; and of what the hook adds to `optimizer.step()`. Prints a table and
 writes schedulers.json beside this file: rows of name, ours, peer (microseconds), ratio (peer / ours), goal.
 """
 
@@ -110,7 +110,7 @@ def main():
     bare, hooked = optimizer_of(1, False), optimizer_of(1, False)
     scheduler = lrc.as_torch_scheduler(hooked, "cosine", TOTAL)
     row(
-        "optimizer.step() with the hook that counts; without",
+        "optimizer.step() with the hook that counts updates; without",
         *medians(lambda: microseconds(hooked.step, 1000), lambda: microseconds(bare.step, 1000)),
     )
     del scheduler
