@@ -172,7 +172,7 @@ def share_of(rng: random.Random, *, least: float = 0.0) -> float:
 
 def length_of(rng: random.Random, least: int = 1) -> int:
     """A number of steps, small ones as likely as others."""
-    return rng.choice([least, least + 1, rng.randint(least, least + 8), rng.randint(least, least + 60)])
+    return rng.choice([least, least + 1, rng.randint(least, least + 8), rng.randint(least, least + 32)])
 
 
 def as_text(values: list[Any]) -> str:

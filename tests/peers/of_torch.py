@@ -76,7 +76,7 @@ def multi_step(rng: random.Random, base_lr: float) -> Shape:
     """The formula has the decimal number as it is written, of which 0.1 in binary falls short."""
     del base_lr
     gamma = rng.choice([0.1, 0.5, 0.2, 1.5, rng.uniform(0.05, 2)])
-    edges = sorted(rng.sample(range(1, 90), rng.randint(1, 9)))
+    edges = sorted(rng.sample(range(1, 50), rng.randint(1, 9)))
     written = Fraction(repr(gamma))
 
     def truth(t: int) -> Any:
@@ -142,7 +142,7 @@ def alone(make: Callable[[random.Random, float], Shape]) -> Callable[[random.Ran
     def draw(rng: random.Random) -> Case:
         base_lr = rate_of(rng)
         shape = make(rng, base_lr)
-        total = shape.least + rng.randint(0, 40)
+        total = shape.least + rng.randint(0, 25)
         return Case(shape.make, shape.text, total, total, lambda t: base_lr * shape.truth(t), base_lr)
 
     return draw
