@@ -23,7 +23,7 @@ __all__ = ["TextNet", "build", "esol", "fingerprint", "mean_auc", "tox21"]
 NONE = -100  # the target where nothing was measured
 LENGTH = 1024  # of a fingerprint
 WIDEST = 4  # characters of what a fingerprint counts
-MIRRORS = str.maketrans("", "", "@/\\")  # marks of mirror images, which are one molecule here
+STEREO = str.maketrans("", "", "@/\\")  # marks of stereoisomers, which are one molecule here
 ASSAYS = 12
 
 
@@ -125,8 +125,8 @@ def esol() -> Splits:
 def tox21() -> Splits:
     """Fingerprints of molecules, shape (n, 1024), and twelve labels each, -100 where there is none.
 
-    Molecules that differ only in mirror marks, or in nothing that a fingerprint sees, are one; a label on which its
-    rows disagree is missing.
+    Molecules that differ only in marks of stereoisomers, or in nothing that a fingerprint sees, are one; a label on
+    which its rows disagree is missing.
     """
     name = "tox21/tox21.csv.gz"
     columns, rows = formats.table(name, formats.gunzipped(name, data.read(name)))
@@ -135,7 +135,7 @@ def tox21() -> Splits:
     labels = formats.told(name, lambda: np.array([[float(cell or NONE) for cell in row[:ASSAYS]] for row in rows]))
     if not np.isin(labels, (0, 1, NONE)).all():
         raise DataDamaged(f"the data file {name} must have labels 0, 1 or none, got others.")
-    prints = np.stack([fingerprint(row[-1].translate(MIRRORS)) for row in rows])
+    prints = np.stack([fingerprint(row[-1].translate(STEREO)) for row in rows])
     same: dict[bytes, list[int]] = {}
     for row, each in enumerate(prints):
         same.setdefault(each.tobytes(), []).append(row)

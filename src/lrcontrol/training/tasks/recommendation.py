@@ -24,10 +24,11 @@ def build(task: Task, seed: int) -> Problem:
     The gradients of the embeddings are dense, zero in the rows that a batch does not name: torch's fused optimizers
     take no sparse ones, and with momentum or decay every row moves at every update anyway.
     """
-    splits = _DATA[task.data]()
+    loader, network = _MADE[task.name]
+    splits = loader()
     users, items = (int(most) + 1 for most in torch.cat([split.inputs for split in splits]).amax(dim=0))
     judged = Standardised(splits[0].targets)
-    model = _MODELS[task.model](users, items)
+    model = network(users, items)
     return Problem(model, *splits, judged.loss, judged.metrics, batch_size=task.batch_size, seed=seed)
 
 
@@ -135,11 +136,8 @@ def _ratings(name: str, first: int, count: int) -> NDArray[np.float64]:
     return numbered
 
 
-_DATA = {
-    "ratings of films (FilmTrust), 0.5 to 4 stars": filmtrust,
-    "ratings of coats (Coat), 1 to 5 stars; test drawn at random": coat,
-}
-_MODELS: dict[str, Callable[[int, int], nn.Module]] = {
-    "biased matrix factorisation, width 16": functools.partial(Factors, width=16),
-    "MLP on embeddings of width 32, dropout": functools.partial(Neural, width=32),
+_MADE: dict[str, tuple[Callable[[], Splits], Callable[[int, int], nn.Module]]] = {
+    "coat-mf": (coat, functools.partial(Factors, width=16)),
+    "filmtrust-mf": (filmtrust, functools.partial(Factors, width=16)),
+    "filmtrust-ncf": (filmtrust, functools.partial(Neural, width=32)),
 }

@@ -24,7 +24,7 @@ COLUMNS = ["date", "HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
 def build(task: Task, seed: int) -> Problem:
     """Forecasts of all seven series; loss and metric are mean squared errors of standardised values."""
     splits = etth1()
-    model = _MODELS[task.model]()
+    model = _MODELS[task.name]()
     return Problem(model, *splits, functional.mse_loss, _mse, batch_size=task.batch_size, seed=seed, chunk=512)
 
 
@@ -83,8 +83,8 @@ class LSTM(nn.Module):
 
 
 _MODELS: dict[str, Callable[[], nn.Module]] = {
-    "DLinear, moving mean of 25": functools.partial(DLinear, SEEN, WANTED, 25),
-    "LSTM, width 32": functools.partial(LSTM, 7, WANTED, 32),
+    "etth1-dlinear": functools.partial(DLinear, SEEN, WANTED, 25),
+    "etth1-lstm": functools.partial(LSTM, 7, WANTED, 32),
 }
 
 
