@@ -53,7 +53,7 @@ def test_arrays_matrices_and_dicts_are_read() -> None:
     assert unpickled("g", whole(graph)) == {1: [2, 3], 2: [1]}
 
 
-@pytest.mark.skipif(not data.available(CORA), reason="the files of Cora are not here; set LRCONTROL_DATA")
+@pytest.mark.skipif(not data.here(CORA), reason="the files of Cora are not here; set LRCONTROL_DATA")
 @pytest.mark.parametrize("name", CORA)
 def test_the_files_are_read_as_the_interpreter_reads_them(name: str) -> None:
     """The same bytes through Python's own reader, which the package never uses."""

@@ -28,7 +28,7 @@ ALL = [
     "lambdarank-mlp",
     "tox21-mlp",
 ]
-NAMES = [name for name in ALL if data.available(TASKS[name].files)]
+NAMES = [name for name in ALL if data.here(TASKS[name].files)]
 
 
 def with_data(name: str) -> pytest.MarkDecorator:

@@ -16,7 +16,7 @@ from lrcontrol.training.tasks.problem import build
 
 def with_data(name: str) -> pytest.MarkDecorator:
     """Skips a test where the files of a task are not to be had."""
-    missing = not data.available(TASKS[name].files)
+    missing = not data.here(TASKS[name].files)
     return pytest.mark.skipif(missing, reason=f"the data of {name} are not here; set {data.FOLDER}")
 
 

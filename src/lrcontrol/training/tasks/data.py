@@ -15,7 +15,7 @@ import msgspec
 
 from lrcontrol.errors import DataDamaged, DataMissing
 
-__all__ = ["FOLDER", "KnownFile", "available", "files", "read"]
+__all__ = ["FOLDER", "KnownFile", "available", "files", "here", "read"]
 
 FOLDER = "LRCONTROL_DATA"  # the environment variable
 
@@ -37,10 +37,15 @@ def files() -> dict[str, KnownFile]:
 
 def available(names: Iterable[str]) -> bool:
     """Whether every one of these files is here, or could be downloaded; nothing is read and nothing is fetched."""
+    with_address = not os.environ.get(FOLDER)
+    return all(here([name]) or (with_address and files()[name].url is not None) for name in names)
+
+
+def here(names: Iterable[str]) -> bool:
+    """Whether every one of these files is in the folder or, without one, in the cache: no network is needed."""
     given = os.environ.get(FOLDER)
-    if given:
-        return all((Path(given) / name).is_file() for name in names)
-    return all((_cache() / name).is_file() or files()[name].url is not None for name in names)
+    folder = Path(given) if given else _cache()
+    return all((folder / name).is_file() for name in names)
 
 
 def read(name: str) -> bytes:
