@@ -12,9 +12,9 @@ import torch
 import torch._dynamo.testing
 from torch import nn
 
+import lrcontrol as lrc
 from adapter_kit import as_torch, parameters, rates, run, sgd, simulated, through_json
 from lrcontrol.errors import BadInput
-from lrcontrol.training.updates import hooked
 
 
 def test_a_call_without_an_update_does_nothing() -> None:
@@ -193,10 +193,10 @@ class Opaque(Wrapper):
     """The same with nothing that we know the inner optimizer by."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.inside = optimizer
+        self.inside = {"hidden": optimizer}
 
-    param_groups = property(lambda self: self.inside.param_groups)
-    defaults = property(lambda self: self.inside.defaults)
+    param_groups = property(lambda self: self.inside["hidden"].param_groups)
+    defaults = property(lambda self: self.inside["hidden"].defaults)
 
 
 def test_a_wrapped_optimizer_is_looked_through() -> None:
@@ -209,11 +209,12 @@ def test_a_wrapped_optimizer_is_looked_through() -> None:
     assert (scheduler.last_epoch, rates(inner)) == (1, [0.75])
 
 
-def test_calls_are_counted_where_updates_cannot_be_seen() -> None:
+def test_an_optimizer_whose_updates_cannot_be_seen_is_refused_and_calls_can_be_counted() -> None:
     inner = sgd(1.0)
     wrapper = Opaque(inner)
-    assert hooked(wrapper, inner) is None
-    scheduler = as_torch(wrapper, "linear", 4)
+    with pytest.raises(BadInput, match=r'updates of Opaque cannot be seen.*count="calls"'):
+        as_torch(wrapper, "linear", 4)
+    scheduler = as_torch(wrapper, "linear", 4, count="calls")
     scheduler.step()
     assert (scheduler.last_epoch, rates(inner)) == (1, [0.75])
 
@@ -296,14 +297,14 @@ def test_n15_nothing_is_left_behind_and_nothing_is_warned_of() -> None:
             warnings.simplefilter("error")
             optimizer = torch.optim.SGD(parameters(2), lr=0.1, momentum=0.9, weight_decay=0.1)
             for options in ({}, {"momentum": "constant(0.5)"}, {"weight_decay": "linear"}, {"total_steps": "1h"}):
-                given = {"total_steps": 5} | options
+                given = {"total_steps": 5, "base_lrs": [0.1]} | options
                 scheduler = as_torch(optimizer, "rex", **given)
                 run(optimizer, scheduler, 3)
                 gone = weakref.ref(scheduler)
                 del scheduler
                 assert gone() is None
                 assert not optimizer._optimizer_step_post_hooks
-            scheduler = as_torch(optimizer, "rex", 5)
+            scheduler = as_torch(optimizer, "rex", 5, base_lrs=[0.1])
             dead = weakref.ref(optimizer)
             del optimizer, scheduler
             assert dead() is None
@@ -322,7 +323,7 @@ def test_n15_building_and_destroying_takes_no_memory(count: int) -> None:
 
     def build(times: int) -> None:
         for _ in range(times):
-            scheduler = as_torch(optimizer, "rex", 5)
+            scheduler = as_torch(optimizer, "rex", 5, base_lrs=[0.1, 0.2])
             optimizer.step()
             scheduler.step()
             del scheduler
@@ -333,3 +334,88 @@ def test_n15_building_and_destroying_takes_no_memory(count: int) -> None:
     growth = resident() - before
     print(f"N15 builds={count} growth={growth / 1e6:.2f} MB")
     assert growth < 1_000_000
+
+
+def test_a_group_that_is_added_joins_before_its_first_update() -> None:
+    """Not at its full rate once, though the schedule is almost over; also where the state is saved just then."""
+    optimizer, late = sgd(0.1), nn.Parameter(torch.zeros(1))
+    scheduler = as_torch(optimizer, "linear", 100)
+    for _ in range(99):
+        optimizer.step()
+        scheduler.step()
+    optimizer.add_param_group({"params": [late], "lr": 0.1})
+    state = scheduler.state_dict()
+    assert state["base_lrs"] == [0.1, 0.1]
+    late.grad = torch.ones(1)
+    optimizer.step()
+    assert float(late.detach()) == pytest.approx(-0.001)
+    fresh = sgd(0.1, 0.1)
+    as_torch(fresh, "linear", 100).load_state_dict(state)
+    assert rates(fresh) == [0.1 * lrc.linear().multiplier(99, 100)] * 2
+
+
+class Sharpness(torch.optim.Optimizer):
+    """Holds another optimizer and is stepped by a method of its own, as sharpness-aware ones are."""
+
+    def __init__(self, inner: torch.optim.Optimizer) -> None:
+        super().__init__(inner.param_groups, {})
+        self.base_optimizer, self.param_groups = inner, inner.param_groups
+
+    def second_step(self) -> None:
+        self.base_optimizer.step()
+
+
+def test_an_optimizer_inside_another_is_seen() -> None:
+    optimizer = Sharpness(sgd(1.0))
+    scheduler = as_torch(optimizer, "linear", 10)
+    for _ in range(5):
+        scheduler.step()
+        optimizer.second_step()
+        scheduler.step()
+    assert rates(optimizer) == [0.5]
+
+
+def test_a_metric_to_be_maximised_is_turned_and_kept_in_the_state() -> None:
+    def made(**given: Any) -> Any:
+        return simulated(sgd(1.0), "plateau(factor=0.5, patience=1)", 40, **given)
+
+    rising, falling = made(direction="maximize"), made()
+    for value in (0.5, 0.6, 0.7, 0.8):
+        rising.step(value)
+        falling.step(value)
+    assert (rising.multiplier, falling.multiplier) == (1.0, 0.5)
+    with pytest.raises(BadInput, match="must be of this schedule or control"):
+        made().load_state_dict(rising.state_dict())
+    with pytest.raises(BadInput, match="did you mean 'maximize'"):
+        made(direction="maximise")
+
+
+def test_a_control_that_never_hears_its_metric_says_so_at_the_end() -> None:
+    scheduler = simulated(sgd(1.0), "plateau", 40)
+    for _ in range(39):
+        scheduler.step()
+    with pytest.warns(UserWarning, match="has not been told a metric in all of 40st"):
+        scheduler.step()
+
+
+def test_torchs_containers_are_refused_in_one_sentence() -> None:
+    optimizer = sgd(0.1)
+    other = torch.optim.lr_scheduler.ConstantLR(optimizer, 0.5, 5)
+    ours = as_torch(optimizer, "cosine", 10, base_lrs=[0.1])
+    for order in ([other, ours], [ours, other]):
+        with pytest.raises(BadInput, match="cannot stand in torch's SequentialLR"):
+            container = torch.optim.lr_scheduler.SequentialLR(optimizer, order, [2])
+            for _ in range(2):
+                optimizer.step()
+                container.step()
+
+
+def test_amounts_may_be_tensors_and_seconds_survive_many_resumes() -> None:
+    scheduler = simulated(sgd(1.0), "linear", "100tok")
+    scheduler.step(amount=torch.tensor(25))
+    assert scheduler.multiplier == 0.75
+    state = simulated(sgd(1.0), "linear", "4.35s").state_dict()
+    for _ in range(5):
+        again = simulated(sgd(1.0), "linear", "4.35s")
+        again.load_state_dict(state)
+        state = again.state_dict()

@@ -222,7 +222,8 @@ def test_text_reads_back(text: str) -> None:
 def test_bad_texts_are_told() -> None:
     for text, error, match in [
         ("platau", UnknownName, "did you mean 'plateau'"),
-        ("plateau+rex", BadText, "unexpected '\\+'"),
+        ("plateau+rex", BadText, "nothing can follow it"),
+        ("max(plateau, 0.1)", BadText, "plateau is a control"),
         ("plateau(factr=1)", UnknownName, "factr"),
         ("rex, mom=linear", BadText, "expected momentum"),
         ("rex, momentum=constant(0.9), momentum=constant(0.9)", BadText, "given twice"),

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from lrcontrol.interop.description import describe
     from lrcontrol.runs.method import Method, method
     from lrcontrol.runs.papers import cite
-    from lrcontrol.schedules.horizon import Horizon
     from lrcontrol.schedules.horizon import Horizon, horizon
     from lrcontrol.schedules.recipes.cycles import exp_range, fractal, sgdr, snapshot, triangular, triangular2
     from lrcontrol.schedules.recipes.phases import one_cycle, one_cycle_momentum, piecewise, power, step, warmup, wsd
@@ -39,10 +38,8 @@ if TYPE_CHECKING:
     from lrcontrol.schedules.text import schedule
     from lrcontrol.training.adapter import as_torch_scheduler
     from lrcontrol.training.tensorize import tensorize
-    from lrcontrol.training.tensorize import tensorize
 
 _HOME = {
-    "Horizon": "schedules.horizon",
     "Horizon": "schedules.horizon",
     "Method": "runs.method",
     "Schedule": "schedules.schedule",
@@ -76,7 +73,6 @@ _HOME = {
     "snapshot": "schedules.recipes.cycles",
     "step": "schedules.recipes.phases",
     "table": "schedules.recipes.single",
-    "tensorize": "training.tensorize",
     "tensorize": "training.tensorize",
     "train": "api",
     "triangular": "schedules.recipes.cycles",

@@ -295,7 +295,7 @@ def train(
     known = find_task(task)
     spec = RunSpec(
         task=known.name,
-        method=parse_method(method),
+        method=parse_method(method, steps_per_epoch=known.steps_per_epoch),
         base_lr=base_lr,
         total_steps=known.full_steps if total_steps is None else total_steps,
         seed=seed,
@@ -369,7 +369,10 @@ def search(
         raise OverBudget(
             f"a budget must pay for at least one full run of {known.name} ({full} steps), got {allowed.steps} steps."
         )
-    named = [parse_method(given) for given in (methods or sorted({str(each.method) for each in portfolio()}))]
+    named = [
+        parse_method(given, steps_per_epoch=known.steps_per_epoch)
+        for given in (methods or sorted({str(each.method) for each in portfolio()}))
+    ]
     entered = candidates_of(named, base_lrs)
     for method in named:
         method.control.check_fits(full)

@@ -124,6 +124,15 @@ def one_of(kind: str, name: object, known: Collection[str]) -> str:
 
 def near_miss(kind: str, name: object, known: Collection[str]) -> str:
     """The sentence for an unknown name: what was got, the nearest known name, all of them."""
-    close = difflib.get_close_matches(name[:200], known, n=1, cutoff=0.6) if isinstance(name, str) else []
-    guess = f"; did you mean '{close[0]}'?" if close else ";"
+    close = _closest(name[:200], sorted(known)) if isinstance(name, str) else None
+    guess = f"; did you mean '{close}'?" if close else ";"
     return f"unknown {kind} {shown(name)}{guess} known: {', '.join(sorted(known))}."
+
+
+def _closest(name: str, known: list[str]) -> str | None:
+    """The known name that was most likely meant: spelled otherwise, cut short, or mistyped."""
+    plain = name.lower().replace("-", "_")
+    if plain in known and plain != name:
+        return plain
+    begun = [each for each in known if each.startswith(plain)] if len(plain) >= 3 else []
+    return next(iter(begun or difflib.get_close_matches(plain, known, n=1, cutoff=0.6)), None)

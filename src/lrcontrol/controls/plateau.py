@@ -17,9 +17,10 @@ STEEP = -3.0  # slope over its standard error: noise falls so steeply about once
 class Plateau(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="control", tag="plateau"):
     """The multiplier times `factor` whenever the metric has not improved for more than `patience` measurements.
 
-    As torch's ReduceLROnPlateau in its relative mode, apart from three things: a metric that is not finite is
+    As torch's ReduceLROnPlateau in its relative mode, apart from four things: a metric that is not finite is
     passed over instead of counted as bad; while the metric is falling steadily after a spike nothing is lowered,
-    though its best is long ago; and it may follow any warmup.
+    though its best is long ago; the threshold is of the best's size, so that it asks for an improvement of a negative
+    metric too; and it may follow any warmup. Lower is better: who tells it an accuracy says so where it is told.
 
     Args:
         factor: in (0, 1).

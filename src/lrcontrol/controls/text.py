@@ -45,16 +45,16 @@ def control(given: "str | Schedule | AnyControl", *, steps_per_epoch: int | None
 
 
 def read_control(reader: Reader) -> AnyControl:
-    """Read `schedule [, momentum=schedule] [, weight_decay=schedule]` or `[schedule+][schedule*]name(...)`."""
+    """Read `schedule [, momentum=schedule] [, weight_decay=schedule]`, or `[schedule+][schedule*]name[*schedule]`."""
     reader.foreign = frozenset(CONTROLS)
     terms: list[Schedule] = []
     while reader.peek() not in CONTROLS:
         terms.append(read_product(reader))
         if reader.take("*"):  # only a control can follow, or the product would have read on
-            return _after(terms[:-1], Times(terms[-1], _read_looking(reader)))
+            return _after(terms[:-1], _read_times(reader, terms[-1]))
         if not reader.take("+"):
             return _read_beside(reader, Schedule(tuple(part for term in terms for part in term.parts)))
-    return _after(terms, _read_looking(reader))
+    return _after(terms, _read_times(reader, None))
 
 
 def control_text(given: AnyControl) -> str:
@@ -82,6 +82,17 @@ def _after(terms: list[Schedule], control: Plateau | Times) -> AnyControl:
     if not terms:
         return control
     return Then(Schedule(tuple(part for term in terms for part in term.parts)), control)
+
+
+def _read_times(reader: Reader, schedule: Schedule | None) -> Plateau | Times:
+    """Read a control and what it is multiplied by, on either side."""
+    looking = _read_looking(reader)
+    if reader.take("*"):
+        other = read_product(reader)
+        schedule = other if schedule is None else schedule * other
+    if reader.peek() == "+":
+        reader.fail("a control goes on to the end of the run, so nothing can follow it")
+    return looking if schedule is None else Times(schedule, looking)
 
 
 def _read_looking(reader: Reader) -> Plateau:

@@ -1,17 +1,20 @@
 """A schedule as an ignite handler."""
 
-from typing import Any
+from typing import Any, Unpack
 
 from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 
+from lrcontrol.interop.options import Options
 from lrcontrol.schedules.schedule import Schedule
 from lrcontrol.training.adapter import as_torch_scheduler
 
 __all__ = ["IgniteSchedule", "as_ignite_handler"]
 
 
-def as_ignite_handler(optimizer: Optimizer, schedule: str | Schedule, total_steps: int) -> "IgniteSchedule":
+def as_ignite_handler(
+    optimizer: Optimizer, schedule: str | Schedule, total_steps: int, **options: Unpack[Options]
+) -> "IgniteSchedule":
     """A handler that steps after every iteration in which the optimizer made an update.
 
     So it may be given to a trainer that accumulates gradients. Give it to `Checkpoint` beside trainer, model and
@@ -21,6 +24,8 @@ def as_ignite_handler(optimizer: Optimizer, schedule: str | Schedule, total_step
         optimizer: every group's `lr` now is its base learning rate.
         schedule: a schedule or its text.
         total_steps: >= 1; updates of all epochs, that the schedule is laid over.
+        options: as in `as_torch_scheduler`. A control that needs a metric is told it after an evaluation by
+            `handler.scheduler.step(metric)`.
 
     Raises:
         BadInput: a bad value. DoesNotFit: the schedule is too long.
@@ -38,14 +43,16 @@ def as_ignite_handler(optimizer: Optimizer, schedule: str | Schedule, total_step
         >>> rates
         [1.0, 0.75, 0.5, 0.25]
     """
-    return IgniteSchedule(optimizer, schedule, total_steps)
+    return IgniteSchedule(optimizer, schedule, total_steps, **options)
 
 
 class IgniteSchedule:
     """See `as_ignite_handler`. Its state is that of `as_torch_scheduler`."""
 
-    def __init__(self, optimizer: Optimizer, schedule: str | Schedule, total_steps: int) -> None:
-        self.scheduler = as_torch_scheduler(optimizer, schedule, total_steps)
+    def __init__(
+        self, optimizer: Optimizer, schedule: str | Schedule, total_steps: int, **options: Unpack[Options]
+    ) -> None:
+        self.scheduler = as_torch_scheduler(optimizer, schedule, total_steps, **options)
 
     def attach(self, trainer: Engine) -> None:
         """Call this handler at the end of every iteration of `trainer`."""

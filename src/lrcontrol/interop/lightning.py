@@ -1,24 +1,29 @@
 """A schedule as Lightning's `configure_optimizers` returns it."""
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 from torch.optim import Optimizer
 
 from lrcontrol.errors import BadInput
+from lrcontrol.interop.options import Options
 from lrcontrol.schedules.schedule import Schedule
 from lrcontrol.training.adapter import as_torch_scheduler
 
 __all__ = ["as_lightning_config"]
 
 
-def as_lightning_config(optimizer: Optimizer, schedule: str | Schedule, total_steps: Any) -> dict[str, Any]:
+def as_lightning_config(
+    optimizer: Optimizer, schedule: str | Schedule, total_steps: Any, **options: Unpack[Options]
+) -> dict[str, Any]:
     """What `configure_optimizers` returns: the optimizer, and the schedule stepped after every update.
 
     Args:
         optimizer: every group's `lr` now is its base learning rate.
-        schedule: a schedule or its text.
+        schedule: a schedule or its text. A control that needs a metric, such as `warmup(100)+plateau`, is told it by
+            `self.lr_schedulers().step(metrics=...)` in `on_validation_epoch_end`.
         total_steps: the `Trainer`, which knows how many updates it will make, or that number, >= 1.
+        options: as in `as_torch_scheduler`, such as `on_mismatch="rescale"` to resume with another `max_steps`.
 
     Raises:
         BadInput: the trainer has no end, or a bad value. DoesNotFit: the schedule is too long.
@@ -38,5 +43,5 @@ def as_lightning_config(optimizer: Optimizer, schedule: str | Schedule, total_st
                 "give Trainer(max_steps=...), or max_epochs and data of known length, or `total_steps` as a number."
             )
         horizon = int(horizon)
-    scheduler = as_torch_scheduler(optimizer, schedule, horizon)
+    scheduler = as_torch_scheduler(optimizer, schedule, horizon, **options)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step", "frequency": 1}}

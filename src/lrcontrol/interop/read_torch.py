@@ -1,6 +1,7 @@
 """Schedules of torch and Transformers, read from the schedulers' attributes."""
 
 import functools
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -118,7 +119,8 @@ def _cyclic(theirs: Any, group: int, total_steps: int | None) -> Read:
         raise refused("CyclicLR", "has a `scale_fn`, a function that cannot be read")
     peak = float(theirs.max_lrs[group])
     size = whole("CyclicLR", "a cycle of", theirs.total_size)
-    whole("CyclicLR", "a rise of", theirs.total_size * theirs.step_ratio)
+    rise = theirs.total_size * theirs.step_ratio
+    whole("CyclicLR", "a rise of", round(rise) if math.isclose(rise, round(rise), rel_tol=1e-9) else rise)
     form: dict[str, Any] = {"low": share(theirs.base_lrs[group], peak), "rise": theirs.step_ratio, "period": size}
     if theirs.mode == "triangular2":
         return Curve(triangular2(**form)), peak

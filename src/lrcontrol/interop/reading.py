@@ -86,6 +86,12 @@ def per_steps(gamma: float, every: float, total_steps: int | None, *, stairs: bo
     """`gamma ** (t / every)`, or with stairs its levels of `every` steps."""
     if gamma == 1:
         return Curve(constant())
+    if gamma <= 0:
+        raise BadInput(
+            f"`gamma` must be > 0 to be described, got gamma={gamma}; write constant(0) after its first step."
+        )
+    if stairs and every != int(every):
+        raise BadInput(f"stairs must be of whole steps to be described, got {every} steps; sample it: sampled(...).")
     if stairs and gamma < 1:
         return Curve(step(gamma, every=int(every)))
     if total_steps is None:

@@ -1,11 +1,14 @@
 """A schedule in Transformers: a `Trainer` that uses it, and a function with the signature of theirs."""
 
-from typing import Any
+from typing import Any, Unpack
 
 from torch.optim import Optimizer
 
 from lrcontrol import checks
+from lrcontrol.controls.control import Control
+from lrcontrol.controls.text import control, control_text
 from lrcontrol.errors import BadInput
+from lrcontrol.interop.options import Options
 from lrcontrol.interop.own_rates import own_rates
 from lrcontrol.schedules.recipes.phases import warmup
 from lrcontrol.schedules.schedule import Schedule
@@ -37,17 +40,19 @@ def as_transformers_schedule(
     """
     rise = checks.integer("num_warmup_steps", num_warmup_steps, low=0)
     after = parse_schedule(schedule)
-    return as_torch_scheduler(optimizer, warmup(rise).then(after) if rise else after, num_training_steps)
+    return as_torch_scheduler(optimizer, warmup(rise).then(after.over()) if rise else after, num_training_steps)
 
 
-def as_transformers_trainer(trainer: Any, schedule: str | Schedule) -> type[Any]:
+def as_transformers_trainer(trainer: Any, schedule: str | Schedule, **options: Unpack[Options]) -> type[Any]:
     """`Trainer`, or a class made from it, with this schedule in place of `lr_scheduler_type`.
 
     The schedule is laid over the updates that the trainer plans, is saved with every checkpoint and goes on from it.
 
     Args:
         trainer: `transformers.Trainer` or a subclass.
-        schedule: a schedule or its text.
+        schedule: a schedule or its text. A control that needs a metric is told `metric_for_best_model`, or else the
+            loss, of every evaluation.
+        options: as in `as_torch_scheduler`, such as `on_mismatch="rescale"` to resume with another `max_steps`.
 
     Raises:
         BadInput: when training begins, where `warmup_steps` is given too. DoesNotFit: then, too.
@@ -58,7 +63,9 @@ def as_transformers_trainer(trainer: Any, schedule: str | Schedule) -> type[Any]
         >>> issubclass(Trainer, transformers.Trainer)
         True
     """
-    laid = parse_schedule(schedule)
+    if not isinstance(trainer, type) or not hasattr(trainer, "create_scheduler"):
+        raise BadInput(f"`trainer` must be transformers.Trainer or a subclass, got {checks.shown(trainer)}.")
+    laid = control(schedule, steps_per_epoch=options.get("steps_per_epoch"))
 
     class ScheduledTrainer(trainer):
         """A trainer whose learning rate follows a schedule of lrcontrol."""
@@ -69,13 +76,27 @@ def as_transformers_trainer(trainer: Any, schedule: str | Schedule) -> type[Any]
                 if self.args.warmup_steps:
                     raise BadInput(
                         f"the warmup must be part of the schedule, got warmup_steps={self.args.warmup_steps} beside "
-                        f"'{laid}'; write warmup(...)+... and leave `warmup_steps` out."
+                        f"'{control_text(laid)}'; write warmup(...)+... and leave `warmup_steps` out."
                     )
                 on = self.optimizer if optimizer is None else optimizer
+                up = self.args.metric_for_best_model and self.args.greater_is_better
+                wanted: Options = {"direction": "maximize" if up else "minimize"}
                 self.callback_handler.lr_scheduler = None  # it keeps that of the last train(), which has ended
-                self.lr_scheduler: Any = as_torch_scheduler(on, laid, num_training_steps, base_lrs=own_rates(on))
+                self.lr_scheduler: Any = as_torch_scheduler(
+                    on, laid, num_training_steps, base_lrs=own_rates(on), **(wanted | options)
+                )
                 self._created_lr_scheduler = True  # as theirs: the next train() makes a new one
             return self.lr_scheduler
+
+        def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+            """As theirs; a control that needs a metric is told it."""
+            metrics: dict[str, float] = super().evaluate(*args, **kwargs)
+            following = getattr(self.lr_scheduler, "schedule", None)
+            if isinstance(following, Control) and "metric" in following.needs:
+                name = (self.args.metric_for_best_model or "loss").removeprefix("eval_")
+                if f"eval_{name}" in metrics:
+                    self.lr_scheduler.step(metrics=metrics[f"eval_{name}"])
+            return metrics
 
     ScheduledTrainer.__name__ = ScheduledTrainer.__qualname__ = trainer.__name__
     return ScheduledTrainer

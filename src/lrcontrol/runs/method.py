@@ -95,12 +95,13 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return control_text(self.control)
 
 
-def method(given: str | Method) -> Method:
+def method(given: str | Method, *, steps_per_epoch: int | None = None) -> Method:
     """The method that a text describes; a method is returned as it is.
 
     Args:
         given: `optimizer:control`, such as `adamw:cosine`, `sgd(momentum=0.9):warmup(0.05)+rex`,
             `sgd:one_cycle, momentum=one_cycle_momentum` or `adamw:warmup(0.05)+plateau`.
+        steps_per_epoch: >= 1; what an epoch is in lengths such as 5ep.
     Raises:
         BadText: the text cannot be read; the sentence shows the place. UnknownName: near misses are named.
     Example:
@@ -111,7 +112,7 @@ def method(given: str | Method) -> Method:
         return given
     if not isinstance(given, str):
         raise BadInput(f"a method must be a text or a Method, got {checks.shown(given)}.")
-    reader = Reader(given, "method")
+    reader = Reader(given, "method", steps_per_epoch)
     name = reader.name("an optimizer")
     if name not in OPTIMIZERS:
         raise UnknownName(checks.near_miss("optimizer", name, OPTIMIZERS))

@@ -74,10 +74,10 @@ def papers_of(thing: object) -> tuple[str, ...]:
 def _read(given: str) -> None:
     """Raise what is wrong with the text, by its most likely kind."""
     if ":" in given:
-        method(given)
+        method(given, steps_per_epoch=1)
         return
     try:
-        control(given)
+        control(given, steps_per_epoch=1)
     except UnknownName:
         word = given.strip()
         if word.isidentifier():

@@ -54,6 +54,11 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     margin: float | None = None
     size: Literal["small", "full"] = "small"
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates that see the train split once; what does not fill a batch sits out."""
+        return self.sizes[0] // self.batch_size
+
     def __post_init__(self) -> None:
         checks.integer("full_steps", self.full_steps, low=1)
         checks.integer("batch_size", self.batch_size, low=1)

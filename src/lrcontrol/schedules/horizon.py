@@ -81,7 +81,7 @@ class Horizon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         if self.unit == "epochs":
             raise BadInput(f"a horizon in epochs must be resolved before it is counted, got {self}.")
-        return max(int(Fraction(self.amount) * (_PER_SECOND if self.unit == "seconds" else 1)), 1)
+        return max(round(Fraction(self.amount) * (_PER_SECOND if self.unit == "seconds" else 1)), 1)
 
     def with_ticks(self, ticks: int) -> "Horizon":
         """The horizon of the same unit that has so many `ticks`."""

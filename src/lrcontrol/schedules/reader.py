@@ -24,7 +24,7 @@ class Token(NamedTuple):
 
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<mark>[-+*(),=:])|(?P<end>\Z))",
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<mark>[-+*(),=:\[\]])|(?P<end>\Z))",
     re.ASCII,
 )
 _EPOCHS = ("ep", "epoch", "epochs")
@@ -116,18 +116,19 @@ class Reader:
         if not value * self.steps_per_epoch <= checks.LARGEST_STEP:
             self.fail(f"a length of more than {checks.LARGEST_STEP} steps", unit.at)
         self._ahead.pop(0)
-        return round(value * self.steps_per_epoch)
+        return int(value * self.steps_per_epoch + 0.5)
 
     def value(self) -> Any:
         """Read a literal: a number, a tuple of numbers, true, false, or a bare word."""
-        if self.take("("):
+        closing = ")" if self.take("(") else "]" if self.take("[") else None
+        if closing:
             items: list[int | float] = []
-            while not self.take(")"):
+            while not self.take(closing):
                 if len(items) == MOST_VALUES:
                     self.fail(f"more than {MOST_VALUES} values")
                 items.append(self.number())
                 if not self.take(","):
-                    self.expect(")")
+                    self.expect(closing)
                     break
             return tuple(items)
         if self.ahead().kind == "name":
@@ -171,7 +172,8 @@ def call(reader: Reader, target: Any, name: str, positional: list[Any], named: d
     try:
         signature.bind(*positional, **named)
     except TypeError as error:
-        reader.fail(f"{name}: {error}", at)
+        takes = f"; it takes {', '.join(known)}"
+        reader.fail(f"{name}: {error}{takes}", at)
     try:
         return target(*positional, **named)
     except LRControlError as error:

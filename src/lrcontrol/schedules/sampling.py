@@ -9,7 +9,9 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import array_api_compat
 import msgspec
+import numpy as np
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
@@ -81,16 +83,20 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return _reading(xp, end, length)
         return _reading(xp, begin + end, 2 * length)
 
+    def begin(self, step: Any, length: int) -> Any:
+        """Where the interval of each `step` (an int64 array in [0, length)) begins."""
+        return self._interval(namespace(step), step, length)[1]
+
     def _interval(self, xp: Any, step: Any, length: int) -> tuple[Any, Any, Any, int]:
         """Index, begin and end of the interval that holds each step, and how many intervals there are."""
         if self.shares:
-            edges = _edges(self.shares, length)
-            index, begin, end = step * 0, step * 0, step * 0 + (edges[0] if edges else length)
-            for edge, following in pairwise([*edges, length]):
-                index = index + xp.astype(step >= edge, index.dtype)
-                begin = xp.where(step >= edge, edge, begin)
-                end = xp.where(step >= edge, following, end)
-            return index, begin, end, len(edges) + 1
+            inner = _edges(self.shares, length)
+            edges = np.array([0, *inner, length])
+            if xp is not np:
+                edges = xp.asarray(edges, dtype=step.dtype, device=array_api_compat.device(step))
+            index = xp.searchsorted(edges, xp.reshape(step, (-1,)), side="right")
+            index = xp.reshape(xp.clip(xp.astype(index, step.dtype) - 1, 0, len(inner)), step.shape)
+            return index, edges[index], edges[index + 1], len(inner) + 1
         if self.times is not None:
             times = min(self.times, length)
             index = step * times // length

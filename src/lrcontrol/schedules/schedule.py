@@ -17,6 +17,7 @@ from lrcontrol import checks
 from lrcontrol.errors import BadInput, DoesNotFit
 from lrcontrol.schedules.laying import Piece, chain, cut, edges_of_turns, grown, lengths, look_up, nearest, written
 from lrcontrol.schedules.profiles import Constant, namespace
+from lrcontrol.schedules.sampling import Sampling
 from lrcontrol.schedules.segment import LARGEST, Length, Segment
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = [
     "LARGEST",
     "MOST_SEGMENTS",
     "Cycled",
+    "Held",
     "Maximum",
     "Minimum",
     "Nested",
@@ -220,6 +222,61 @@ class Cycled(_Turns, frozen=True, tag="cycled"):
         )
 
 
+class Held(Length, frozen=True, kw_only=True, tag="held"):
+    """A schedule read only now and then, its value held in between: any schedule at any sampling rate.
+
+    Args:
+        schedule: what is read, over the length of this part.
+        sampling: when; the value is that of the step at which each interval begins (`at` is `left`).
+        steps: the length in steps, or
+        share: the same as a share of the total; with neither, the rest.
+    Source:
+        Chen, Wolfe, Kyrillidis 2022, arXiv:2107.04197 (profile and sampling rate are two axes).
+    """
+
+    schedule: "Schedule"
+    sampling: Sampling
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.instance("schedule", self.schedule, Schedule, "a Schedule")
+        checks.instance("sampling", self.sampling, Sampling, "a Sampling")
+        if self.sampling.at != "left":
+            raise BadInput(f"a schedule is held from where an interval begins, `left`, got at={self.sampling.at!r}.")
+
+    @property
+    def children(self) -> "tuple[Schedule, ...]":
+        """The schedule inside."""
+        return (self.schedule,)
+
+    @property
+    def turns(self) -> int:
+        """One: nothing is repeated."""
+        return 1
+
+    @property
+    def largest(self) -> float:
+        """No multiplier is above this."""
+        return self.schedule.largest
+
+    def scaled(self, scale: float) -> "Held":
+        """This part with `scale` times its multipliers."""
+        return msgspec.structs.replace(self, schedule=self.schedule * scale)
+
+    def lay(self, begin: int, length: int, pieces: list[Piece]) -> None:
+        """Append one piece; what does not fit is known before the first step."""
+        self.schedule.pieces(length)
+        pieces.append(Piece(begin, begin + length, length, self))
+
+    def values(self, step: Any, length: int) -> Any:
+        """The multipliers at `step`."""
+        return self.schedule.multiplier(self.sampling.begin(step, length), length)
+
+    def last(self, length: int) -> float:
+        """Where the schedule goes to."""
+        return self.schedule.last(length)
+
+
 class Together(Length, frozen=True, kw_only=True):
     """Schedules laid over one length, their multipliers taken together step by step."""
 
@@ -354,7 +411,7 @@ class Minimum(_Terms, frozen=True, tag="minimum"):
         return namespace(one).minimum(one, other) if hasattr(one, "shape") else min(one, other)
 
 
-Part = Segment | Nested | Cycled | Product | Sum | Maximum | Minimum
+Part = Segment | Nested | Cycled | Held | Product | Sum | Maximum | Minimum
 """What a schedule is made of."""
 
 
@@ -517,6 +574,30 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if times is not None:
             return Schedule((Nested(self, times, **layout),))
         return Schedule((Cycled(self, checks.integer("period", period, low=1), **layout),))
+
+    def held(
+        self,
+        every: int = 1,
+        *,
+        times: int | None = None,
+        shares: tuple[float, ...] = (),
+        steps: int | None = None,
+        share: float | None = None,
+    ) -> "Schedule":
+        """This schedule read only now and then, its value held in between. In text, `hold(one_cycle, every=100)`.
+
+        Args:
+            every: >= 1; it is read at every so many steps, or
+            times: so many times in all, or
+            shares: at these shares of the length.
+            steps: the length in steps, or
+            share: the same as a share of the run; with neither, the rest.
+        Example:
+            >>> import lrcontrol as lrc
+            >>> lrc.linear().then("constant(0, share=0.5)").held(times=2).multipliers(8).tolist()
+            [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+        """
+        return Schedule((Held(schedule=self, sampling=Sampling(every, times, shares), steps=steps, share=share),))
 
     def plus(self, other: "Schedule | str | float") -> "Schedule":
         """The sum of the two, step by step; a number is a constant. In text, `sum(a, b)`.

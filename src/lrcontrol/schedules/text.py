@@ -8,6 +8,7 @@ JSON: `{"format": "lrcontrol/schedule", "version": 1, "schedule": {...}}`, read 
 
 import json
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -25,6 +26,7 @@ from lrcontrol.schedules.schedule import (
     DEEPEST,
     MOST_SEGMENTS,
     Cycled,
+    Held,
     Maximum,
     Minimum,
     Nested,
@@ -55,8 +57,17 @@ Value = TypeVar("Value")
 
 _JOINT = re.compile(r"(?<!\d[eE])[+*]")  # between two schedules or numbers, and not an exponent's sign
 
+CONTROLS_LOOK = ("plateau",)  # names of controls, told apart from names that nobody knows
+
 TOGETHER: dict[str, type[Sum | Maximum | Minimum]] = {"max": Maximum, "min": Minimum, "sum": Sum}
 """What lays schedules side by side, by its name in text; products are written with `*`."""
+
+AROUND: dict[str, Callable[..., Schedule]] = {
+    "hold": Schedule.held,
+    "over": Schedule.over,
+    "repeat": Schedule.repeat,
+}
+"""What is done to one schedule, by its name in text."""
 
 
 def schedule(given: str | Schedule, *, steps_per_epoch: int | None = None) -> Schedule:
@@ -193,19 +204,22 @@ def _read_factor(reader: Reader) -> Schedule | float:
         return inner
     at = reader.ahead().at
     name = reader.name("a schedule")
-    if name in ("repeat", "over"):
+    if name in AROUND:
         reader.expect("(")
         inner = _read_inner(reader)
         if not reader.take(",") and reader.peek() != ")":
             reader.expect(",")
         positional, named = reader.arguments([inner])
-        target = Schedule.repeat if name == "repeat" else Schedule.over
-        return cast(Schedule, call(reader, target, name, positional, named, at))
+        return cast(Schedule, call(reader, AROUND[name], name, positional, named, at))
     if name in TOGETHER:
         return Schedule((TOGETHER[name](_read_terms(reader)),))
     reader.count(MOST_SEGMENTS)
     if name not in RECIPES:
-        raise UnknownName(checks.near_miss("schedule", name, [*RECIPES, "repeat", "over", *TOGETHER, *reader.foreign]))
+        if name in CONTROLS_LOOK:
+            reader.fail(f"{name} is a control, which looks at the run; it stands last, as in warmup(0.05)+{name}", at)
+        if reader.peek() in (":", "(") and ":" in reader.text and not reader.foreign:
+            reader.fail("this is a method, optimizer:schedule; a schedule is what stands after the ':'", at)
+        raise UnknownName(checks.near_miss("schedule", name, [*RECIPES, *AROUND, *TOGETHER, *reader.foreign]))
     positional, named = reader.arguments([]) if reader.take("(") else ([], {})
     return cast(Schedule, call(reader, RECIPES[name], name, positional, named, at))
 
@@ -268,6 +282,9 @@ def _part_text(part: Part) -> str:
     length = _arguments({"steps": part.steps, "share": part.share}, {"steps": None, "share": None})
     if isinstance(part, Nested | Cycled):
         return _turns_text(part, length)
+    if isinstance(part, Held):
+        when = _arguments(msgspec.structs.asdict(part.sampling), msgspec.structs.asdict(Sampling()))
+        return f"hold({', '.join([schedule_text(part.schedule), *when, *length])})"
     if isinstance(part, Product):
         text = "*".join(_factor_text(factor) for factor in part.factors)
     else:

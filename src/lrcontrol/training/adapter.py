@@ -36,6 +36,7 @@ def as_torch_scheduler(
     per_step: int | None = None,
     clock: Callable[[], float] = time.monotonic,
     on_mismatch: OnMismatch = "raise",
+    direction: Literal["minimize", "maximize"] = "minimize",
 ) -> TorchSchedule:
     """Lay a schedule over the next `total_steps` updates of an optimizer, or over epochs, samples, tokens or time.
 
@@ -55,7 +56,8 @@ def as_torch_scheduler(
     several, their storage is moved into one buffer.
 
     Args:
-        optimizer: every group's `lr` now is its base learning rate, unless `base_lrs` is given.
+        optimizer: every group's `lr` now is its base learning rate, unless `base_lrs` is given; where another schedule
+            was on it before and has moved its rates, they must be given.
         schedule: a schedule, a control, or the text of either, such as `"warmup(0.05)+plateau"`. A control is told
             what it needs by `step(metric)` or `step(metrics=...)`, `step(loss=...)` and `step(grad_norm=...)`. A
             metric may be told when there is one, at an update or between two; loss and norm of every update.
@@ -64,7 +66,7 @@ def as_torch_scheduler(
             Where it is not in steps, schedules are laid on a grid of 10,000 virtual steps, so that their lengths must
             be shares.
         momentum: a schedule whose multipliers are the momentum, or the first beta, of every group; in [0, 1).
-        weight_decay: a schedule of the multiplier of every group's own weight decay.
+        weight_decay: a schedule of the multiplier of every group's own weight decay; a group without any stays so.
         base_lrs: one >= 0 per group.
         beyond: past the end, `hold` the schedule's end or `raise` OutOfSchedule.
         count: `updates` that were made, or `calls` of `step()`.
@@ -74,6 +76,7 @@ def as_torch_scheduler(
         clock: seconds, monotonic, for a horizon in seconds. Where torch.distributed is on, rank 0's decides.
         on_mismatch: what loading does with a state of another schedule or horizon: `raise` BadInput; `keep` the saved
             ones; `rescale` the rest of the saved curve to this horizon; `replace` them by these, at the saved step.
+        direction: of the metric that `step(metric)` tells a control: `maximize` for an accuracy.
 
     Raises:
         BadInput: a bad value, a second schedule on this optimizer, or an optimizer that has no momentum or weight
@@ -89,6 +92,7 @@ def as_torch_scheduler(
         >>> optimizer.param_groups[0]["lr"]
         0.05
     """
+    checks.one_of("direction", direction, ("minimize", "maximize"))
     total = horizon(total_steps).resolved(steps_per_epoch=steps_per_epoch, per_step=per_step)
     followed = schedule
     if isinstance(followed, type) or not isinstance(followed, str | Schedule | Control):
@@ -109,7 +113,7 @@ def as_torch_scheduler(
     elif momentum is not None or weight_decay is not None:
         raise BadInput("a control sets momentum and weight decay itself; leave `momentum` and `weight_decay` out.")
     else:
-        source = Loop(followed, total)
+        source = Loop(followed, total, direction)
     return TorchSchedule(
         optimizer,
         source,

@@ -1,5 +1,6 @@
 """A control on a user's optimizer: what is in force depends on what `step()` is told."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
@@ -43,12 +44,17 @@ class Loop:
         BadInput: a horizon that is not in steps.
     """
 
-    def __init__(self, control: Control, total: Horizon) -> None:
+    def __init__(self, control: Control, total: Horizon, direction: str = "minimize") -> None:
         if total.counted:
             raise BadInput(f"a control needs a horizon in steps, got {total}; give steps, or `per_step`.")
         self.control, self.horizon = control, total
         self.decision, self._state = control.start(total.ticks)
+        self.sign = {"minimize": 1.0, "maximize": -1.0}[
+            checks.one_of("direction", direction, ("minimize", "maximize"))
+        ]
         self._heard: dict[str, float] = {}
+        self.direction = direction
+        self._deaf = 0  # updates without any metric, until the first one
 
     @property
     def settings(self) -> Settings:
@@ -58,6 +64,8 @@ class Loop:
     def hear(self, told: Mapping[str, Any]) -> None:
         """Keep what one call of `step()` was told, also where no update was made, until the next update."""
         heard = {name: _number(key, told[key]) for name, key in _NAMES.items() if key in told}
+        if "metric" in heard:
+            heard["metric"] *= self.sign
         self._heard |= {name: value for name, value in heard.items() if name in self.control.needs}
 
     def next(self, step: int) -> Settings:
@@ -72,6 +80,14 @@ class Loop:
             raise BadInput(
                 f"{self.name} needs `{missing[0]}` of every update, got {got}; call step({missing[0]}=...)."
             )
+        if "metric" in self.control.needs and self._deaf >= 0:
+            self._deaf = -1 if "metric" in self._heard else self._deaf + 1
+            if self._deaf == self.horizon.ticks > 1:
+                warnings.warn(
+                    f"{self.name} has not been told a metric in all of {self.horizon} and did nothing without one; "
+                    "call step(metrics=...) when it has been measured.",
+                    stacklevel=4,
+                )
         self.decision, self._state = self.control.next(self._state, Observation(step, **self._heard))
         self._heard = {}
         return self.settings
@@ -90,6 +106,7 @@ class Loop:
         return {
             "name": self.name,
             "horizon": str(self.horizon),
+            "direction": self.direction,
             "state": msgspec.to_builtins(self._state),
             "heard": dict(self._heard),
             "decision": msgspec.to_builtins(self.decision),
@@ -98,7 +115,8 @@ class Loop:
     def fits(self, state: Any) -> bool:
         """Whether `state` is of this control and horizon."""
         checks.instance("control", state, dict, "what a control's state is kept as")
-        return (state.get("name"), state.get("horizon")) == (self.name, str(self.horizon))
+        own = (self.name, str(self.horizon), self.direction)
+        return (state.get("name"), state.get("horizon"), state.get("direction", "minimize")) == own
 
     def __str__(self) -> str:
         return f"{checks.shown(self.name)} over {self.horizon}"
@@ -106,7 +124,8 @@ class Loop:
     def restored(self, state: Any) -> "Loop":
         """A loop of the same control that goes on from what `state` gave; this one is not changed."""
         made = object.__new__(Loop)
-        made.control, made.horizon = self.control, self.horizon
+        made.control, made.horizon, made.sign, made._deaf = self.control, self.horizon, self.sign, -1
+        made.direction = self.direction
         try:
             made._state = msgspec.convert(state["state"], dict[str, Any])
             made._heard = msgspec.convert(state["heard"], dict[str, float])

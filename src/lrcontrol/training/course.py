@@ -20,7 +20,7 @@ Rule = Literal["rescale", "hold", "keep"]
 """How a curve follows a change of its horizon."""
 
 RULES = ("rescale", "hold", "keep")
-MOST_CHANGES = 1000  # in one run
+MOST_CHANGES = 100  # in one run
 
 
 class Change(NamedTuple):
@@ -74,7 +74,7 @@ class Course:
                 position for the added ticks and then goes on as before; `keep` goes on as before, and then stays
                 at the end's position (longer) or ends early (shorter).
         Raises:
-            BadInput: `to` is not above `at`, the rule is unknown, `hold` with a shorter horizon, or the 1001st change.
+            BadInput: `to` is not above `at`, the rule is unknown, `hold` with a shorter horizon, or the 101st change.
         """
         return Course(self.first, (*self.changes, Change(at, to, rule)))
 

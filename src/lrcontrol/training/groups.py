@@ -3,6 +3,7 @@
 Tensors are filled in place, so that what was compiled or captured with them stays valid, and are never read back.
 """
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.training.plan import Settings
 
-__all__ = ["Groups", "Momentum", "Scaled"]
+__all__ = ["Groups", "Momentum", "Scaled", "known", "own_bases"]
 
 _SLOT = 16  # bytes between the values of a stack: the alignment that compiled code may ask of a tensor
 
@@ -59,7 +60,11 @@ class Scaled:
         groups, key = optimizer.param_groups, self.key
         # loading a state replaces the list, adding a group lengthens it, `tensorize` changes the kind
         if groups is not self.groups or len(groups) != self.count or type(groups[0][key]) is not self.kind:
-            self._look(groups, optimizer.defaults.get(key))
+            if len(groups) < len(self.bases):
+                raise BadInput(
+                    f"an optimizer must keep its groups, but of {len(self.bases)} it now has {len(groups)}."
+                )
+            self._look(groups, getattr(optimizer, "defaults", {}).get(key))
         for group, base in self.floats:
             group[key] = base * multiplier
         for values, bases in self.stacks:
@@ -166,13 +171,45 @@ class Groups:
         Raises:
             BadInput: not one base per group.
         """
-        made = Groups(optimizer, _checked_bases("base_lrs", state["base_lrs"], len(optimizer.param_groups)))
-        if state["base_weight_decays"] is not None and settings.weight_decay is not None:
+        checks.instance("base_lrs", state["base_lrs"], list | tuple, "a list of the state's base rates")
+        if len(state["base_lrs"]) != len(optimizer.param_groups):
+            raise BadInput(
+                f"the state must be of an optimizer with as many groups: it has {len(state['base_lrs'])}, and this "
+                f"optimizer has {len(optimizer.param_groups)}; add the groups that are missing first."
+            )
+        made = Groups(optimizer, state["base_lrs"])
+        if state["base_weight_decays"] is not None:
             made.weight_decays = Scaled("weight_decay", optimizer, state["base_weight_decays"])
         elif self.weight_decays is not None:
             made.weight_decays = Scaled("weight_decay", optimizer, self.weight_decays.bases)
         made.prepare(optimizer, settings)
         return made
+
+
+def own_bases(optimizer: Optimizer) -> list[float]:
+    """The rates of the groups, where they are the groups' own.
+
+    Raises:
+        BadInput: they may be what an earlier schedule left there.
+    """
+    now = [_plain(group["lr"]) for group in optimizer.param_groups]
+    earlier = _HAD.get(optimizer)
+    if earlier is not None and earlier.lrs.bases != now:
+        had = checks.shown(earlier.lrs.bases)
+        raise BadInput(
+            f"base rates must be told where an earlier schedule has moved an optimizer's rates: it had {had}, and now "
+            f"they are {checks.shown(now)}; give base_lrs={had} to begin anew from those, or others."
+        )
+    return now
+
+
+def known(optimizer: Optimizer, groups: Groups) -> None:
+    """Remember the groups of a schedule on this optimizer, also when the schedule is gone."""
+    _HAD[optimizer] = groups
+
+
+_HAD: "weakref.WeakKeyDictionary[Optimizer, Groups]" = weakref.WeakKeyDictionary()
+"""What the last schedule on an optimizer knew of its groups."""
 
 
 def _plain(value: Any) -> float:

@@ -49,7 +49,7 @@ class Amount:
                 f"a horizon in {self._total.unit} needs `step(amount=...)`, the {self._total.unit} since the last "
                 "call; or give `per_step` where every update has the same number."
             )
-        self.told_ticks += checks.integer("amount", amount)
+        self.told_ticks += checks.integer("amount", amount.item() if hasattr(amount, "item") else amount)
 
     def read(self, update: int) -> int:
         """All that was told."""

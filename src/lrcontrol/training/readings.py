@@ -6,6 +6,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lrcontrol.controls.control import Control
+from lrcontrol.errors import BadInput
 from lrcontrol.schedules.horizon import Horizon
 from lrcontrol.schedules.schedule import Schedule
 from lrcontrol.training.closed import Loop
@@ -27,6 +28,9 @@ class Readings(LRScheduler):
     _extra_count: int
 
     def _set_pace(self) -> None:
+        raise NotImplementedError
+
+    def _admit(self) -> None:
         raise NotImplementedError
 
     @property
@@ -52,19 +56,29 @@ class Readings(LRScheduler):
     @property  # type: ignore[override] # torch has an attribute of floats or tensors
     def base_lrs(self) -> list[float]:
         """The base learning rate of every group."""
-        return self._groups.lrs.bases
+        self._admit()
+        return list(self._groups.lrs.bases)
 
     @base_lrs.setter  # type: ignore[override] # as above
     def base_lrs(self, base_lrs: Sequence[float]) -> None:
         self._groups.lrs = Scaled("lr", self.optimizer, base_lrs)
         self._set_pace()
+        self._groups.write(self.optimizer, self._settings)
 
-    @property
-    def _last_lr(self) -> list[float]:  # type: ignore[override] # torch has an attribute
+    @property  # type: ignore[override] # torch has an attribute
+    def _last_lr(self) -> list[float]:
         return self.get_last_lr()
+
+    @_last_lr.setter
+    def _last_lr(self, rates: object) -> None:
+        raise BadInput(
+            "a schedule of lrcontrol cannot stand in torch's SequentialLR; join schedules in their text, as in "
+            "'warmup(100)+cosine'."
+        )
 
     def get_last_lr(self) -> list[float]:  # type: ignore[override] # torch's may be tensors
         """The rates in force, one per group, as plain floats."""
+        self._admit()
         multiplier = self._settings.multiplier
         return [base * multiplier for base in self._groups.lrs.bases]
 
@@ -89,6 +103,9 @@ class Readings(LRScheduler):
     @property
     def _ticks(self) -> int:
         return self.last_epoch if self._meter is None else self._meter.ticks
+
+    def __repr__(self) -> str:
+        return f"<{self}, {self.last_epoch} updates made>"
 
     def __str__(self) -> str:
         return str(self._source)

@@ -79,7 +79,8 @@ def agreed(ours: Plan | Loop, state: dict[str, Any], on_mismatch: OnMismatch) ->
 
 
 def _agreed_plan(ours: Plan, saved: Plan, on_mismatch: OnMismatch, ticks: int) -> Plan:
-    same_horizon = str(ours.horizon) in (str(saved.first), str(saved.horizon))
+    same_unit = ours.first.unit == saved.first.unit
+    same_horizon = same_unit and ours.horizon.ticks in (saved.first.ticks, saved.horizon.ticks)
     if saved.texts == ours.texts and same_horizon:
         return saved
     if on_mismatch == "raise":

@@ -48,7 +48,7 @@ def tensorize(optimizer: Optimizer) -> Optimizer:
                 f"tensors, got foreach={mode['foreach']}; build it so."
             )
     for group in optimizer.param_groups:
-        device = group["params"][0].device
+        device = group["params"][0].device if group["params"] else torch.device("cpu")
         group["lr"] = _tensor(group["lr"], device)
         if "betas" in group:
             group["betas"] = tuple(_tensor(beta, device) for beta in group["betas"])

@@ -14,7 +14,7 @@ from lrcontrol.errors import BadInput, OutOfSchedule
 from lrcontrol.schedules.horizon import Horizon, horizon
 from lrcontrol.training.closed import Loop, Told
 from lrcontrol.training.course import Change, Rule
-from lrcontrol.training.groups import Groups
+from lrcontrol.training.groups import Groups, known, own_bases
 from lrcontrol.training.meters import Meter, meter
 from lrcontrol.training.plan import Plan
 from lrcontrol.training.readings import Readings
@@ -61,14 +61,14 @@ class TorchSchedule(Readings):
         checks.one_of("rule for another state", on_mismatch, MISMATCHES)
         self.on_mismatch: OnMismatch = on_mismatch
         self._sizes = {"steps_per_epoch": steps_per_epoch, "per_step": per_step}
-        self._groups = Groups(optimizer, base_lrs)
-        self._groups.prepare(optimizer, source.settings)
         first = _ON.get(optimizer, lambda: None)()
         if first is not None:
             raise BadInput(
                 f"an optimizer must have one schedule, but this one has {first}; "
                 "join them in one, as in 'warmup(0.1)+rex', or delete the first."
             )
+        self._groups = Groups(optimizer, own_bases(optimizer) if base_lrs is None else base_lrs)
+        self._groups.prepare(optimizer, source.settings)
         self._meter: Meter | None = meter(source.horizon, clock)
         self.last_epoch, self._extra_count = 0, 1
         self._attach()
@@ -94,10 +94,8 @@ class TorchSchedule(Readings):
             self._wait()
             return
         following = self.last_epoch + 1
-        try:
-            multiplier = self._block[following - self._first]
-        except IndexError:
-            multiplier = self._turn_to(following)
+        place = following - self._first
+        multiplier = self._block[place] if 0 <= place < self._length else self._turn_to(following)
         updates.made = self._always
         self.last_epoch = following
         groups = self.optimizer.param_groups
@@ -171,6 +169,7 @@ class TorchSchedule(Readings):
         self._first, self._block = self._source.block(following)
         if self._last < self._first + len(self._block):
             self._block = self._block[: int(self._last) + 1 - self._first]
+        self._length = len(self._block)
         return self._block[following - self._first]
 
     def extend(self, to: int | str | Horizon, rule: Rule = "rescale") -> None:
@@ -214,6 +213,11 @@ class TorchSchedule(Readings):
         given = horizon(to)
         of = {"epochs": "steps_per_epoch", "samples": "per_step", "tokens": "per_step"}.get(given.unit, "")
         total = given.resolved(**({of: self._sizes[of]} if of else {}))
+        if self._ticks >= source.horizon.ticks and rule != "keep":
+            raise BadInput(
+                f"all of {source.horizon} has been made, and nothing is left to {rule}; lay a new schedule over what "
+                "is to come: del this one and build another, with base_lrs=scheduler.base_lrs."
+            )
         if total.unit != source.first.unit:
             raise BadInput(f"a horizon keeps its unit, and this one is {source.horizon}, got {given}.")
         if (total.ticks > source.horizon.ticks) is not longer or total.ticks == source.horizon.ticks:
@@ -223,6 +227,7 @@ class TorchSchedule(Readings):
 
     def state_dict(self) -> dict[str, Any]:
         """The state as JSON values: schedules, horizon and its changes, updates made, bases."""
+        self._admit()
         source, counter = self._source, self._meter
         return {
             "format": FORMAT,
@@ -246,6 +251,7 @@ class TorchSchedule(Readings):
         state = read_state(state_dict)
         source = agreed(self._source, state, self.on_mismatch)
         self._groups = self._groups.restored(self.optimizer, source.settings, state)
+        known(self.optimizer, self._groups)
         self.last_epoch, self._extra_count = state["step"], 1
         if self._meter is not None:
             self._meter.restart(state["ticks"], state["told"])
@@ -276,20 +282,33 @@ class TorchSchedule(Readings):
 
     def _attach(self) -> None:
         """Listen to the optimizer's updates, and be known as its schedule."""
+        if _ON.get(self.optimizer, lambda: None)() is not None:
+            raise BadInput("an optimizer must have one schedule, but a copy would be another; deepcopy both together.")
         _ON[self.optimizer] = weakref.ref(self)
-        updates = hooked(self.optimizer, self) if self.count == "updates" else None
-        self._always = updates is None
-        self._updates = Updates() if updates is None else updates
+        known(self.optimizer, self._groups)
+        self._always = self.count == "calls"
+        self._updates = Updates() if self._always else hooked(self.optimizer, self, self._admit)
         self._updates.made = self._always
         self._idle_at, self._idle = 0, 0
         self._set_pace()
 
+    def _admit(self) -> None:
+        """Let groups that were added join before they are updated."""
+        if len(self.optimizer.param_groups) != len(self._groups.lrs.bases):
+            self._go_on(self._source)
+
+    def _initial_step(self) -> None:  # torch's containers begin with it
+        raise BadInput(
+            "a schedule of lrcontrol cannot stand in torch's SequentialLR; join schedules in their text, as in "
+            "'warmup(100)+cosine'."
+        )
+
     def _set_pace(self) -> None:
         """Prepare the usual step: rates alone, over steps."""
         plan = self._source if isinstance(self._source, Plan) else None
-        self._last = self.horizon.ticks if plan is not None and self.beyond == "raise" else math.inf
+        self._last = self.horizon.ticks if self.beyond == "raise" else math.inf
         self._plain = plan is not None and self._meter is None and plan.momentum is None and plan.weight_decay is None
-        self._first, self._block = 0, list[float]()
+        self._first, self._block, self._length = 0, list[float](), 0
         self._seen, self._count, self._floats = None, 0, []
         if self._plain and self.last_epoch <= self._last:
             self._turn_to(self.last_epoch)

@@ -1,9 +1,13 @@
 """Updates: whether an optimizer has really made an update, so that a schedule counts those and not calls."""
 
 import weakref
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from torch.optim import Optimizer
+
+from lrcontrol.errors import BadInput
 
 __all__ = ["Updates", "hooked"]
 
@@ -11,11 +15,18 @@ __all__ = ["Updates", "hooked"]
 class Updates:
     """Whether an update was made since `made` was last set to False; see `hooked`."""
 
-    __slots__ = ("__weakref__", "made")
+    __slots__ = ("__weakref__", "before", "made")
 
     def __init__(self) -> None:
+        self.before: Callable[[], Callable[[], None] | None] | None = None
         # True, False, or a tensor of one bool: then the device knows, and reading it waits for the device
         self.made: Any = False
+
+    def announce(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """The hook that runs before `optimizer.step()`."""
+        before = self.before and self.before()
+        if before:
+            before()
 
     def note(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """The hook that runs after `optimizer.step()`.
@@ -30,20 +41,40 @@ class Updates:
             self.made = made if self.made is False else made | self.made
 
 
-def hooked(optimizer: Optimizer, owner: object) -> Updates | None:
-    """Updates of this optimizer, noted as long as `owner` lives; None where its steps cannot be seen.
+def hooked(optimizer: Optimizer, owner: object, before: Callable[[], None]) -> Updates:
+    """Updates of this optimizer, noted as long as `owner` lives.
 
-    The optimizer holds neither the owner nor itself: no cycle. A wrapper that is an Optimizer but has no hooks of its
-    own is looked through by its attribute `optimizer`.
+    `before`, a method of the owner, is called before each of them. The optimizer holds neither the owner nor itself:
+    no cycle. An optimizer that wraps others is seen through them too.
+
+    Raises:
+        BadInput: neither this optimizer's updates nor those of one that it holds can be seen.
     """
-    for _ in range(8):
-        if "_optimizer_step_post_hooks" in vars(optimizer):
-            updates = Updates()
-            handle = optimizer.register_step_post_hook(updates.note)
+    found = _seen(optimizer, depth=4)
+    if not found:
+        raise BadInput(
+            f"the updates of {type(optimizer).__name__} cannot be seen: it is no plain torch optimizer and holds none "
+            'of its groups; build with count="calls" and call step() once after every update.'
+        )
+    updates = Updates()
+    updates.before = weakref.WeakMethod(before)
+    for each in found:
+        for handle in (
+            each.register_step_pre_hook(updates.announce),
+            each.register_step_post_hook(updates.note),
+        ):
             weakref.finalize(owner, handle.remove).atexit = False
-            return updates
-        inner = vars(optimizer).get("optimizer")
-        if not isinstance(inner, Optimizer):
-            return None
-        optimizer = inner
-    return None
+    return updates
+
+
+def _seen(optimizer: Optimizer, depth: int) -> list[Optimizer]:
+    """This optimizer, if its hooks run, and those inside it that have groups of it."""
+    patched = getattr(type(optimizer).step, "hooked", False)  # what torch's constructor does to the class
+    hooks = vars(optimizer).get("_optimizer_step_post_hooks")
+    found = [optimizer] if patched and isinstance(hooks, OrderedDict) else []
+    groups = {id(group) for group in optimizer.param_groups}
+    for value in list(vars(optimizer).values()) if depth else []:
+        for inner in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(inner, Optimizer) and groups & {id(group) for group in inner.param_groups}:
+                found += [each for each in _seen(inner, depth - 1) if each not in found]
+    return found

@@ -157,8 +157,8 @@ def one_cycle(
     The momentum that belongs to it is `one_cycle_momentum` with the same `rise`, `fall` and `shape`.
 
     Args:
-        rise: in (0, 1); the share of the run that goes up.
-        fall: the share that comes back to `start`, or None for all the rest straight to `end`.
+        rise: how long it goes up: an int >= 1 is steps, a float in (0, 1) a share of the run.
+        fall: how long it comes back to `start`, given likewise; None is all the rest, straight to `end`.
         start: in [0, 1]; 1/25 is torch's div_factor.
         end: in [0, 1]; 1/25/10,000 is torch's final_div_factor.
         shape: `cosine` or `linear`.
@@ -181,8 +181,8 @@ def one_cycle_momentum(
     Its multipliers are the momentum itself (or beta1): give it as the `momentum` of a method or an optimizer.
 
     Args:
-        rise: in (0, 1); the share of the run in which the rate rises.
-        fall: the share in which it comes back, or None for all the rest; after it the momentum stays `high`.
+        rise: how long the rate rises: an int >= 1 is steps, a float in (0, 1) a share of the run.
+        fall: how long it comes back, given likewise; None is all the rest. After it the momentum stays `high`.
         low: in [0, 1); at the highest rate.
         high: in [0, 1); at the ends.
         shape: `cosine` or `linear`.
@@ -236,13 +236,14 @@ def _rise(name: str, length: float, start: float = 0.0, end: float = 1.0) -> Sch
 
 def _cycle(rise: float, fall: float | None, levels: tuple[float, ...], shape: str) -> Schedule:
     """Through `levels`; the first phase is read closed, so that it has both its ends, the others at the right."""
-    rise = checks.number("rise", rise, low=0, high=1, open_low=True, open_high=True)
+    rise = checks.steps_or_share("rise", rise, low=1, open_low=True, open_most=True)
     make = {"cosine": cosine, "linear": linear}[checks.one_of("shape", shape, ("cosine", "linear"))]
-    up = make(start=levels[0], end=levels[1], share=rise, at="closed")
+    up = make(start=levels[0], end=levels[1], at="closed", **_length(rise))
     if fall is None:
         return up + make(start=levels[1], end=levels[3], at="right")
-    fall = checks.number("fall", fall, low=0, high=1 - rise, open_low=True)
-    down = make(start=levels[1], end=levels[2], share=fall, at="right")
+    most = 1.0 if isinstance(rise, int) else 1 - rise
+    fall = checks.steps_or_share("fall", fall, low=1, most=most, open_low=True)
+    down = make(start=levels[1], end=levels[2], at="right", **_length(fall))
     return up + down + make(start=levels[2], end=levels[3], at="right")
 
 

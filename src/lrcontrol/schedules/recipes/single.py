@@ -5,9 +5,13 @@ the end), `steps` or `share` (the length; with neither it takes the rest), `ever
 rate), `at` (where in an interval the profile is read) and `reverse` (the curve turned end for end).
 """
 
-from typing import Any, TypedDict, Unpack
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypedDict, Unpack
 
 from lrcontrol import checks
+from lrcontrol.errors import UnknownName
 from lrcontrol.schedules.profiles import (
     AnyProfile,
     Constant,
@@ -40,7 +44,20 @@ __all__ = [
 
 
 class Layout(TypedDict, total=False):
-    """What every one-segment recipe takes besides its own parameters."""
+    """What every one-segment recipe takes besides its own parameters, all by name.
+
+    Args:
+        start: in [0, 1e9]; the multiplier at the beginning; 1 by default.
+        end: in [0, 1e9]; the multiplier that the curve goes to; by default where it goes to by itself. A start below
+            the end is growth.
+        steps: the length in steps, or
+        share: the length as a share of the run; with neither, the rest.
+        every: the profile is read anew at every so many steps; between readings the value holds. Or
+        times: so many times in all, or
+        shares: at these shares of the length.
+        at: where in an interval it is read: `left` (the default), `midpoint`, `right` or `closed`.
+        reverse: the curve turned end for end, `1 - f(1 - p)`.
+    """
 
     start: float
     end: float
@@ -51,6 +68,40 @@ class Layout(TypedDict, total=False):
     shares: tuple[float, ...]
     at: str
     reverse: bool
+
+
+_DEFAULTS: dict[str, Any] = {
+    "start": 1.0,
+    "end": None,
+    "steps": None,
+    "share": None,
+    "every": 1,
+    "times": None,
+    "shares": (),
+    "at": "left",
+    "reverse": False,
+}
+_Own = ParamSpec("_Own")
+
+
+def _laid_out(recipe: Callable[_Own, Schedule]) -> Callable[_Own, Schedule]:
+    """The recipe with the layout spelled out in its signature, and what is not in it refused by name."""
+    signature = inspect.signature(recipe)
+    own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    layout = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default) for name, default in _DEFAULTS.items()
+    ]
+    known = [each.name for each in (*own, *layout)]
+
+    @functools.wraps(recipe)
+    def checked(*positional: _Own.args, **named: _Own.kwargs) -> Schedule:
+        for name in named:
+            if name not in known:
+                raise UnknownName(checks.near_miss(f"parameter of {recipe.__name__},", name, known))
+        return recipe(*positional, **named)
+
+    checked.__signature__ = signature.replace(parameters=[*own, *layout])  # type: ignore[attr-defined]
+    return checked
 
 
 def constant(level: float = 1.0, *, steps: int | None = None, share: float | None = None) -> Schedule:
@@ -68,6 +119,7 @@ def constant(level: float = 1.0, *, steps: int | None = None, share: float | Non
     return Schedule((Segment(Constant(), level, steps=steps, share=share),))
 
 
+@_laid_out
 def linear(**layout: Unpack[Layout]) -> Schedule:
     """Linear decay `1 - t/T`: the first update has the full rate, the last 1/T of it.
 
@@ -80,6 +132,7 @@ def linear(**layout: Unpack[Layout]) -> Schedule:
     return _one(Linear(), **layout)
 
 
+@_laid_out
 def cosine(**layout: Unpack[Layout]) -> Schedule:
     """Half a cosine, `(1 + cos(pi t/T)) / 2`, read as torch's CosineAnnealingLR does with T_max = T.
 
@@ -92,12 +145,13 @@ def cosine(**layout: Unpack[Layout]) -> Schedule:
     return _one(Cosine(), **layout)
 
 
+@_laid_out
 def polynomial(power: float = 2.0, **layout: Unpack[Layout]) -> Schedule:
     """`(1 - t/T) ** power`.
 
     Args:
         power: in (0, 1000]; 1 is linear, 2 bends early, 0.5 bends late.
-        layout: as for every recipe.
+        layout: see `Layout`.
     Example:
         >>> polynomial(2).multipliers(4).tolist()
         [1.0, 0.5625, 0.25, 0.0625]
@@ -105,6 +159,7 @@ def polynomial(power: float = 2.0, **layout: Unpack[Layout]) -> Schedule:
     return _one(Polynomial(power), **layout)
 
 
+@_laid_out
 def one_minus_sqrt(**layout: Unpack[Layout]) -> Schedule:
     """`1 - sqrt(t/T)`: the cooldown that ends low earliest; `polynomial(0.5)` turned end for end.
 
@@ -118,12 +173,13 @@ def one_minus_sqrt(**layout: Unpack[Layout]) -> Schedule:
     return _one(Polynomial(0.5), **layout)
 
 
+@_laid_out
 def exponential(rate: float = 4.0, **layout: Unpack[Layout]) -> Schedule:
     """`exp(-rate t/T)`: it ends at `start * exp(-rate)`, 0.0183 by default, unless `end` is given.
 
     Args:
         rate: 1e-9 to 700 in size; > 0 decays, < 0 grows.
-        layout: as for every recipe.
+        layout: see `Layout`.
     Source:
         Chen, Wolfe, Kyrillidis 2022, arXiv:2107.04197 (rate 4 is that of the authors' code).
     Example:
@@ -133,12 +189,13 @@ def exponential(rate: float = 4.0, **layout: Unpack[Layout]) -> Schedule:
     return _one(Exponential(rate), **layout)
 
 
+@_laid_out
 def geometric(gamma: float = 0.99994, **layout: Unpack[Layout]) -> Schedule:
     """`gamma ** t`: exponential decay by the step, whatever the horizon; as torch's ExponentialLR.
 
     Args:
         gamma: in (0, 1).
-        layout: as for every recipe.
+        layout: see `Layout`.
     Source:
         Smith 2017, arXiv:1506.01186, section 4.1 (0.99994).
     Example:
@@ -148,13 +205,14 @@ def geometric(gamma: float = 0.99994, **layout: Unpack[Layout]) -> Schedule:
     return _one(Geometric(gamma), **layout)
 
 
+@_laid_out
 def inverse_power(exponent: float = 0.5, timescale: float = 0.04, **layout: Unpack[Layout]) -> Schedule:
     """`(1 + t / timescale) ** -exponent`: a power law, which needs no horizon where its timescale is in steps.
 
     Args:
         exponent: in (0, 10].
         timescale: an int is steps, a float a share of the segment.
-        layout: as for every recipe.
+        layout: see `Layout`.
     Source:
         Shen et al. 2024, arXiv:2408.13359 (exponent 0.51).
     Example:
@@ -164,12 +222,13 @@ def inverse_power(exponent: float = 0.5, timescale: float = 0.04, **layout: Unpa
     return _one(InversePower(exponent, timescale), **layout)
 
 
+@_laid_out
 def inverse_sqrt(timescale: float = 0.04, **layout: Unpack[Layout]) -> Schedule:
     """`1 / sqrt(1 + t / timescale)`; after a warmup of `timescale` steps it is the Transformer's schedule.
 
     Args:
         timescale: an int is steps, a float a share of the segment; 0.04 is the Transformer's 4000 of 100,000 steps.
-        layout: as for every recipe.
+        layout: see `Layout`.
     Source:
         Vaswani et al. 2017, arXiv:1706.03762, equation 3.
     Example:
@@ -179,13 +238,14 @@ def inverse_sqrt(timescale: float = 0.04, **layout: Unpack[Layout]) -> Schedule:
     return inverse_power(0.5, timescale, **layout)
 
 
+@_laid_out
 def rex(beta: float = 0.5, **layout: Unpack[Layout]) -> Schedule:
     """Reflected exponential decay, `(1 - p) / (1 - p + beta p)` with p = t/T.
 
     Args:
         beta: in (0, 1]. 0.5 is the paper's curve; 0.1 is the one with 0.9 in the denominator that the authors'
             schedule repository and many trainers use; 1 is linear.
-        layout: as for every recipe.
+        layout: see `Layout`.
     Source:
         Chen, Wolfe, Kyrillidis 2022, arXiv:2107.04197.
     Example:
@@ -195,12 +255,13 @@ def rex(beta: float = 0.5, **layout: Unpack[Layout]) -> Schedule:
     return _one(Rex(beta), **layout)
 
 
+@_laid_out
 def table(values: tuple[float, ...] = (1.0, 0.0), **layout: Unpack[Layout]) -> Schedule:
     """A curve given by its values at even distances, straight in between.
 
     Args:
         values: 2 to 10,000 of them in [0, 1]; 1 stands for `start`, 0 for `end`.
-        layout: as for every recipe.
+        layout: see `Layout`.
     Example:
         >>> table((0.0, 1.0, 0.5)).multipliers(4).tolist()
         [0.0, 0.5, 1.0, 0.75]
