@@ -15,6 +15,7 @@ from lrcontrol.errors import BadInput
 
 @pytest.mark.filterwarnings(
     "ignore:The 'train_dataloader' does not have many workers",
+    "ignore:The 'val_dataloader' does not have many workers",
     "ignore:You're resuming from a checkpoint that ended before the epoch ended",
     r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning",
 )
@@ -71,6 +72,49 @@ class TestLightning:
         again = self.module(lightning)
         self.trainer(lightning, tmp_path, **options).fit(again, data, ckpt_path=path, weights_only=True)
         assert again.rates == EXPECTED[7:]
+
+    def test_a_resumed_run_may_be_longer_where_that_is_said(self, lightning: Any, tmp_path: Path) -> None:
+        from lrcontrol.interop import as_lightning_config
+
+        class Module(type(self.module(lightning))):  # type: ignore[misc]
+            def configure_optimizers(self) -> Any:
+                optimizer, self.rates = sgd(self)
+                return as_lightning_config(optimizer, SCHEDULE, self.trainer, on_mismatch="rescale")
+
+        path = tmp_path / "at-7.ckpt"
+
+        class Save(lightning.Callback):  # type: ignore[name-defined, misc]
+            def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+                if trainer.global_step == 7 and not path.exists():
+                    trainer.save_checkpoint(path)
+
+        self.trainer(lightning, tmp_path, callbacks=[Save()]).fit(Module(), self.data())
+        again = Module()
+        self.trainer(lightning, tmp_path, max_epochs=4).fit(again, self.data(), ckpt_path=path, weights_only=True)
+        assert again.rates[0] == EXPECTED[7]
+        assert len(again.rates) > len(EXPECTED) - 7
+        assert 0 < again.rates[-1] < again.rates[1] < EXPECTED[7]
+
+    def test_a_control_is_told_its_metric_where_it_is_measured(self, lightning: Any, tmp_path: Path) -> None:
+        from lrcontrol.interop import as_lightning_config
+
+        class Module(type(self.module(lightning))):  # type: ignore[misc]
+            def validation_step(self, *_: Any) -> None:
+                self.log("val_loss", torch.tensor(1.0))
+
+            def on_validation_epoch_end(self) -> None:
+                self.lr_schedulers().step(metrics=self.trainer.callback_metrics["val_loss"])
+
+            def configure_optimizers(self) -> Any:
+                optimizer, self.rates = sgd(self)
+                return as_lightning_config(optimizer, "warmup(2)+plateau(factor=0.5, patience=0)", self.trainer)
+
+        module = Module()
+        trainer = self.trainer(lightning, tmp_path, max_epochs=3, num_sanity_val_steps=0)
+        trainer.fit(module, self.data(), self.data(1))
+        full = module.rates[2]
+        assert module.rates[0] == full / 2
+        assert {rate / full for rate in module.rates[2:]} == {1.0, 0.5}  # the second measurement was no better
 
     def test_a_trainer_without_end_is_refused(self, lightning: Any, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="it has no end; give Trainer"):

@@ -64,6 +64,39 @@ class TestTransformers:
         again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-7"))
         assert again.watch.rates == EXPECTED[7:]
 
+    @pytest.mark.parametrize(("higher_is_better", "ends"), [(False, 0.5), (True, 1.0)])
+    def test_a_control_is_told_the_metric_of_every_evaluation(
+        self, transformers: Any, tmp_path: Path, higher_is_better: bool, ends: float
+    ) -> None:
+        """A metric that rises is worse or better, as the trainer has it."""
+        from lrcontrol.interop import as_transformers_trainer
+
+        ours = as_transformers_trainer(transformers.Trainer, "plateau(factor=0.5, patience=0)")
+        values = iter([0.1, 0.2, 0.3])
+        arguments = {
+            "eval_strategy": "epoch",
+            "num_train_epochs": 3,
+            "metric_for_best_model": "score",
+            "greater_is_better": higher_is_better,
+            "save_strategy": "no",
+        }
+        trainer = self.trainer(
+            transformers,
+            ours,
+            tmp_path,
+            arguments=arguments,
+            eval_dataset=[{"input_ids": [1, 2, 3], "labels": [1, 2, 3]}],
+            compute_metrics=lambda _: {"score": next(values)},
+        )
+        trainer.train()
+        assert trainer.lr_scheduler.multiplier == ends
+
+    def test_what_is_no_trainer_is_refused(self) -> None:
+        from lrcontrol.interop import as_transformers_trainer
+
+        with pytest.raises(BadInput, match=r"must be transformers\.Trainer or a subclass, got 3"):
+            as_transformers_trainer(3, SCHEDULE)
+
     def test_a_second_train_begins_anew(self, transformers: Any, tmp_path: Path) -> None:
         from lrcontrol.interop import as_transformers_trainer
 

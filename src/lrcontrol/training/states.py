@@ -96,6 +96,11 @@ def _agreed_plan(ours: Plan, saved: Plan, on_mismatch: OnMismatch, ticks: int) -
         )
     if on_mismatch == "replace":
         return ours
+    if on_mismatch == "rescale" and not same_horizon and ticks >= saved.horizon.ticks:
+        raise BadInput(
+            f"all of the saved {saved} has been made, and nothing is left to rescale; build with "
+            f"on_mismatch='replace' to follow {ours} from the saved step."
+        )
     return (
         saved if same_horizon or on_mismatch == "keep" else saved.changed(Change(ticks, ours.course.total, "rescale"))
     )

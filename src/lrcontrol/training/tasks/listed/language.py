@@ -55,7 +55,7 @@ TASKS = (
             "of theirs, AdamW for SGD, width 128 for 1000"
         ),
         naive=5.0537,
-        margin=1.0,
+        margin=2.5,
     ),
     Task(
         name="multi30k-transformer",
@@ -70,13 +70,13 @@ TASKS = (
         home=HOME,
         files=MULTI30K_FILES,
         method="adamw(beta2=0.98):warmup(0.05)+cosine",
-        base_lr=0.003,
+        base_lr=0.006,
         source=(
             "Vaswani et al. 2017, arXiv:1706.03762, section 5: Adam with beta2 0.98, warmup, dropout "
             "0.1; one epoch, cosine for the inverse root"
         ),
         naive=5.0537,
-        margin=1.0,
+        margin=2.0,
     ),
     Task(
         name="shakespeare-gpt-100k",
@@ -94,7 +94,7 @@ TASKS = (
         base_lr=0.01,
         source=f"{NANOGPT_SOURCE}; half the steps, and a rate for the smaller width",
         naive=3.3636,
-        margin=1.0,
+        margin=1.2,
     ),
     Task(
         name="shakespeare-gpt-1600k",
@@ -112,7 +112,7 @@ TASKS = (
         base_lr=0.0025,
         source=f"{NANOGPT_SOURCE}; a rate halved with each doubled width of this series",
         naive=3.3636,
-        margin=1.0,
+        margin=1.2,
         size="full",
     ),
     Task(
@@ -131,7 +131,7 @@ TASKS = (
         base_lr=0.005,
         source=f"{NANOGPT_SOURCE}; 600 steps, and a rate for the smaller width",
         naive=3.3636,
-        margin=1.0,
+        margin=1.2,
     ),
     Task(
         name="shakespeare-lstm",
@@ -150,7 +150,7 @@ TASKS = (
             "char-rnn, README and train.lua: one layer of 128 on windows of 50, RMSProp at 2e-3; one epoch for 50"
         ),
         naive=3.3636,
-        margin=1.0,
+        margin=1.4,
     ),
     Task(
         name="sst-bag",
@@ -167,7 +167,7 @@ TASKS = (
         base_lr=0.01,
         source=KIM + ", ten epochs; AdamW for Adadelta",
         naive=0.4992,
-        margin=0.2,
+        margin=0.28,
     ),
     Task(
         name="sst-cnn",
@@ -184,7 +184,7 @@ TASKS = (
         base_lr=0.01,
         source=KIM + ", 100 maps of each width and 300 numbers a word; five epochs, AdamW for Adadelta",
         naive=0.4992,
-        margin=0.2,
+        margin=0.23,
     ),
     Task(
         name="subj-bag",
@@ -201,7 +201,7 @@ TASKS = (
         base_lr=0.01,
         source=KIM + ", ten epochs; AdamW for Adadelta",
         naive=0.5,
-        margin=0.3,
+        margin=0.38,
     ),
     Task(
         name="subj-cnn",
@@ -218,7 +218,7 @@ TASKS = (
         base_lr=0.01,
         source=KIM + ", 100 maps of each width and 300 numbers a word; five epochs, AdamW for Adadelta",
         naive=0.5,
-        margin=0.3,
+        margin=0.35,
     ),
     Task(
         name="wikitext-masked",
@@ -242,7 +242,7 @@ TASKS = (
             "0.01; a rate for width 64"
         ),
         naive=5.5386,
-        margin=0.5,
+        margin=1.0,
     ),
     Task(
         name="wnut17-lstm",
@@ -265,6 +265,6 @@ TASKS = (
             "AdamW for SGD at 0.1, ten epochs"
         ),
         naive=0.0266,
-        margin=0.05,
+        margin=0.06,
     ),
 )
