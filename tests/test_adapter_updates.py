@@ -398,16 +398,20 @@ def test_a_control_that_never_hears_its_metric_says_so_at_the_end() -> None:
         scheduler.step()
 
 
+def driven_by_torch(optimizer: torch.optim.Optimizer, schedulers: list[Any]) -> None:
+    container = torch.optim.lr_scheduler.SequentialLR(optimizer, schedulers, [2])
+    for _ in range(2):
+        optimizer.step()
+        container.step()
+
+
 def test_torchs_containers_are_refused_in_one_sentence() -> None:
     optimizer = sgd(0.1)
     other = torch.optim.lr_scheduler.ConstantLR(optimizer, 0.5, 5)
     ours = as_torch(optimizer, "cosine", 10, base_lrs=[0.1])
     for order in ([other, ours], [ours, other]):
         with pytest.raises(BadInput, match="cannot stand in torch's SequentialLR"):
-            container = torch.optim.lr_scheduler.SequentialLR(optimizer, order, [2])
-            for _ in range(2):
-                optimizer.step()
-                container.step()
+            driven_by_torch(optimizer, order)
 
 
 def test_amounts_may_be_tensors_and_seconds_survive_many_resumes() -> None:
