@@ -3,6 +3,8 @@
 import random
 from typing import Any
 
+import msgspec
+
 from lrcontrol.errors import BadInput
 from lrcontrol.schedules.profiles import (
     Constant,
@@ -18,6 +20,7 @@ from lrcontrol.schedules.profiles import (
 from lrcontrol.schedules.sampling import EVERY_STEP, PLACES, Sampling
 from lrcontrol.schedules.schedule import (
     Cycled,
+    Held,
     Maximum,
     Minimum,
     Nested,
@@ -116,11 +119,14 @@ def _part(chance: random.Random, depth: int, length: dict[str, Any]) -> Any:
     inner = any_schedule(chance, depth - 1)
     layout = {"shrink": chance.choice([1.0, 1.0, 0.5, 0.0, chance.random()]), **length}
     growth = chance.choice([1.0, 1.0, 2.0, 1.5, chance.uniform(1, 3)])
-    match chance.randrange(4):
+    match chance.randrange(5):
         case 0:
             return Nested(inner, chance.randint(1, 5), growth=chance.choice([growth, 1 / growth]), **layout)
         case 1:
             return Cycled(inner, chance.choice([1, 7, 60, chance.randint(1, 1000), 10**6]), growth=growth, **layout)
+        case 2:
+            sampling = msgspec.structs.replace(any_sampling(chance), at="left")
+            return Held(schedule=inner, sampling=sampling, **length)
     terms = tuple(any_schedule(chance, max(depth - 2, 1)) for _ in range(chance.randint(1, 2)))
     return chance.choice(TOGETHER)((inner, *terms), **length)
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
 from lrcontrol.errors import DoesNotFit
@@ -17,7 +18,7 @@ from lrcontrol.schedules.profiles import (
     Table,
 )
 from lrcontrol.schedules.sampling import PLACES, Sampling
-from lrcontrol.schedules.schedule import Cycled, Maximum, Minimum, Nested, Product, Schedule, Segment, Sum
+from lrcontrol.schedules.schedule import Cycled, Held, Maximum, Minimum, Nested, Product, Schedule, Segment, Sum
 
 levels = st.one_of(st.sampled_from([0.0, 0.1, 1.0]), st.floats(0, 2))
 horizons = st.one_of(st.integers(1, 12), st.integers(1, 400))
@@ -55,7 +56,7 @@ samplings = st.one_of(
 growths = st.sampled_from([1.0, 1.0, 2.0, 1.5, 3.0]) | st.floats(1, 3)
 shrinks = st.sampled_from([1.0, 1.0, 0.5, 0.0]) | st.floats(0, 1)
 
-KINDS = ("cycled", "maximum", "minimum", "nested", "product", "sum")
+KINDS = ("cycled", "held", "maximum", "minimum", "nested", "product", "sum")
 _kinds = st.sampled_from(("segment",) * 4 + KINDS)
 _fixed = st.sampled_from([None, None, None, None, 0, 1, 3])
 _weights = st.integers(0, 4)
@@ -95,6 +96,9 @@ def _part(draw: Any, kind: str, depth: int, length: dict[str, Any]) -> Any:
     if kind == "nested":
         growth = draw(growths | st.floats(0.3, 1))
         return Nested(inner, draw(st.integers(1, 4)), growth=growth, shrink=draw(shrinks), **length)
+    if kind == "held":
+        sampling = msgspec.structs.replace(draw(samplings), at="left")
+        return Held(schedule=inner, sampling=sampling, **length)
     if kind == "cycled":
         layout = {"growth": draw(growths), "shrink": draw(shrinks), **length}
         for period in (draw(st.integers(1, 60)), 400):

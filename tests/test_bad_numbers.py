@@ -14,7 +14,8 @@ from lrcontrol.errors import BadInput
 from lrcontrol.schedules.profiles import Linear
 from lrcontrol.schedules.recipes.catalogue import RECIPES
 from lrcontrol.schedules.recipes.single import Layout
-from lrcontrol.schedules.schedule import Cycled, Maximum, Minimum, Nested, Product, Schedule, Segment, Sum
+from lrcontrol.schedules.sampling import EVERY_STEP, Sampling
+from lrcontrol.schedules.schedule import Cycled, Held, Maximum, Minimum, Nested, Product, Schedule, Segment, Sum
 
 NOT_NUMBERS = [True, "10", None, [1], {}, decimal.Decimal(1), 1j, b"1", object(), np.array([1.0])]
 NOT_FINITE = [math.nan, math.inf, -math.inf, 10**5000, -(10**5000), np.float64("nan")]
@@ -61,6 +62,11 @@ PARAMETERS: dict[str, list[Any]] = {
 }
 """Bad values by the name of the parameter."""
 
+
+def held(bad: Any) -> Held:
+    return Held(schedule=bad, sampling=Sampling(times=2))
+
+
 FIELDS: list[tuple[str, Callable[[Any], Any], list[Any]]] = [
     ("total_steps", lrc.linear().multipliers, [0, -1, *STEPS]),
     ("total_steps", lambda bad: lrc.linear().multiplier(0, bad), [0, -1, *STEPS]),
@@ -88,12 +94,15 @@ FIELDS: list[tuple[str, Callable[[Any], Any], list[Any]]] = [
     ("reverse", lambda bad: Segment(Linear(), reverse=bad), FLAG),
     *(
         ("schedule", kind, ["linear", Linear(), 1.0, None, (lrc.linear(),)])
-        for kind in (Nested, lambda bad: Cycled(bad, 3))
+        for kind in (Nested, lambda bad: Cycled(bad, 3), held)
     ),
     *(
         (name, kind, ["linear", (), (lrc.linear(),), ("linear", "linear"), 1.0, None, lrc.linear()])
         for name, kind in (("factors", Product), ("terms", Sum), ("terms", Maximum), ("terms", Minimum))
     ),
+    ("sampling", lambda bad: Held(schedule=lrc.linear(), sampling=bad), ["left", 2, None, EVERY_STEP.read]),
+    ("every", lrc.linear().held, [0, -1, 2**60, *NOT_WHOLE, True, "10", [1], None]),
+    ("shares", lambda bad: lrc.linear().held(shares=bad), [(0,), (1,), (0.5, 0.4), 0.5, None]),
     ("parts", Schedule, ["linear", (), ("linear",), 1.0, None, lrc.linear()]),
 ]
 """What recipes have no parameter for: the sentence must name the first, of what the second makes of the third."""

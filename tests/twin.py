@@ -25,7 +25,17 @@ from lrcontrol.schedules.profiles import (
     Table,
 )
 from lrcontrol.schedules.sampling import Sampling
-from lrcontrol.schedules.schedule import Cycled, Maximum, Minimum, Nested, Product, Schedule, Segment, Sum
+from lrcontrol.schedules.schedule import (
+    Cycled,
+    Held,
+    Maximum,
+    Minimum,
+    Nested,
+    Product,
+    Schedule,
+    Segment,
+    Sum,
+)
 
 DIGITS = 60
 real = mpmath.mpf
@@ -184,6 +194,8 @@ def part_value(part: Any, at: int, length: int) -> Any:
         return value(part.schedule, at - begin, past - begin) * real(part.shrink) ** turn
     if isinstance(part, Segment):
         return segment_value(part, progress(part.sampling, at, length), length)
+    if isinstance(part, Held):
+        return value(part.schedule, interval(part.sampling, at, length)[1], length)
     return together(part, [value(child, at, length) for child in part.children])
 
 
@@ -212,8 +224,8 @@ def segment_end(part: Segment, length: int) -> Any:
     return real(part.start) * curve(part.profile, real(1), length) if part.end is None else real(part.end)
 
 
-def progress(sampling: Sampling, at: int, length: int) -> Fraction:
-    """Where the profile is read, as an exact fraction."""
+def interval(sampling: Sampling, at: int, length: int) -> tuple[int, int, int, int]:
+    """Index, begin and end of the interval that holds step `at`, and how many there are."""
     if sampling.every == 1 and sampling.times is None and not sampling.shares:
         index, a, b, count = at, at, at + 1, length
     elif sampling.shares:
@@ -227,6 +239,12 @@ def progress(sampling: Sampling, at: int, length: int) -> Fraction:
     else:
         index, count = at // sampling.every, math.ceil(Fraction(length, sampling.every))
         a, b = index * sampling.every, min((index + 1) * sampling.every, length)
+    return index, a, b, count
+
+
+def progress(sampling: Sampling, at: int, length: int) -> Fraction:
+    """Where the profile is read, as an exact fraction."""
+    index, a, b, count = interval(sampling, at, length)
     if sampling.at == "closed":
         return Fraction(index, max(count - 1, 1))
     return {"left": Fraction(a, length), "midpoint": Fraction(a + b, 2 * length), "right": Fraction(b, length)}[
@@ -244,6 +262,8 @@ def part_end(part: Any, length: int) -> Any:
         if isinstance(part.profile, Table):
             return segment_value(part, Fraction(1), length)
         return segment_end(part, length)
+    if isinstance(part, Held):
+        return end(part.schedule, length)
     if isinstance(part, Nested):
         begin, past = turns(part, length)[-1]
         return end(part.schedule, past - begin) * real(part.shrink) ** (part.times - 1)
@@ -277,7 +297,9 @@ def bounds(schedule: Schedule) -> tuple[float, float]:
             every.append((min(levels), max(levels)))
             continue
         inner = [bounds(child) for child in part.children]
-        if isinstance(part, Nested | Cycled):
+        if isinstance(part, Held):
+            every.append(inner[0])
+        elif isinstance(part, Nested | Cycled):
             every.append((0.0 if part.shrink < 1 else inner[0][0], inner[0][1]))
         else:
             every.append((together(part, [low for low, _ in inner]), together(part, [high for _, high in inner])))
