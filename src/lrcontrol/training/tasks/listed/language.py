@@ -69,7 +69,7 @@ TASKS = (
         full_steps=580,
         home=HOME,
         files=MULTI30K_FILES,
-        method="adamw(beta2=0.98):warmup(0.05)+cosine",
+        method="adamw(beta2=0.98):warmup(0.15)+cosine",
         base_lr=0.006,
         source=(
             "Vaswani et al. 2017, arXiv:1706.03762, section 5: Adam with beta2 0.98, warmup, dropout "
