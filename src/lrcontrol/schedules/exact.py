@@ -13,6 +13,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
+
 __all__ = [
     "Long",
     "decayed",
@@ -81,7 +83,7 @@ def power_of(xp: Any, part: Any, whole: float, power: float) -> Any:
         return xp.sqrt(part / whole)
     share = part / whole
     value = share**power
-    if power <= 2:
+    if power <= 2 and xp is np:  # compilers divide by multiplying with a reciprocal, which loses more
         return value
     back, lost = product(share, whole)  # what rounding took from the share, the power would magnify
     short = ((part - back) - lost) / whole / xp.where(share > 0, share, share * 0 + 1)

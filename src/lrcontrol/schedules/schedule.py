@@ -461,8 +461,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             total_steps: >= 1.
         Returns:
             A float, or a float64 array of the shape and library of `step`. Ints and numpy arrays agree bit for
-            bit. In other libraries so do the linear, constant and rex profiles; their sines, powers and exponentials
-            may differ from numpy's by 4 ulp.
+            bit. In torch so do the linear, constant and rex profiles; its sines, powers and exponentials, and all
+            that jax compiles, may differ from numpy's by 4 ulp for each segment that a value is made of.
         Raises:
             BadInput: a step is not a whole number.
             OutOfSchedule: a step is negative (numpy and int only; other arrays are clipped).
