@@ -63,7 +63,11 @@ def test_a_missing_file_is_named_with_what_to_do(place, monkeypatch):
         data.read("set/file")
 
 
-@pytest.mark.parametrize("content", [b"", CONTENT[:-1], CONTENT + b"\n", b"\0" * len(CONTENT), gzip.compress(CONTENT)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", CONTENT[:-1], CONTENT + b"\n", b"\0" * len(CONTENT), gzip.compress(CONTENT)],
+    ids=["empty", "cut", "longer", "zeros", "gzipped"],  # a gzip file holds the time at which it was made
+)
 def test_a_damaged_file_is_refused_by_name_and_checksum(place, content):
     put(place, content)
     with pytest.raises(
