@@ -33,6 +33,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         source: where batch size, budget and default come from.
         naive: the test metric of predicting without looking at the inputs, and
         margin: > 0; by how much the default beats it.
+        judges_train: whether the end of a run is judged on the train split too, as the papers on convex tasks do.
         size: `small` tasks take at most a minute on one core, `full` ones want a GPU.
     """
 
@@ -52,6 +53,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     source: str = ""
     naive: float | None = None
     margin: float | None = None
+    judges_train: bool = False
     size: Literal["small", "full"] = "small"
 
     @property

@@ -126,7 +126,7 @@ class _Made(NamedTuple):
 
 def _updates(problem: Problem, spec: RunSpec, pace: Pace, progress: Callable[[int], None] | None) -> _Made:
     """Make the updates."""
-    model, loss_of, objective = problem.model, problem.loss, find_task(spec.task).objective
+    model, loss_of, task = problem.model, problem.loss, find_task(spec.task)
     optimizer = make_optimizer(spec.method.optimizer, model.parameters(), spec.base_lr)
     stop = spec.stop_step
     evaluations = SHOWN if "metric" in pace.needs else EVALUATIONS
@@ -164,10 +164,13 @@ def _updates(problem: Problem, spec: RunSpec, pace: Pace, progress: Callable[[in
         metric = None
         if step in evaluate_after:
             values = problem.evaluate(problem.validation)
+            if task.judges_train and step == stop:
+                of_train = problem.evaluate(problem.train)
+                values |= {f"train_{name}": value for name, value in of_train.items()}
             if not all(map(math.isfinite, values.values())):
                 return ended(Outcome.DIVERGED, f"the validation loss was not finite after {step} updates")
             evals.append(Evaluation(step, values))
-            metric = objective.lower_is_better(values[objective.metric])
+            metric = task.objective.lower_is_better(values[task.objective.metric])
         if pace.needs:
             pace.saw(Observation(step - 1, loss=float(losses[step - 1]), metric=metric))
             if pace.stop is not None:

@@ -2,11 +2,11 @@
 
 from lrcontrol import checks
 from lrcontrol.runs.task import Task
-from lrcontrol.training.tasks.listed import convex, images, language, structured, tabular
+from lrcontrol.training.tasks.listed import convex, images, language, signals, structured, tabular
 
 __all__ = ["TASKS", "task"]
 
-FAMILIES = (convex, images, language, structured, tabular)
+FAMILIES = (convex, images, language, signals, structured, tabular)
 
 TASKS: dict[str, Task] = {
     task.name: task for task in sorted((task for each in FAMILIES for task in each.TASKS), key=lambda task: task.name)

@@ -38,6 +38,8 @@ class Problem:
         chunk: how many rows are evaluated at once, for models whose outputs on a whole split are too large; loss and
             metrics are then means over the chunks, each weighted by what counts in it. None evaluates all at once.
         weight: of the targets of a chunk: what its means are over. By default its rows.
+        augment: changes the inputs of a training batch; all its chance is drawn from the generator it is given, whose
+            state is a pure function of seed and step.
     """
 
     model: nn.Module
@@ -50,6 +52,7 @@ class Problem:
     seed: int
     chunk: int | None = None
     weight: Callable[[Tensor], float] = len
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
 
     def batches(self, first: int, last: int) -> "list[tuple[Tensor, Tensor]]":
         """The batches of updates [first, last), a pure function of seed and step.
@@ -65,7 +68,10 @@ class Problem:
                 generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
                 drawn[epoch] = torch.randperm(len(self.train), generator=generator)
             chosen = drawn[epoch][index * self.batch_size : (index + 1) * self.batch_size]
-            result.append((self.train.inputs[chosen], self.train.targets[chosen]))
+            inputs = self.train.inputs[chosen]
+            if self.augment is not None:
+                inputs = self.augment(inputs, torch.Generator().manual_seed(self.seed * 1_000_003 + step))
+            result.append((inputs, self.train.targets[chosen]))
         return result
 
     @torch.no_grad()
