@@ -37,13 +37,18 @@ if TYPE_CHECKING:
     from lrcontrol.schedules.schedule import Schedule
     from lrcontrol.schedules.text import schedule
     from lrcontrol.training.adapter import as_torch_scheduler
+    from lrcontrol.training.tasks.own import as_task
+    from lrcontrol.training.tasks.problem import Problem, Split
     from lrcontrol.training.tensorize import tensorize
 
 _HOME = {
     "Horizon": "schedules.horizon",
     "Method": "runs.method",
+    "Problem": "training.tasks.problem",
     "Schedule": "schedules.schedule",
     "Selection": "api",
+    "Split": "training.tasks.problem",
+    "as_task": "training.tasks.own",
     "as_torch_scheduler": "training.adapter",
     "cite": "runs.papers",
     "constant": "schedules.recipes.single",

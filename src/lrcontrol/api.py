@@ -31,7 +31,8 @@ from lrcontrol.selection.choice import Choice, choose
 from lrcontrol.selection.portfolio import DEFAULT, candidates_of, portfolio
 from lrcontrol.selection.race import Race, plan_race
 from lrcontrol.selection.stages import search_reasons, stages_of
-from lrcontrol.training.tasks.catalogue import task as find_task
+from lrcontrol.training.tasks import catalogue
+from lrcontrol.training.tasks.own import OWN, OwnTask
 
 if TYPE_CHECKING:
     import torch
@@ -56,8 +57,11 @@ Seen = Callable[[Record], None]
 Planned = Callable[[int, int], None]
 
 
-class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What selection.json holds: what was asked, the race that was planned, and what came of it."""
+class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What selection.json holds: what was asked, the race that was planned, and what came of it.
+
+    `about` is there for a user's own task: its file need not be run to show what was found.
+    """
 
     task: str
     budget: Budget
@@ -68,6 +72,7 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     run: str
     test: dict[str, float]
     default_test: dict[str, float] | None
+    about: Task | None = None
 
 
 class Selection:
@@ -156,7 +161,7 @@ class Selection:
 
 
 def select(
-    task: str,
+    task: str | OwnTask,
     *,
     budget: str | Budget = "20runs",
     seed: int = 0,
@@ -176,7 +181,7 @@ def select(
     or seed it takes the place of the earlier selection there; runs that both ask for are made once.
 
     Args:
-        task: a task's name.
+        task: a task's name; one of your own as `path/to/file.py:function`, or what `lrcontrol.as_task` made.
         budget: such as `20runs` or `5000steps`; every update of every run counts.
         seed: of every run.
         out: a folder for the store and the weights; by default `lrcontrol-out/TASK`.
@@ -198,7 +203,7 @@ def select(
         ...     str(found.method), found.base_lr
         ('adamw:cosine', 0.001)
     """
-    known = find_task(task)
+    known = catalogue.named(task)
     allowed = Budget.parse(budget, known.full_steps)
     seed = checks.integer("seed", seed, high=2**31 - 1)
     entered = portfolio() if candidates is None else tuple(candidates)
@@ -225,6 +230,7 @@ def select(
         run=selection.record.id,
         test=selection.test,
         default_test=selection.default_test,
+        about=known if known.name in OWN else None,
     )
     content = {"format": FORMAT, "version": VERSION, "selection": document}
     write_whole(folder / "selection.json", msgspec.json.format(msgspec.json.encode(content), indent=1))
@@ -238,7 +244,7 @@ def load_selection(folder: str | os.PathLike[str]) -> Selection:
         BadInput: the folder holds no finished selection, or one of another version.
     """
     document = _read_document(folder)
-    known = find_task(document.task)
+    known = _task_of(document)
     with Store(Path(folder) / "runs.db", create=False) as store:
         return _selected(known, document.budget, document.seed, Path(folder), store, document.race, document)
 
@@ -255,14 +261,18 @@ def _read_document(folder: str | os.PathLike[str]) -> _Document:
         document = read_document(content, FORMAT, VERSION, "selection", _Document)
     except BadText as error:
         raise BadText(f"{path}: {error}") from None
-    known = find_task(document.task)
+    known = _task_of(document)
     if known.objective.metric not in document.test:
         raise BadText(f"{path}: the test metrics must hold {known.objective.metric}, got {sorted(document.test)}.")
     return document
 
 
+def _task_of(document: _Document) -> Task:
+    return catalogue.task(document.task) if document.about is None else document.about
+
+
 def train(
-    task: str,
+    task: str | OwnTask,
     method: str | Method,
     *,
     base_lr: float,
@@ -274,7 +284,7 @@ def train(
     """Train a task once with a method at a base learning rate.
 
     Args:
-        task: a task's name.
+        task: a task's name; one of your own as `path/to/file.py:function`, or what `lrcontrol.as_task` made.
         method: `optimizer:control`, such as `adamw:cosine`.
         base_lr: > 0.
         total_steps: by default the task's full horizon.
@@ -292,7 +302,7 @@ def train(
     """
     from lrcontrol.training import loop
 
-    known = find_task(task)
+    known = catalogue.named(task)
     spec = RunSpec(
         task=known.name,
         method=parse_method(method, steps_per_epoch=known.steps_per_epoch),
@@ -328,7 +338,7 @@ class Searched:
 
 
 def search(
-    task: str,
+    task: str | OwnTask,
     strategy: Literal["grid", "random", "halving"] = "halving",
     *,
     methods: Sequence[str | Method] | None = None,
@@ -344,7 +354,7 @@ def search(
     """Search methods and base learning rates of a task within a budget, on validation alone.
 
     Args:
-        task: a task's name.
+        task: a task's name; one of your own as `path/to/file.py:function`, or what `lrcontrol.as_task` made.
         strategy: `grid` (every method at every rate, in full, as far as the budget reaches), `random` (methods
             uniformly, rates log-uniformly between the least and the largest given, in full), or `halving`
             (successive halving over compressed horizons).
@@ -362,7 +372,7 @@ def search(
         BadInput: an unknown task, strategy or method, or a bad value. OverBudget: not enough for one full run.
         StoreError: the folder cannot be written, or holds something else.
     """
-    known = find_task(task)
+    known = catalogue.named(task)
     allowed = Budget.parse(budget, known.full_steps)
     full = known.full_steps
     if allowed.steps < full:
@@ -420,7 +430,8 @@ def make_executor(name: ExecutorName, task: Task, folder: Path, workers: int | N
 
         runner = Serial(lambda spec: carry(spec, weights=weights), task.objective)
     else:
-        runner = Processes(TRAIN, task.objective, workers=workers, options={"weights": weights})
+        files = [str(OWN[task.name].file)] if task.name in OWN else []
+        runner = Processes(TRAIN, task.objective, workers=workers, options={"weights": weights}, files=files)
     try:
         yield runner
     finally:
@@ -486,7 +497,7 @@ def _about(task: Task) -> str:
 
 def _folder(out: str | os.PathLike[str] | None, task: Task) -> Path:
     """The folder for results, made and found writable before anything runs."""
-    folder = Path("lrcontrol-out") / task.name if out is None else Path(out)
+    folder = Path("lrcontrol-out") / task.name.replace(":", "-") if out is None else Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

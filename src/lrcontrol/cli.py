@@ -127,7 +127,7 @@ def train(
     from lrcontrol.report import console
     from lrcontrol.training.tasks import catalogue
 
-    total = steps if steps is not None else catalogue.task(task).full_steps
+    total = steps if steps is not None else catalogue.named(task).full_steps
     with console.Progress(quiet=as_json) as progress:
         record = api.train(
             task, method, base_lr=lr, total_steps=total, seed=seed, out=out, progress=progress.updates(total)

@@ -19,7 +19,7 @@ from lrcontrol.runs.spec import RunSpec
 from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.pace import Pace, pace_of, put_in_force
 from lrcontrol.training.tasks.catalogue import task as find_task
-from lrcontrol.training.tasks.problem import Problem, build
+from lrcontrol.training.tasks.problem import Problem, build, seeded
 from lrcontrol.training.weights import load_weights, save_weights
 
 __all__ = ["test_metrics", "train", "trained_model", "warm"]
@@ -184,8 +184,7 @@ def _alone(seed: int) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every accelerator too
+        with seeded(seed):
             yield
     finally:
         torch.set_num_threads(threads)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 from lrcontrol import checks
@@ -24,11 +24,11 @@ __all__ = ["Processes"]
 class _Host:
     """One slot: a process that has imported the training code and forks for every run."""
 
-    def __init__(self, target: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, target: str, files: Sequence[str], options: Mapping[str, Any]) -> None:
         asked_read, asked_write = os.pipe()
         answers_read, answers_write = os.pipe()
         one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        arguments = [target, json.dumps(dict(options)), str(asked_read), str(answers_write)]
+        arguments = [target, json.dumps(list(files)), json.dumps(dict(options)), str(asked_read), str(answers_write)]
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-P", "-m", "lrcontrol.runs.executors.worker", *arguments],
             stdin=subprocess.DEVNULL,
@@ -69,6 +69,7 @@ class Processes:
         objective: of the task, for records of runs that fail.
         workers: >= 1; by default one a core.
         options: keyword arguments for the function, as JSON values.
+        files: Python files of the user's to load first, such as the one that a task is in.
     """
 
     def __init__(
@@ -78,12 +79,14 @@ class Processes:
         *,
         workers: int | None = None,
         options: Mapping[str, Any] | None = None,
+        files: Sequence[str] = (),
     ) -> None:
         if not hasattr(os, "fork"):
             raise BadInput("the processes executor needs an operating system that forks; use the serial executor.")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.workers = cores if workers is None else checks.integer("workers", workers, low=1)
         self._target, self._objective, self._options = target, objective, dict(options or {})
+        self._files = tuple(files)
         self._hosts: list[_Host] = []
 
     @property
@@ -104,7 +107,7 @@ class Processes:
             self._end(host)
             host = None
         if host is None:
-            host = _Host(self._target, self._options)
+            host = _Host(self._target, self._files, self._options)
             self._hosts.append(host)
         host.submit(spec)
 

@@ -1,6 +1,6 @@
 """The host of one slot of the processes executor: imports the training code once, then forks for every run.
 
-Run as `python -P -m lrcontrol.runs.executors.worker TARGET OPTIONS READ_FD WRITE_FD`. Specs come as lines of
+Run as `python -P -m lrcontrol.runs.executors.worker TARGET FILES OPTIONS READ_FD WRITE_FD`. Specs come as lines of
 JSON on one pipe, answers go as frames on the other; a run has a process of its own, so nothing it does to itself
 (a crash, an exit, a leak) reaches the host or another run.
 """
@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, BinaryIO, NoReturn
 
+from lrcontrol.runs import user_code
 from lrcontrol.runs.executors.executor import packed
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
@@ -47,7 +48,7 @@ def read_frame(file: BinaryIO) -> tuple[bytes, bytes, bytes] | None:
 
 def main() -> None:
     """Answer specs until the pipe closes."""
-    target, options, read_fd, write_fd = sys.argv[1:]
+    target, files, options, read_fd, write_fd = sys.argv[1:]
     # Who ends a study signals all of its processes, and the driver decides what that means: a run that died of it
     # first would be recorded as failed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -58,6 +59,8 @@ def main() -> None:
             module_name, _, name = target.partition(":")
             module = importlib.import_module(module_name)
             train, warm = getattr(module, name), getattr(module, "warm", None)
+            for file in json.loads(files):
+                user_code.load(file)
         except BaseException as error:
             reason = f"{type(error).__name__}: {error}"
             write_frame(answers, UNUSABLE, reason.encode("utf-8", "backslashreplace"))

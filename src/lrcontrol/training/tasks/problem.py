@@ -1,16 +1,18 @@
 """Problem: a task made concrete, a model with its data, for the training loop."""
 
+import contextlib
 import dataclasses
 import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from lrcontrol.runs.task import Task
+from lrcontrol.training.tasks.own import OWN
 
-__all__ = ["Problem", "Split", "build"]
+__all__ = ["Problem", "Split", "build", "seeded"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,9 +99,17 @@ class Problem:
 
 
 def build(task: Task, seed: int) -> Problem:
-    """The problem of a task from the catalogue; weights and data order follow from `seed`, the splits do not."""
-    home = importlib.import_module(task.home)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        problem: Problem = home.build(task, seed)
+    """The problem of a task; weights and data order follow from `seed`, the splits do not."""
+    if task.name in OWN:
+        return OWN[task.name](seed)
+    with seeded(seed):
+        problem: Problem = importlib.import_module(task.home).build(task, seed)
     return problem
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random numbers from `seed`; the caller's random state is put back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every accelerator too
+        yield

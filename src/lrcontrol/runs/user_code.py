@@ -1,0 +1,51 @@
+"""A user's Python file, run because the user named it; nothing that is read from a store or a document comes here."""
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from lrcontrol import checks
+from lrcontrol.errors import BadInput
+
+__all__ = ["load"]
+
+_LOADED: dict[Path, ModuleType] = {}
+
+
+def load(path: str | Path) -> ModuleType:
+    """The module that a Python file makes; run once a process, under a name that nothing else has.
+
+    The file finds others of its folder, but none of them takes the place of an installed package.
+
+    Raises:
+        BadInput: there is no such file, or running it raises; the sentence names the line.
+    """
+    file = Path(path).resolve()
+    if file in _LOADED:
+        return _LOADED[file]
+    if file.suffix != ".py" or not file.is_file():
+        raise BadInput(f"a task of your own must be in a Python file, got {str(path)!r}, which is none.")
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    spec = importlib.util.spec_from_file_location(f"lrcontrol_user_{len(_LOADED)}_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise BadInput(f"a task of your own must be in a Python file, got {str(path)!r}, which cannot be loaded.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[spec.name]
+        raise BadInput(f"{path} must run without an error, got {_where(error, file)}.") from error
+    _LOADED[file] = module
+    return module
+
+
+def _where(error: Exception, file: Path) -> str:
+    """The error, and the line of the file it came from."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    line = error.lineno if isinstance(error, SyntaxError) else next(reversed(lines), None)
+    place = "" if line is None else f" in line {line}"
+    return f"{type(error).__name__}{place}: {checks.shown_error(error)}"

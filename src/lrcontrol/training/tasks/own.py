@@ -1,0 +1,125 @@
+"""Tasks of a user: a function that builds a problem, in a file of the user's, as a task like any other."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lrcontrol import checks
+from lrcontrol.errors import BadInput
+from lrcontrol.runs.record import Objective
+from lrcontrol.runs.task import Task
+
+if TYPE_CHECKING:
+    from lrcontrol.training.tasks.problem import Problem
+
+__all__ = ["OWN", "OwnTask", "as_task"]
+
+Builder = Callable[[int], "Problem"]
+
+OWN: dict[str, "OwnTask"] = {}
+"""The user's tasks of this process, by `file.py:function`."""
+
+
+class OwnTask:
+    """A function that builds a problem, as a task; made by `as_task`.
+
+    Args:
+        builder: of a seed; returns a Problem.
+        objective: the validation metric runs are compared by.
+        full_steps: the 100 % budget of one run, in updates.
+        about: what the catalogue says of its own tasks too: kind, data, model, method, base_lr, source.
+    """
+
+    def __init__(self, builder: Builder, objective: Objective, full_steps: int, about: dict[str, Any]) -> None:
+        self.builder, self.objective, self.full_steps, self.about = builder, objective, full_steps, about
+        file = inspect.getsourcefile(builder)
+        if file is None or not Path(file).is_file() or "<locals>" in builder.__qualname__:
+            raise BadInput(
+                f"a task must be a function at the top of a Python file, so that other processes can load it, got "
+                f"{builder.__qualname__}; put it in a file and import or name that."
+            )
+        self.file = Path(file).resolve()
+        self.name = f"{self.file.name}:{builder.__name__}"
+        functools.update_wrapper(self, builder)
+
+    def __call__(self, seed: int) -> "Problem":
+        """The problem, checked."""
+        from lrcontrol.training.tasks.problem import Problem, seeded
+
+        with seeded(seed):
+            problem = self.builder(seed)
+        checks.instance(f"what {self.name} returns", problem, Problem, "an lrcontrol.Problem")
+        return problem
+
+    @functools.cached_property
+    def task(self) -> Task:
+        """What every stage needs to know, read off the problem of seed 0, which is built and tried once."""
+        problem = self(0)
+        splits = (problem.train, problem.validation, problem.test)
+        if not all(map(len, splits)):
+            raise BadInput(f"every split of {self.name} must have rows, got {tuple(map(len, splits))}.")
+        values = problem.evaluate(problem.validation)
+        if self.objective.metric not in values:
+            raise BadInput(
+                f"the metrics of {self.name} must have the one it is compared by, {self.objective.metric!r}, "
+                f"got {', '.join(sorted(values))}."
+            )
+        return Task(
+            name=self.name,
+            sizes=(len(splits[0]), len(splits[1]), len(splits[2])),
+            parameters=sum(each.numel() for each in problem.model.parameters() if each.requires_grad),
+            objective=self.objective,
+            batch_size=problem.batch_size,
+            full_steps=self.full_steps,
+            home="",
+            **({"model": type(problem.model).__name__} | self.about),
+        )
+
+
+def as_task(
+    *,
+    metric: str,
+    direction: Literal["minimize", "maximize"],
+    full_steps: int,
+    kind: str = "own task",
+    data: str = "data of its own",
+    model: str | None = None,
+    method: str = "adamw:cosine",
+    base_lr: float = 1e-3,
+) -> Callable[[Builder], OwnTask]:
+    """Makes a task of a function that builds a Problem from a seed; a decorator.
+
+    The function must be at the top of a file: every run has a process of its own, which loads that file (so what the
+    file does besides belongs under `if __name__ == "__main__":`). Data that are slow to load belong in a function
+    under `functools.cache`: they are then loaded once for all runs. The task is named `file.py:function`, on the
+    command line with the path of the file, in Python also by the object itself.
+
+    Args:
+        metric: the validation metric runs are compared by; a key of what the problem's `metrics` returns, or "loss".
+        direction: which way it is better.
+        full_steps: >= 1; updates of a full run, the 100 % budget.
+        kind: for people, such as "regression".
+        data: for people; where they come from.
+        model: for people; by default the name of the model's class.
+        method: a default for it, as text.
+        base_lr: > 0; the base learning rate of that default.
+    Raises:
+        BadInput: a bad value, or a function that is not at the top of a file.
+    Example:
+        See docs/own_tasks.md, whose file is run by the tests.
+    """
+    checks.instance("metric", metric, str, "the name of a metric")
+    checks.one_of("direction", direction, ("minimize", "maximize"))
+    checks.integer("full_steps", full_steps, low=1)
+    about = {"kind": kind, "data": data, "method": method, "base_lr": base_lr}
+
+    def made(builder: Builder) -> OwnTask:
+        own = OwnTask(
+            builder, Objective(metric, direction), full_steps, about | ({} if model is None else {"model": model})
+        )
+        OWN[own.name] = own
+        return own
+
+    return made

@@ -1,0 +1,174 @@
+"""Tasks of a user: a file that is run because it was named, and treated like any task of ours."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import lrcontrol as lrc
+from lrcontrol.errors import BadInput, UnknownName
+from lrcontrol.runs import user_code
+from lrcontrol.runs.spec import RunSpec
+from lrcontrol.training import loop
+from lrcontrol.training.tasks import catalogue, own
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "own_task.py"
+
+TINY = """
+import torch
+import lrcontrol as lrc
+
+def split(rows):
+    return lrc.Split(torch.randn(rows, 3), torch.randn(rows, 1))
+
+def rmse(outputs, targets):
+    return {"rmse": float((outputs - targets).square().mean().sqrt())}
+
+@lrc.as_task(metric="rmse", direction="minimize", full_steps=20)
+def line(seed):
+    model = torch.nn.Linear(3, 1)
+    torch.manual_seed(0)
+    return lrc.Problem(model, split(40), split(10), split(10), torch.nn.functional.mse_loss, rmse, 8, seed)
+"""
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    """Nothing is loaded yet, and nothing that is stays loaded."""
+    monkeypatch.setattr(user_code, "_LOADED", {})
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = dict(own.OWN)
+    own.OWN.clear()
+    yield
+    own.OWN.clear()
+    own.OWN.update(before)
+
+
+def write(folder, text=TINY, name="mine.py"):
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_the_example_is_selected_by_name_in_processes_and_serially_alike(tmp_path):
+    path = tmp_path / "own_task.py"
+    shutil.copy(EXAMPLE, path)
+    found = [
+        lrc.select(f"{path}:wine", budget="2runs", out=tmp_path / executor, executor=executor)
+        for executor in ("serial", "processes")
+    ]
+    assert [each.task.name for each in found] == ["own_task.py:wine"] * 2
+    assert found[0].record.column("loss").tolist() == found[1].record.column("loss").tolist()
+    assert found[0].test == found[1].test
+    assert found[0].test["accuracy"] > 0.9
+    assert "own_task.py:wine" in found[0].report(tmp_path / "page.html").read_text()
+
+
+def test_what_is_known_of_a_task_is_read_off_its_problem(tmp_path):
+    task = catalogue.named(f"{write(tmp_path)}:line")
+    assert (task.name, task.sizes, task.parameters, task.batch_size) == ("mine.py:line", (40, 10, 10), 4, 8)
+    assert (task.full_steps, task.objective.metric, task.objective.direction) == (20, "rmse", "minimize")
+    assert catalogue.named("mine.py:line") is task
+    assert catalogue.task("mine.py:line") is task
+
+
+def test_the_seed_decides_the_first_weights_and_the_callers_random_state_is_left_alone(tmp_path):
+    path = write(tmp_path)
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    losses = [lrc.train(f"{path}:line", "sgd:constant", base_lr=0.1, seed=seed).column("loss") for seed in (0, 0, 1)]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert losses[0].tolist() == losses[1].tolist() != losses[2].tolist()
+
+
+def test_a_name_is_the_same_from_every_folder(tmp_path, monkeypatch):
+    path = write(tmp_path)
+    absolute = catalogue.named(f"{path}:line").name
+    user_code._LOADED.clear()
+    own.OWN.clear()
+    monkeypatch.chdir(tmp_path)
+    assert catalogue.named("mine.py:line").name == absolute
+
+
+def test_a_file_finds_its_neighbours_but_takes_no_packages_place(tmp_path):
+    write(tmp_path, "SIZE = 12\n", "neighbour.py")
+    for name in ("json", "torch", "numpy", "sitecustomize"):
+        write(tmp_path, "raise SystemExit('a stranger was run')\n", f"{name}.py")
+    path = write(tmp_path, "import json\nfrom neighbour import SIZE\n" + TINY.replace("split(40)", "split(SIZE)"))
+    record = lrc.select(f"{path}:line", budget="1run", out=tmp_path / "out").record
+    assert record.outcome.value == "finished"
+    del sys.modules["neighbour"]
+
+
+def test_reading_a_selection_runs_no_file(tmp_path):
+    path = write(tmp_path)
+    lrc.select(f"{path}:line", budget="1run", out=tmp_path / "out", executor="serial")
+    path.write_text("raise SystemExit('it was run')\n")
+    code = (
+        "import sys, lrcontrol as lrc, lrcontrol.errors\n"
+        "found = lrc.load_selection(sys.argv[1])\n"
+        "print(found.task.name, found.report(sys.argv[1] + '/page.html').name)\n"
+        "try:\n    found.model()\nexcept lrc.errors.UnknownName as error:\n    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "out")], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "mine.py:line page.html",
+        "the task 'mine.py:line' must be loaded first; name its file, as in my/mine.py:line.",
+    ]
+
+
+def test_ours_keep_their_selections_as_they_were(tmp_path):
+    lrc.select("diabetes-mlp", budget="1run", out=tmp_path, executor="serial")
+    assert "about" not in (tmp_path / "selection.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            ("full_steps=20", "full_steps=0"),
+            "must run without an error, got BadInput in line 11: `full_steps` must be",
+        ),
+        (("direction=", "way="), "must run without an error, got TypeError in line 11: "),
+        (("import torch\n", "import torch,\n"), "must run without an error, got SyntaxError in line 2: "),
+        (("return lrc.Problem", "return print"), "what mine.py:line returns` must be an lrcontrol.Problem, got "),
+        (('{"rmse":', '{"mse":'), "must have the one it is compared by, 'rmse', got loss, mse."),
+        (("split(10), split(10)", "split(10), split(0)"), r"must have rows, got \(40, 10, 0\)"),
+        (("def line", "def other"), "unknown task of .*mine.py 'line'; known: other."),
+    ],
+    ids=["steps", "argument", "syntax", "problem", "metric", "rows", "name"],
+)
+def test_what_is_wrong_with_a_file_is_one_sentence(tmp_path, change, said):
+    path = write(tmp_path, TINY.replace(*change))
+    with pytest.raises(BadInput, match=said) as caught:
+        catalogue.named(f"{path}:line")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["none.py", "", "notes.txt", "/dev/zero", "."])
+def test_what_is_no_python_file_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text(TINY)
+    with pytest.raises(BadInput, match="must be in a Python file"):
+        catalogue.named(f"{name}:line")
+
+
+def test_a_function_inside_another_is_refused():
+    with pytest.raises(BadInput, match="must be a function at the top of a Python file"):
+
+        @lrc.as_task(metric="rmse", direction="minimize", full_steps=1)
+        def inner(seed):
+            raise NotImplementedError
+
+
+def test_a_task_that_was_never_loaded_is_told_and_not_looked_for():
+    with pytest.raises(UnknownName, match=r"must be loaded first; name its file, as in my/mine.py:line"):
+        catalogue.task("mine.py:line")
+    with pytest.raises(UnknownName):
+        loop.train(RunSpec(task="mine.py:line", method="sgd:rex", base_lr=1, total_steps=1))
