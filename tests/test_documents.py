@@ -4,11 +4,13 @@ Each test prints its figure; the full size is slow, and the same at a smaller si
 """
 
 import ast
+import contextlib
 import json
 import random
 import time
 import tracemalloc
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import pytest
 import lrcontrol as lrc
 from chance import TOGETHER, any_schedule
 from lrcontrol.errors import BadInput, DoesNotFit
+from lrcontrol.schedules.laying import edges_of_turns
 from lrcontrol.schedules.reader import LARGEST_DOCUMENT
 from lrcontrol.schedules.recipes.catalogue import RECIPES
 from lrcontrol.schedules.schedule import Cycled, Nested, Schedule
@@ -315,3 +318,50 @@ def test_the_longest_texts_cost_no_more_than_what_is_allowed(join: str) -> None:
     made, taken = costs(schedule, text)
     assert made is None
     assert taken < 2
+
+
+GROWING = "repeat(linear, period=10, growth=1.00000{}, shrink=0.9999)"
+SLOW = {
+    "turns that grow, side by side": (f"sum({', '.join(map(GROWING.format, range(1, 21)))})", 90_000),
+    "turns that grow, each a little lower": (GROWING.format(1), 90_000),
+    "turns that grow, of several parts": ("repeat(warmup(0.5)+linear*cosine, period=10, growth=1.000001)", 90_000),
+    "turns that grow in turns that grow": (f"repeat({GROWING.format(1)}, period=5000, growth=1.001)", 10**6),
+    "turns that grow, side by side and inside": (f"sum({GROWING.format(1)}, " * 7 + "linear" + ")" * 7, 90_000),
+    "parts within parts, ten thousand times": (f"repeat({'over(' * 6}linear{', share=1)' * 6}, times=10000)", 10**6),
+    "long turns, each to be kept": (
+        f"sum({', '.join(f'repeat(cosine, period={65_000 - k})' for k in range(99))})",
+        10**6,
+    ),
+    "turns lower and longer": ("repeat(geometric(0.9, share=0.5), times=5000, growth=1.001, shrink=0.9)", 10**12),
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_small_texts_cost_little_however_they_are_built(name: str) -> None:
+    """Read and laid, or refused, in little time: X3, with room for a machine that does other work."""
+    text, total = SLOW[name]
+    schedule("linear").multiplier(3, total)  # what is made once
+    costs_of = []
+    for again in range(3):
+        begin = time.process_time()
+        with contextlib.suppress(BadInput):
+            schedule(text).multiplier(3, total + again)
+        costs_of.append(time.process_time() - begin)
+    assert min(costs_of) < 0.5
+
+
+def test_turns_that_grow_are_what_scaled_schedules_are() -> None:
+    """Scaled where they are read, as if each turn had been scaled and laid by itself; to the bit."""
+    chance = random.Random(3005)
+    for _ in range(60):
+        inner = any_schedule(chance, chance.choice([1, 2, 3]))
+        try:
+            turns = inner.repeat(4, growth=1.5, shrink=0.7).multipliers(500)
+        except BadInput:
+            continue
+        edges = edges_of_turns(500, 4, 1.5)
+        alone = [
+            (inner * 0.7**turn if turn else inner).multipliers(past - begin)
+            for turn, (begin, past) in enumerate(pairwise(edges))
+        ]
+        assert np.concatenate(alone).tobytes() == turns.tobytes()

@@ -150,6 +150,7 @@ def quotient(value: float, by: float) -> Long:
     return _long(Fraction(value) / Fraction(by))
 
 
+@lru_cache(maxsize=256)
 def log_of(value: float) -> Long:
     """The natural logarithm of `value` > 0."""
     return _long(Fraction(Decimal(value).ln(_DIGITS)))

@@ -7,6 +7,7 @@ step is as cheap as any other, and a whole run is written block by block, with n
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from decimal import ROUND_HALF_UP, Context, Decimal
+from functools import lru_cache
 from itertools import accumulate, islice, pairwise
 from typing import Any, NamedTuple, Protocol
 
@@ -20,7 +21,9 @@ __all__ = [
     "BLOCK",
     "Computes",
     "HasLength",
+    "Laying",
     "Piece",
+    "Scales",
     "chain",
     "cut",
     "edges_of_turns",
@@ -53,6 +56,36 @@ class Piece(NamedTuple):
     part: Computes
 
 
+Scales = tuple[float, ...]
+"""What levels are multiplied by, one after the other: numbers in [0, 1]."""
+
+
+class Laying:
+    """The pieces of a schedule as they are laid, end to end.
+
+    Args:
+        most: of parts in turns that grow, counted out; what is laid beside counts against the same.
+    """
+
+    def __init__(self, most: int, beside: "Laying | None" = None) -> None:
+        self.pieces: list[Piece] = []
+        self._most = most
+        self._counted: list[int] = [0] if beside is None else beside._counted
+
+    def beside(self) -> "Laying":
+        """An empty one that counts with this one."""
+        return Laying(self._most, self)
+
+    def count(self, parts: int) -> None:
+        """Count the parts of one more turn; DoesNotFit where there are too many."""
+        self._counted[0] += parts
+        if self._counted[0] > self._most:
+            raise DoesNotFit(
+                f"a schedule must have at most {self._most} segments in turns that grow, and over this horizon it has "
+                "more; make the turns longer, or let them grow faster."
+            )
+
+
 class HasLength(Protocol):
     """A part, as far as its length goes."""
 
@@ -71,6 +104,8 @@ class HasLength(Protocol):
 
 def lengths(parts: Sequence[HasLength], total: int) -> list[int]:
     """The lengths of `parts` in whole steps: steps first, shares of the total next, the rest last."""
+    if len(parts) == 1 and parts[0].takes_rest:
+        return [total]
     by_share = [past - first for first, past in pairwise(_edges(tuple(part.share or 0.0 for part in parts), total))]
     fixed_or_none = [part.fixed for part in parts]
     found = [share if fixed is None else fixed for fixed, share in zip(fixed_or_none, by_share, strict=True)]
@@ -85,13 +120,14 @@ def lengths(parts: Sequence[HasLength], total: int) -> list[int]:
     return [total - needed if part.takes_rest else length for part, length in zip(parts, found, strict=True)]
 
 
-def _edges(shares: tuple[float, ...], total: int) -> list[int]:
+@lru_cache(maxsize=64)
+def _edges(shares: tuple[float, ...], total: int) -> tuple[int, ...]:
     """Where shares that follow one another begin, and the end of the last."""
     if not any(shares):
-        return [0] * (len(shares) + 1)
+        return (0,) * (len(shares) + 1)
     written = (Decimal(repr(share)) for share in shares)
     sums = list(accumulate(written, _DIGITS.add, initial=Decimal(0)))
-    return [total if sum_ > _ALL else nearest_step(sum_, total) for sum_ in sums]
+    return tuple(total if sum_ > _ALL else nearest_step(sum_, total) for sum_ in sums)
 
 
 def nearest_step(share: Decimal, total: int) -> int:
@@ -99,13 +135,14 @@ def nearest_step(share: Decimal, total: int) -> int:
     return nearest(_DIGITS.multiply(share, Decimal(total)))
 
 
-def edges_of_turns(length: int, times: int, growth: float) -> list[int]:
+@lru_cache(maxsize=16)
+def edges_of_turns(length: int, times: int, growth: float) -> tuple[int, ...]:
     """Where `times` turns over `length` steps begin, and the end; each `growth` times as long as the one before."""
     if growth == 1:
-        return [length * turn // times for turn in range(times + 1)]
+        return tuple(length * turn // times for turn in range(times + 1))
     edges = list(accumulate(islice(grown(1, growth), times), _DIGITS.add))
     begins = (_DIGITS.divide(_DIGITS.multiply(edge, Decimal(length)), edges[-1]) for edge in edges[:-1])
-    return [0, *map(nearest, begins), length]
+    return (0, *map(nearest, begins), length)
 
 
 def grown(first: int, growth: float) -> Iterator[Decimal]:

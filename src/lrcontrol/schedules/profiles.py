@@ -5,6 +5,7 @@ still has to go, each exact, and gives the weight of the segment's start and tha
 step of a billion is as accurate as the first, and `1 - w` is never computed where it would cancel.
 """
 
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 import array_api_compat
@@ -410,7 +411,7 @@ class Table(Shape, frozen=True, tag="table"):
     def laid(self, length: int) -> Profile:
         """The same curve, its values as an array."""
         del length
-        return _Knots(np.array(self.values))
+        return _knots(self.values)
 
     def start_weight(self, gone: Any, left: Any, whole: float) -> Any:
         """The two values beside, weighed by how near they are."""
@@ -440,6 +441,11 @@ class _Knots(Shape, frozen=True):
         index, over = place_among(xp, gone, whole, len(values) - 1)
         index = xp.astype(index, xp.int64)
         return (known[index] * (whole - over) + known[index + 1] * over) / whole
+
+
+@lru_cache(maxsize=64)
+def _knots(values: tuple[float, ...]) -> _Knots:
+    return _Knots(np.array(values))
 
 
 class _Decay(Shape, frozen=True):

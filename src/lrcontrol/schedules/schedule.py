@@ -5,17 +5,32 @@ of a group is `base_lr[group] * multiplier(step)`. It is a tree: a `Schedule` ho
 schedules in turns (`Nested`, `Cycled`), or schedules side by side (`Product`, `Sum`, `Maximum`, `Minimum`).
 """
 
+from collections.abc import Iterator
 from decimal import Decimal
-from functools import lru_cache, reduce
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache, partial, reduce
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from lrcontrol import checks
-from lrcontrol.errors import BadInput, DoesNotFit
-from lrcontrol.schedules.laying import Piece, chain, cut, edges_of_turns, grown, lengths, look_up, nearest, written
+from lrcontrol.errors import BadInput
+from lrcontrol.schedules.laying import (
+    Laying,
+    Piece,
+    Scales,
+    chain,
+    cut,
+    edges_of_turns,
+    grown,
+    lengths,
+    look_up,
+    nearest,
+    written,
+)
+from lrcontrol.schedules.pieces import AtOnce, InTurns, Level, ReadNowAndThen
 from lrcontrol.schedules.profiles import Constant, namespace
 from lrcontrol.schedules.sampling import Sampling
 from lrcontrol.schedules.segment import LARGEST, Length, Segment
@@ -41,8 +56,8 @@ __all__ = [
 ]
 
 MOST_SEGMENTS = 10_000  # of one schedule, repeats counted out
+MOST_PARTS = 3 * MOST_SEGMENTS  # of one schedule, at all depths, repeats counted out
 DEEPEST = 8  # schedules inside schedules
-TABLED = 2**16  # steps of a cycle up to which its multipliers are kept as a table
 
 
 class _Turns(Length, frozen=True, kw_only=True):
@@ -78,9 +93,9 @@ class _Turns(Length, frozen=True, kw_only=True):
         """This part with `scale` times its multipliers."""
         return msgspec.structs.replace(self, schedule=self.schedule * scale)
 
-    def _lay_turn(self, turn: int, begin: int, length: int, pieces: list[Piece]) -> None:
-        schedule = self.schedule if self.shrink == 1 or turn == 0 else self.schedule * self.shrink**turn
-        schedule.lay(begin, length, pieces)
+    def _scales(self, turn: int, scales: Scales) -> Scales:
+        """What the levels of a turn are multiplied by."""
+        return scales if self.shrink == 1 or turn == 0 else (*scales, self.shrink**turn)
 
 
 class Nested(_Turns, frozen=True, tag="nested"):
@@ -117,17 +132,16 @@ class Nested(_Turns, frozen=True, tag="nested"):
         """How many turns count against the limit of segments."""
         return self.times
 
-    def lay(self, begin: int, length: int, pieces: list[Piece]) -> None:
+    def lay(self, begin: int, length: int, laying: Laying, scales: Scales) -> None:
         """Append the pieces of all turns."""
-        edges = edges_of_turns(length, self.times, self.growth)
-        for turn in range(self.times):
-            if edges[turn + 1] > edges[turn]:
-                self._lay_turn(turn, begin + edges[turn], edges[turn + 1] - edges[turn], pieces)
+        for turn, (first, past) in enumerate(pairwise(edges_of_turns(length, self.times, self.growth))):
+            if past > first:
+                self.schedule.lay(begin + first, past - first, laying, self._scales(turn, scales))
 
-    def last(self, length: int) -> float:
+    def ends_at(self, length: int, scales: Scales) -> float:
         """The multiplier at the end of the last turn."""
         edges = edges_of_turns(length, self.times, self.growth)
-        return self.schedule.last(edges[-1] - edges[-2]) * self.shrink ** (self.times - 1)
+        return self.schedule.ends_at(edges[-1] - edges[-2], scales) * self.shrink ** (self.times - 1)
 
 
 class Cycled(_Turns, frozen=True, tag="cycled"):
@@ -161,35 +175,20 @@ class Cycled(_Turns, frozen=True, tag="cycled"):
         """One: the turns are computed, not counted out, unless they grow."""
         return 1
 
-    def lay(self, begin: int, length: int, pieces: list[Piece]) -> None:
+    def lay(self, begin: int, length: int, laying: Laying, scales: Scales) -> None:
         """Append one piece for turns of equal length, else those of every turn."""
         if self.growth == 1:
-            self.schedule.pieces(self.period)  # what does not fit is known before the first step
-            pieces.append(Piece(begin, begin + length, length, self))
+            turn = laying.beside()
+            self.schedule.lay(0, self.period, turn, scales)  # what does not fit is known before the first step
+            laying.pieces.append(Piece(begin, begin + length, length, InTurns(turn.pieces, self.period, self.shrink)))
             return
-        own: list[Piece] = []
-        for turn, (first, past) in enumerate(self._growing(length)):
-            self._lay_turn(turn, begin + first, past - first, own)
-            if len(pieces) + len(own) > MOST_SEGMENTS:
-                raise self._too_many(length)
-        cut(own, begin + length)
-        pieces.extend(own)
+        each = _size(self.schedule).parts
+        for turn_, (first, past) in enumerate(self._growing(length)):
+            laying.count(each)
+            self.schedule.lay(begin + first, past - first, laying, self._scales(turn_, scales))
+        cut(laying.pieces, begin + length)
 
-    def values(self, step: Any, length: int) -> Any:
-        """The multipliers at `step`, for turns of equal length."""
-        del length
-        turn = step // self.period
-        inside = step - turn * self.period
-        if self.period <= TABLED and isinstance(step, np.ndarray):
-            value = _table(self.schedule, self.period)[inside]
-        else:
-            value = self.schedule.multiplier(inside, self.period)
-        if self.shrink == 1:
-            return value
-        xp = namespace(step)
-        return value * self.shrink ** xp.astype(turn, xp.float64)
-
-    def last(self, length: int) -> float:
+    def ends_at(self, length: int, scales: Scales) -> float:
         """The multiplier at which the last turn ends, or is cut."""
         turn, inside = divmod(length, self.period)
         period = self.period
@@ -198,28 +197,20 @@ class Cycled(_Turns, frozen=True, tag="cycled"):
             inside, period = (length - first, past - first) if length < past else (0, past - first)
             turn += inside == 0 and length > 0
         if inside == 0 and length > 0:
-            return self.schedule.last(period) * self.shrink ** (turn - 1)
-        return float(self.schedule.multiplier(inside, period) * self.shrink**turn)
+            return self.schedule.ends_at(period, scales) * self.shrink ** (turn - 1)
+        cut_short = Laying(MOST_SEGMENTS)
+        self.schedule.lay(0, period, cut_short, scales)
+        return float(look_up(cut_short.pieces, 0.0, np.array([inside]))[0] * self.shrink**turn)
 
-    def _growing(self, length: int) -> list[tuple[int, int]]:
+    def _growing(self, length: int) -> Iterator[tuple[int, int]]:
         """Begin and end of every turn that begins before `length`."""
-        turns: list[tuple[int, int]] = []
-        begin = 0
+        begin, most = 0, Decimal(checks.LARGEST_STEP)
         for long in grown(self.period, self.growth):
             if begin >= length:
                 break
-            past = begin + nearest(min(long, Decimal(checks.LARGEST_STEP)))
-            turns.append((begin, past))
+            past = begin + nearest(min(long, most))
+            yield begin, past
             begin = past
-            if len(turns) > MOST_SEGMENTS:
-                raise self._too_many(length)
-        return turns
-
-    def _too_many(self, length: int) -> DoesNotFit:
-        return DoesNotFit(
-            f"a schedule must have at most {MOST_SEGMENTS} segments in turns that grow, but {length} steps hold more "
-            f"with period={self.period}, growth={self.growth}; make the turns longer."
-        )
 
 
 class Held(Length, frozen=True, kw_only=True, tag="held"):
@@ -263,18 +254,15 @@ class Held(Length, frozen=True, kw_only=True, tag="held"):
         """This part with `scale` times its multipliers."""
         return msgspec.structs.replace(self, schedule=self.schedule * scale)
 
-    def lay(self, begin: int, length: int, pieces: list[Piece]) -> None:
+    def lay(self, begin: int, length: int, laying: Laying, scales: Scales) -> None:
         """Append one piece; what does not fit is known before the first step."""
-        self.schedule.pieces(length)
-        pieces.append(Piece(begin, begin + length, length, self))
+        inner = laying.beside()
+        self.schedule.lay(0, length, inner, scales)
+        laying.pieces.append(Piece(begin, begin + length, length, ReadNowAndThen(self.sampling, inner.pieces)))
 
-    def values(self, step: Any, length: int) -> Any:
-        """The multipliers at `step`."""
-        return self.schedule.multiplier(self.sampling.begin(step, length), length)
-
-    def last(self, length: int) -> float:
+    def ends_at(self, length: int, scales: Scales) -> float:
         """Where the schedule goes to."""
-        return self.schedule.last(length)
+        return self.schedule.ends_at(length, scales)
 
 
 class Together(Length, frozen=True, kw_only=True):
@@ -299,19 +287,24 @@ class Together(Length, frozen=True, kw_only=True):
         """No multiplier is above this."""
         return float(reduce(self.join, (child.largest for child in self.children)))
 
-    def lay(self, begin: int, length: int, pieces: list[Piece]) -> None:
+    def lay(self, begin: int, length: int, laying: Laying, scales: Scales) -> None:
         """Append one piece; what does not fit is known before the first step."""
-        for child in self.children:
-            child.pieces(length)
-        pieces.append(Piece(begin, begin + length, length, self))
+        inner = []
+        for index, child in enumerate(self.children):
+            inner.append(laying.beside())
+            child.lay(0, length, inner[-1], self.shared(scales, index))
+        laid = AtOnce(self.join, tuple(each.pieces for each in inner))
+        laying.pieces.append(Piece(begin, begin + length, length, laid))
 
-    def values(self, step: Any, length: int) -> Any:
-        """The multipliers at `step`."""
-        return reduce(self.join, (child.multiplier(step, length) for child in self.children))
+    def shared(self, scales: Scales, index: int) -> Scales:
+        """Of what this part is multiplied by, what its schedule at `index` is multiplied by: all of it."""
+        del index
+        return scales
 
-    def last(self, length: int) -> float:
+    def ends_at(self, length: int, scales: Scales) -> float:
         """What the ends of all come to together."""
-        return float(reduce(self.join, (child.last(length) for child in self.children)))
+        ends = (child.ends_at(length, self.shared(scales, index)) for index, child in enumerate(self.children))
+        return float(reduce(self.join, ends))
 
 
 class Product(Together, frozen=True, tag="product"):
@@ -342,6 +335,10 @@ class Product(Together, frozen=True, tag="product"):
     def join(self, one: Any, other: Any) -> Any:
         """The product."""
         return one * other
+
+    def shared(self, scales: Scales, index: int) -> Scales:
+        """The first factor is multiplied."""
+        return () if index else scales
 
     def scaled(self, scale: float) -> "Product":
         """This product with its first factor scaled."""
@@ -422,8 +419,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         parts: laid end to end. Lengths are resolved in whole steps: steps first, shares of the total next, and
             at most one part takes the rest.
     Raises:
-        BadInput: no part, two parts that take the rest, shares above 1 in sum, more than 10,000 segments or
-            deeper than 8.
+        BadInput: no part, two parts that take the rest, shares above 1 in sum, more than 10,000 segments (30,000
+            parts at all depths), or deeper than 8.
     Example:
         >>> import lrcontrol as lrc
         >>> lrc.warmup(2).then(lrc.linear()).multipliers(6).tolist()
@@ -446,11 +443,13 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         shares = sum(part.share or 0.0 for part in self.parts)
         if shares > 1 + 1e-9:
             raise BadInput(f"the shares of a schedule's parts must not exceed 1 in sum, got {shares:g}.")
-        count, depth = _size(self)
-        if count > MOST_SEGMENTS:
-            raise BadInput(f"a schedule must have at most {MOST_SEGMENTS} segments, got {count}.")
-        if depth > DEEPEST:
-            raise BadInput(f"schedules must nest at most {DEEPEST} deep, got {depth}.")
+        size = _size(self)
+        if size.segments > MOST_SEGMENTS:
+            raise BadInput(f"a schedule must have at most {MOST_SEGMENTS} segments, got {size.segments}.")
+        if size.parts > MOST_PARTS:
+            raise BadInput(f"a schedule must have at most {MOST_PARTS} parts at all depths, got {size.parts}.")
+        if size.depth > DEEPEST:
+            raise BadInput(f"schedules must nest at most {DEEPEST} deep, got {size.depth}.")
 
     def multiplier(self, step: Any, total_steps: int) -> Any:
         """The multiplier in force during update `step` of `total_steps`.
@@ -497,22 +496,29 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def last(self, total_steps: int) -> float:
         """The multiplier past the end: where the last part goes to, even where the horizon leaves it no step."""
         total_steps = checks.integer("total_steps", total_steps)
-        return self.parts[-1].last(lengths(self.parts, total_steps)[-1])
+        return self._laid(total_steps)[1] if total_steps else self.ends_at(0)
 
     @property
     def largest(self) -> float:
         """No multiplier is above this."""
         return max(part.largest for part in self.parts)
 
-    def lay(self, begin: int, length: int, pieces: list[Piece]) -> None:
-        """Append the pieces of this schedule over [begin, begin + length)."""
+    def lay(self, begin: int, length: int, laying: Laying, scales: Scales = ()) -> None:
+        """Append the pieces of this schedule, multiplied by all `scales` in turn, over [begin, begin + length)."""
         end = begin + length
         for part, steps in zip(self.parts, lengths(self.parts, length), strict=True):
             if steps:
-                part.lay(begin, steps, pieces)
+                part.lay(begin, steps, laying, scales)
                 begin += steps
         if begin < end:
-            Segment(Constant(), self.last(length)).lay(begin, end - begin, pieces)
+            level = Level(partial(self.ends_at, length, scales))
+            if not isinstance(self.parts[-1], Segment):
+                _ = level.level  # what does not fit, in a last turn of no length, is known before the first step
+            laying.pieces.append(Piece(begin, end, end - begin, level))
+
+    def ends_at(self, length: int, scales: Scales = ()) -> float:
+        """Where this schedule, multiplied by all `scales` in turn, goes to at the end of `length` steps."""
+        return self.parts[-1].ends_at(lengths(self.parts, length)[-1], scales)
 
     def pieces(self, total_steps: int) -> list[Piece]:
         """What computes the multipliers over `total_steps`; DoesNotFit where the parts are longer."""
@@ -669,27 +675,30 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @lru_cache(maxsize=128)
 def _resolved(schedule: Schedule, total_steps: int) -> tuple[list[Piece], float]:
-    pieces: list[Piece] = []
-    schedule.lay(0, total_steps, pieces)
-    return pieces, schedule.last(total_steps)
+    laying = Laying(MOST_SEGMENTS)
+    schedule.lay(0, total_steps, laying)
+    return laying.pieces, schedule.ends_at(total_steps)
 
 
-@lru_cache(maxsize=32)
-def _table(schedule: Schedule, total_steps: int) -> NDArray[np.float64]:
-    return schedule.multipliers(total_steps)
+class _Size(NamedTuple):
+    """Segments and parts of all kinds, repeats counted out, and how deep they lie."""
+
+    segments: int
+    parts: int
+    depth: int
 
 
-def _size(schedule: Schedule) -> tuple[int, int]:
-    """How many segments there are, repeats counted out, and how deep they lie."""
-    count, depth = 0, 1
+def _size(schedule: Schedule) -> _Size:
+    segments, parts, depth = 0, len(schedule.parts), 1
     for part in schedule.parts:
         if isinstance(part, Segment):
-            count += 1
+            segments += 1
             continue
-        sizes = [_size(child) for child in part.children]
-        count += sum(size for size, _ in sizes) * part.turns
-        depth = max(depth, 1 + max(deep for _, deep in sizes))
-    return count, depth
+        for inner in map(_size, part.children):
+            segments += inner.segments * part.turns
+            parts += inner.parts * part.turns
+            depth = max(depth, 1 + inner.depth)
+    return _Size(segments, parts, depth)
 
 
 def _side_by_side(part: Together, name: str, value: Any) -> "tuple[Schedule, ...]":

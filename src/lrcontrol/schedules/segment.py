@@ -1,5 +1,6 @@
 """Segments: a profile read at a sampling rate, from one level to another, over a length."""
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import msgspec
@@ -7,7 +8,7 @@ import numpy as np
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
-from lrcontrol.schedules.laying import Piece
+from lrcontrol.schedules.laying import Laying, Piece, Scales
 from lrcontrol.schedules.profiles import AnyProfile, Constant, Linear, Profile, Table, namespace
 from lrcontrol.schedules.sampling import AT_THE_END, EVERY_STEP, Sampling
 
@@ -88,13 +89,13 @@ class Segment(Length, frozen=True, tag="segment"):
             if self.sampling != EVERY_STEP or self.reverse:
                 raise BadInput("a constant segment reads the same at any `sampling`, either way; leave them out.")
 
-    def lay(self, begin: int, length: int, pieces: list[Piece]) -> None:
+    def lay(self, begin: int, length: int, laying: Laying, scales: Scales) -> None:
         """Append the piece of this segment over [begin, begin + length)."""
-        pieces.append(Piece(begin, begin + length, length, self._curve(length)))
+        laying.pieces.append(Piece(begin, begin + length, length, _Laid(self, length, scales)))
 
-    def last(self, length: int) -> float:
+    def ends_at(self, length: int, scales: Scales) -> float:
         """The multiplier at progress 1 of `length` steps."""
-        curve = self._curve(length)
+        curve = self.curve(length, scales)
         if not isinstance(self.profile, Table):
             return curve.end
         return float(curve.between(np.ones(1), np.zeros(1), 1.0)[0])
@@ -106,15 +107,42 @@ class Segment(Length, frozen=True, tag="segment"):
 
     def scaled(self, scale: float) -> "Segment":
         """This segment with `scale` times its multipliers."""
-        natural = self.profile.natural_end
-        follows = natural is not None and self.end == self.start * natural
-        end = None if self.end is None or follows else self.end * scale
-        return msgspec.structs.replace(self, start=self.start * scale, end=end)
+        start, end = _scaled(self.start, self.end, self.profile.natural_end, scale)
+        return msgspec.structs.replace(self, start=start, end=end)
 
-    def _curve(self, length: int) -> "_Curve":
+    def curve(self, length: int, scales: Scales) -> "_Curve":
+        """This segment over a known length, its levels multiplied by all `scales` in turn."""
+        start, end = self.start, self.end
+        for scale in scales:
+            start, end = _scaled(start, end, self.profile.natural_end, scale)
         profile = self.profile.laid(length)
-        end = self.start * (profile.natural_end or 0.0) if self.end is None else self.end
-        return _Curve(profile, self.start, end, self.sampling, self.reverse)
+        return _Curve(
+            profile, start, start * (profile.natural_end or 0.0) if end is None else end, self.sampling, self.reverse
+        )
+
+
+def _scaled(start: float, end: float | None, natural: float | None, scale: float) -> tuple[float, float | None]:
+    """A start and an end that are `scale` times as high; an end that follows from the start goes on to."""
+    if end is not None:
+        follows = natural is not None and end == start * natural
+        end = start * scale * natural if follows and natural is not None else end * scale
+    return start * scale, end
+
+
+class _Laid:
+    """A segment over a known length, its curve computed when it is first read."""
+
+    def __init__(self, segment: Segment, length: int, scales: Scales) -> None:
+        self._of = segment, length, scales
+
+    def values(self, step: Any, length: int) -> Any:
+        """The multipliers at `step`."""
+        return self._curve.values(step, length)
+
+    @cached_property
+    def _curve(self) -> "_Curve":
+        segment, length, scales = self._of
+        return segment.curve(length, scales)
 
 
 class _Curve(NamedTuple):
