@@ -14,6 +14,7 @@ import torch
 
 import lrcontrol as lrc
 from lrcontrol.errors import BadText
+from lrcontrol.schedules.horizon import horizon
 from lrcontrol.schedules.profiles import PROFILES, Constant
 from lrcontrol.schedules.recipes.catalogue import RECIPES
 from lrcontrol.schedules.recipes.cycles import fractal
@@ -547,3 +548,26 @@ def test_lengths_in_epochs_are_steps(text: str, same: str) -> None:
 def test_other_units_are_refused(text: str) -> None:
     with pytest.raises(lrc.errors.BadInput):
         lrc.schedule(text + "+linear", steps_per_epoch=7)
+
+
+def test_lengths_in_epochs_are_met_as_they_are_written() -> None:
+    """0.145 of 100 steps is 14.5, which rounds up, and not the float below it."""
+    assert lrc.schedule("warmup(0.145ep)+linear", steps_per_epoch=100) == lrc.schedule("warmup(15)+linear")
+    for tenths in range(1, 400):
+        made = lrc.schedule(f"warmup({tenths / 10}ep)+linear", steps_per_epoch=10)
+        assert made.parts[0].steps == tenths
+    assert lrc.schedule("linear(steps=1e-9999999999999ep)", steps_per_epoch=7) == lrc.schedule("linear(steps=0)")
+    with pytest.raises(BadText, match="a length of more than"):
+        lrc.schedule("linear(steps=1e9999999999999ep)", steps_per_epoch=7)
+
+
+def test_horizons_in_epochs_and_seconds_are_met_as_they_are_written() -> None:
+    """A tenth of ten steps is one step; so many tenths of seconds are so many nanoseconds."""
+    for tenths in range(1, 400):
+        amount = tenths / 10
+        assert horizon(f"{amount}ep").resolved(steps_per_epoch=10) == horizon(tenths)
+        assert horizon(f"{amount}ep").resolved(steps_per_epoch=100) == horizon(10 * tenths)
+        assert horizon(f"{amount}s").ticks == tenths * 10**8
+    chance = random.Random(55)
+    for ticks in (chance.randrange(1, 2**51) for _ in range(500)):
+        assert horizon("1s").with_ticks(ticks).ticks == ticks

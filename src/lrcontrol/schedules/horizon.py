@@ -81,7 +81,7 @@ class Horizon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         if self.unit == "epochs":
             raise BadInput(f"a horizon in epochs must be resolved before it is counted, got {self}.")
-        return max(round(Fraction(self.amount) * (_PER_SECOND if self.unit == "seconds" else 1)), 1)
+        return max(round(self._exact * (_PER_SECOND if self.unit == "seconds" else 1)), 1)
 
     def with_ticks(self, ticks: int) -> "Horizon":
         """The horizon of the same unit that has so many `ticks`."""
@@ -100,6 +100,8 @@ class Horizon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Example:
             >>> str(Horizon(2.5, "epochs").resolved(steps_per_epoch=3))
             '8st'
+            >>> str(Horizon(0.1, "epochs").resolved(steps_per_epoch=10))
+            '1st'
         """
         per = None if per_step is None else checks.integer("per_step", per_step, low=1)
         epoch = None if steps_per_epoch is None else checks.integer("steps_per_epoch", steps_per_epoch, low=1)
@@ -111,8 +113,13 @@ class Horizon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"a horizon in epochs needs `steps_per_epoch`, got {self} without it; "
                     "give the number of updates of one epoch."
                 )
-            return Horizon(math.ceil(Fraction(self.amount) * epoch), "steps")
+            return Horizon(math.ceil(self._exact * epoch), "steps")
         return self if per is None else Horizon(-(-int(self.amount) // per), "steps")
+
+    @property
+    def _exact(self) -> Fraction:
+        """The amount as it is written: 0.1 is a tenth, not the float beside it."""
+        return Fraction(repr(self.amount))
 
     def __str__(self) -> str:
         if self.unit == "seconds":

@@ -2,11 +2,13 @@
 
 import inspect
 import re
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 from lrcontrol import checks
 from lrcontrol.errors import BadText, LRControlError, UnknownName
+from lrcontrol.schedules.laying import nearest_step
 from lrcontrol.schedules.profiles import MOST_VALUES
 from lrcontrol.schedules.sampling import MOST_READINGS
 
@@ -104,11 +106,11 @@ class Reader:
         value: int | float = int(token.text) if token.text.isdecimal() else float(token.text)
         unit = self.ahead()
         if unit.kind == "name" and unit.at == token.at + len(token.text):
-            value = self._epochs(value, unit)
+            value = self._epochs(value, token.text, unit)
         return sign * value
 
-    def _epochs(self, value: float, unit: Token) -> int:
-        """Steps for a number of epochs."""
+    def _epochs(self, value: float, written: str, unit: Token) -> int:
+        """Steps for a number of epochs, met as it is written."""
         if unit.text not in _EPOCHS:
             self.fail(f"unknown unit {unit.text[:20]!r} of a length; write 5ep for epochs, 500 for steps", unit.at)
         if self.steps_per_epoch is None:
@@ -116,7 +118,7 @@ class Reader:
         if not value * self.steps_per_epoch <= checks.LARGEST_STEP:
             self.fail(f"a length of more than {checks.LARGEST_STEP} steps", unit.at)
         self._ahead.pop(0)
-        return int(value * self.steps_per_epoch + 0.5)
+        return nearest_step(Decimal(written), self.steps_per_epoch) if value else 0
 
     def value(self) -> Any:
         """Read a literal: a number, a tuple of numbers, true, false, or a bare word."""
