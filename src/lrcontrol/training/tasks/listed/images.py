@@ -1,17 +1,150 @@
 """Images."""
 
+from lrcontrol.runs.record import Objective
 from lrcontrol.runs.task import ACCURACY, Task
 
 __all__ = ["TASKS"]
 
-HOME = "lrcontrol.training.tasks.images"
+HERE = "lrcontrol.training.tasks."
+HOME = HERE + "images"
+CLASSES = "image classification"
 DIGITS = "handwritten digits of scikit-learn, 8x8 grey"
 DIGITS_SIZES = (1078, 359, 360)
+MNIST = "handwritten digits (MNIST), 28x28 grey"
+MNIST_SIZES = (50_000, 10_000, 10_000)
+MNIST_FILES = (
+    "mnist/train-images-idx3-ubyte.gz",
+    "mnist/train-labels-idx1-ubyte.gz",
+    "mnist/t10k-images-idx3-ubyte.gz",
+    "mnist/t10k-labels-idx1-ubyte.gz",
+)
+SMALL = "photographs of 10 classes (CIFAR-10, from JPEG), reduced to 16x16 in colour; 20,000 of train"
+SMALL_SIZES = (20_000, 2500, 10_000)
+CIFAR10 = "photographs of 10 classes (CIFAR-10, from JPEG), 32x32 in colour, mirrored and moved"
+CIFAR10_SIZES = (44_346, 5000, 10_000)
+CIFAR10_FILES = ("cifar10-jpg/train.tar.gz", "cifar10-jpg/test.tar.gz")
 
 TASKS = (
     Task(
+        name="cifar10-densenet",
+        kind=CLASSES,
+        data=SMALL,
+        sizes=SMALL_SIZES,
+        model="DenseNet-BC, 3 blocks of 2 layers, growth 8, batch norm",
+        parameters=20_266,
+        objective=ACCURACY,
+        batch_size=32,
+        full_steps=937,
+        home=HOME,
+        files=CIFAR10_FILES,
+        method="sgd(weight_decay=0.0001):warmup(0.1)+cosine",
+        base_lr=0.1,
+        source="Huang et al. 2017, arXiv:1608.06993, section 3: SGD 0.1, momentum 0.9, decay 1e-4; small images, "
+        "batch 32 and 1.5 epochs are ours; rate chosen on validation",
+        naive=0.1,
+        margin=0.4,
+    ),
+    Task(
+        name="cifar10-densenet121",
+        kind=CLASSES,
+        data=CIFAR10,
+        sizes=CIFAR10_SIZES,
+        model="DenseNet-BC, blocks of 6, 12, 24 and 16 layers, growth 12, batch norm",
+        parameters=1_000_618,
+        objective=ACCURACY,
+        batch_size=64,
+        full_steps=300 * 692,
+        home=HOME,
+        files=CIFAR10_FILES,
+        method="sgd(nesterov=true, weight_decay=0.0001):step",
+        base_lr=0.1,
+        source="Huang et al. 2017, arXiv:1608.06993, section 4.2: batch 64, 300 epochs, SGD 0.1 with Nesterov "
+        "momentum, decay 1e-4, rate divided by 10 at half and three quarters; blocks and growth as Defazio et "
+        "al. 2024, arXiv:2405.15682, appendix G",
+        naive=0.1,
+        margin=0.8,
+        size="full",
+    ),
+    Task(
+        name="cifar10-resnet20",
+        kind=CLASSES,
+        data=CIFAR10,
+        sizes=CIFAR10_SIZES,
+        model="residual network of 20 layers, width 16, batch norm",
+        parameters=269_722,
+        objective=ACCURACY,
+        batch_size=128,
+        full_steps=64_000,
+        home=HOME,
+        files=CIFAR10_FILES,
+        method="sgd(weight_decay=0.0001):step",
+        base_lr=0.1,
+        source="He et al. 2016, arXiv:1512.03385, section 4.2: batch 128, SGD 0.1, momentum 0.9, decay 1e-4, 64,000 "
+        "updates, rate divided by 10 at half and three quarters",
+        naive=0.1,
+        margin=0.75,
+        size="full",
+    ),
+    Task(
+        name="cifar10-resnet8",
+        kind=CLASSES,
+        data=SMALL,
+        sizes=SMALL_SIZES,
+        model="residual network of 8 layers, width 16, batch norm",
+        parameters=75_290,
+        objective=ACCURACY,
+        batch_size=32,
+        full_steps=1250,
+        home=HOME,
+        files=CIFAR10_FILES,
+        method="sgd(weight_decay=0.0001):warmup(0.1)+cosine",
+        base_lr=0.1,
+        source="He et al. 2016, arXiv:1512.03385, section 4.2 with one block a stage: SGD 0.1, momentum 0.9, decay "
+        "1e-4; small images, batch 32 and 2 epochs are ours; rate chosen on validation",
+        naive=0.1,
+        margin=0.4,
+    ),
+    Task(
+        name="cifar10-resnet8-groups",
+        kind=CLASSES,
+        data=SMALL,
+        sizes=SMALL_SIZES,
+        model="residual network of 8 layers, width 16, group norm",
+        parameters=75_290,
+        objective=ACCURACY,
+        batch_size=32,
+        full_steps=1250,
+        home=HOME,
+        files=CIFAR10_FILES,
+        method="sgd(weight_decay=0.0001):warmup(0.1)+cosine",
+        base_lr=0.1,
+        source="as cifar10-resnet8, with the group norm of Wu, He 2018, arXiv:1803.08494, in 4 groups; rate chosen on "
+        "validation",
+        naive=0.1,
+        margin=0.4,
+    ),
+    Task(
+        name="cifar10-vit",
+        kind=CLASSES,
+        data=SMALL,
+        sizes=SMALL_SIZES,
+        model="vision transformer, 16 patches, 2 layers of 64, layer norm",
+        parameters=104_906,
+        objective=ACCURACY,
+        batch_size=32,
+        full_steps=1250,
+        home=HOME,
+        files=CIFAR10_FILES,
+        method="adamw(weight_decay=0.05):warmup(0.1)+cosine",
+        base_lr=2e-3,
+        source="Dosovitskiy et al. 2021, arXiv:2010.11929, made small; decay, batch 32 and 2 epochs are ours; rate "
+        "chosen on validation",
+        naive=0.1,
+        margin=0.3,
+    ),
+    Task(
         name="digits-cnn",
-        kind="image classification",
+        kind=CLASSES,
         data=DIGITS,
         sizes=DIGITS_SIZES,
         model="CNN, 3 convolutions with batch norm",
@@ -20,10 +153,13 @@ TASKS = (
         batch_size=32,
         full_steps=330,
         home=HOME,
+        source="model, batch and 10 epochs are ours; Adam at its usual rate",
+        naive=0.1028,
+        margin=0.8,
     ),
     Task(
         name="digits-mlp",
-        kind="image classification",
+        kind=CLASSES,
         data=DIGITS,
         sizes=DIGITS_SIZES,
         model="64-128-10 MLP, ReLU",
@@ -32,5 +168,64 @@ TASKS = (
         batch_size=32,
         full_steps=1980,
         home=HOME,
+        source="model, batch and 60 epochs are ours; Adam at its usual rate",
+        naive=0.1028,
+        margin=0.8,
+    ),
+    Task(
+        name="mnist-cnn",
+        kind=CLASSES,
+        data=MNIST,
+        sizes=MNIST_SIZES,
+        model="CNN, 2 convolutions of 8 and 16 maps with batch norm, a hidden layer of 64",
+        parameters=29_762,
+        objective=ACCURACY,
+        batch_size=64,
+        full_steps=1562,
+        home=HOME,
+        files=MNIST_FILES,
+        method="sgd(nesterov=true, weight_decay=0.0001):warmup(0.1)+cosine",
+        base_lr=0.1,
+        source="two convolutions of 5x5 as LeCun et al. 1998; widths, batch norm, batch 64, rate and 2 epochs are "
+        "ours, accepted on validation",
+        naive=0.1135,
+        margin=0.87,
+    ),
+    Task(
+        name="mnist-mlp",
+        kind=CLASSES,
+        data=MNIST,
+        sizes=MNIST_SIZES,
+        model="784-300-10 MLP, ReLU",
+        parameters=238_510,
+        objective=ACCURACY,
+        batch_size=64,
+        full_steps=3905,
+        home=HOME,
+        files=MNIST_FILES,
+        method="sgd:cosine",
+        base_lr=0.1,
+        source="300 hidden units as LeCun et al. 1998; batch 64, rate and 5 epochs are ours, accepted on validation",
+        naive=0.1135,
+        margin=0.8,
+    ),
+    Task(
+        name="mnist-vae",
+        kind="autoencoding",
+        data="handwritten digits (MNIST), 28x28 in black and white, drawn once",
+        sizes=MNIST_SIZES,
+        model="variational autoencoder 784-400-20-400-784, ReLU",
+        parameters=652_824,
+        objective=Objective("negative_elbo", "minimize"),
+        batch_size=100,
+        full_steps=1500,
+        home=HERE + "autoencoding",
+        files=MNIST_FILES,
+        method="adamw(weight_decay=0):cosine",
+        base_lr=4e-3,
+        source="Kingma, Welling 2014, arXiv:1312.6114: Gaussian code, batch 100; widths, Adam and 3 epochs are ours; "
+        "rate chosen on validation",
+        naive=205.85,
+        margin=80,
     ),
 )
