@@ -19,7 +19,9 @@ import pytest
 
 import lrcontrol as lrc
 from chance import TOGETHER, any_schedule
-from lrcontrol.errors import BadInput, DoesNotFit
+from lrcontrol.controls.text import control
+from lrcontrol.errors import BadInput, BadText, DoesNotFit
+from lrcontrol.runs.method import method
 from lrcontrol.schedules.laying import edges_of_turns
 from lrcontrol.schedules.reader import LARGEST_DOCUMENT
 from lrcontrol.schedules.recipes.catalogue import RECIPES
@@ -200,7 +202,7 @@ def damaged_text(good: str, chance: random.Random) -> str:
     return good
 
 
-def costs(read: Callable[[Any], Schedule], given: Any) -> tuple[Schedule | None, float]:
+def costs(read: Callable[[Any], Any], given: Any) -> tuple[Any, float]:
     """What is read, None where it is refused, and the processor's time it took, the shortest of three if long."""
     taken = []
     while True:
@@ -318,6 +320,19 @@ def test_the_longest_texts_cost_no_more_than_what_is_allowed(join: str) -> None:
     made, taken = costs(schedule, text)
     assert made is None
     assert taken < 2
+
+
+@pytest.mark.parametrize("read", [schedule, control, method], ids=lambda read: read.__name__)
+@pytest.mark.parametrize("join", ["+", "*"])
+def test_too_many_terms_are_told_before_one_is_made(read: Callable[[Any], Any], join: str) -> None:
+    """Sixty thousand of them, in far less time than ten thousand take to be made."""
+    before = "sgd:" if read is method else ""
+    _, allowed = costs(read, before + "+".join(["linear(steps=1)"] * 9_999))
+    made, refused = costs(read, before + join.join(["linear(steps=1)"] * 60_000))
+    assert made is None
+    assert refused < allowed / 3
+    with pytest.raises(BadText, match="as text must have at most 10000 schedules and numbers, got 60000"):
+        read(before + join.join(["linear(steps=1)"] * 60_000))
 
 
 GROWING = "repeat(linear, period=10, growth=1.00000{}, shrink=0.9999)"

@@ -49,7 +49,7 @@ def shown_error(error: Exception) -> str:
 
 def integer(name: str, value: Any, *, low: int = 0, high: int = LARGEST_STEP) -> int:
     """`value` as an int in [low, high], or BadInput naming `name`; booleans and floats are refused."""
-    if isinstance(value, bool) or not isinstance(value, int | numbers.Integral):
+    if isinstance(value, bool) or not isinstance(value, (int, numbers.Integral)):
         raise BadInput(f"`{name}` must be an integer >= {low}, got {name}={shown(value)}.")
     result = int(value)
     if result < low:
@@ -69,7 +69,7 @@ def number(
     open_high: bool = False,
 ) -> float:
     """`value` as a finite float between `low` and `high`, or BadInput naming `name`."""
-    if isinstance(value, float | int | numbers.Real) and not isinstance(value, bool):
+    if isinstance(value, (float, int, numbers.Real)) and not isinstance(value, bool):
         try:
             result = float(value) + 0.0  # -0.0 becomes 0.0: equal values must have equal text and hash
         except OverflowError:

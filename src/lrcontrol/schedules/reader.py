@@ -11,6 +11,7 @@ from lrcontrol.errors import BadText, LRControlError, UnknownName
 from lrcontrol.schedules.laying import nearest_step
 from lrcontrol.schedules.profiles import MOST_VALUES
 from lrcontrol.schedules.sampling import MOST_READINGS
+from lrcontrol.schedules.schedule import MOST_SEGMENTS
 
 __all__ = ["LARGEST_DOCUMENT", "Reader", "Token", "call"]
 
@@ -29,6 +30,7 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<mark>[-+*(),=:\[\]])|(?P<end>\Z))",
     re.ASCII,
 )
+_JOINT = re.compile(r"(?<!\d[eE])[+*]")  # between two schedules or numbers, and not an exponent's sign
 _EPOCHS = ("ep", "epoch", "epochs")
 
 
@@ -38,6 +40,9 @@ class Reader:
     def __init__(self, text: str, kind: str, steps_per_epoch: int | None = None) -> None:
         if len(text) > LARGEST_DOCUMENT:
             raise BadText(f"a {kind} as text must have at most {LARGEST_DOCUMENT} characters, got {len(text)}.")
+        many = 1 + sum(1 for _ in _JOINT.finditer(text))
+        if many > MOST_SEGMENTS + (kind != "schedule"):  # told before they are made; a control may stand beside
+            raise BadText(f"a {kind} as text must have at most {MOST_SEGMENTS} schedules and numbers, got {many}.")
         self.text, self.kind, self.depth, self.made = text, kind, 0, 0
         self.steps_per_epoch = steps_per_epoch
         self.foreign: frozenset[str] = frozenset()  # names that are not schedules, for whoever reads on
@@ -46,6 +51,8 @@ class Reader:
 
     def ahead(self, count: int = 0) -> Token:
         """The token `count` places after the next one; of kind `end` and empty at the end."""
+        if len(self._ahead) > count:
+            return self._ahead[count]
         while len(self._ahead) <= count:
             found = _TOKEN.match(self.text, self._cut)
             if found is None:
@@ -65,13 +72,13 @@ class Reader:
 
     def peek(self) -> str:
         """The next token's text, or '' at the end."""
-        return self.ahead().text
+        return (self._ahead[0] if self._ahead else self.ahead()).text
 
-    def count(self, most: int) -> None:
-        """Count one more schedule or number; fail beyond `most`."""
+    def count(self) -> None:
+        """Count one more schedule or number; fail where there are too many."""
         self.made += 1
-        if self.made > most:
-            self.fail(f"more than {most} schedules and numbers")
+        if self.made > MOST_SEGMENTS:
+            self.fail(f"more than {MOST_SEGMENTS} schedules and numbers")
 
     def take(self, text: str) -> bool:
         """Whether the next token is `text`; if so it is read."""
@@ -167,28 +174,50 @@ class Reader:
 
 def call(reader: Reader, target: Any, name: str, positional: list[Any], named: dict[str, Any], at: int | None) -> Any:
     """`target(*positional, **named)` for a text, with unknown parameters named and the place told."""
-    signature, known = _parameters(target)
+    takes = _parameters(target)
     for parameter in named:
-        if parameter not in known:
-            raise UnknownName(checks.near_miss(f"parameter of {name},", parameter, known))
+        if parameter not in takes.known:
+            raise UnknownName(checks.near_miss(f"parameter of {name},", parameter, takes.known))
     try:
-        signature.bind(*positional, **named)
+        takes.bind(positional, named)
     except TypeError as error:
-        takes = f"; it takes {', '.join(known)}"
-        reader.fail(f"{name}: {error}{takes}", at)
+        reader.fail(f"{name}: {error}; it takes {', '.join(takes.known)}", at)
     try:
         return target(*positional, **named)
     except LRControlError as error:
         raise type(error)(f"{name}: {error}") from None
 
 
+class _Parameters(NamedTuple):
+    """The signature of a target, the names it takes, and those that may or must be given by place."""
+
+    signature: inspect.Signature
+    known: tuple[str, ...]
+    in_place: tuple[str, ...]
+    needed: frozenset[str]
+
+    def bind(self, positional: list[Any], named: dict[str, Any]) -> None:
+        """TypeError where the arguments cannot be bound; what can be is seen at once, without inspect."""
+        given = self.in_place[: len(positional)]
+        if len(given) < len(positional) or not named.keys().isdisjoint(given) or not self.needed <= {*given, *named}:
+            self.signature.bind(*positional, **named)
+
+
 @lru_cache(maxsize=256)
-def _parameters(target: Any) -> tuple[inspect.Signature, list[str]]:
-    """The signature of `target` and the names it takes, those of `**layout: Unpack[...]` spelled out."""
-    signature, names = inspect.signature(target), []
+def _parameters(target: Any) -> _Parameters:
+    """What `target` takes, the names of `**layout: Unpack[...]` spelled out."""
+    signature = inspect.signature(target)
+    known: list[str] = []
+    in_place: list[str] = []
+    needed: list[str] = []
     for parameter in signature.parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD:
-            names += list(parameter.annotation.__args__[0].__annotations__)
-        elif parameter.name != "self":
-            names.append(parameter.name)
-    return signature, names
+            known += list(parameter.annotation.__args__[0].__annotations__)
+            continue
+        if parameter.name != "self":
+            known.append(parameter.name)
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+            in_place.append(parameter.name)
+        if parameter.default is parameter.empty:
+            needed.append(parameter.name)
+    return _Parameters(signature, tuple(known), tuple(in_place), frozenset(needed))

@@ -7,7 +7,6 @@ JSON: `{"format": "lrcontrol/schedule", "version": 1, "schedule": {...}}`, read 
 """
 
 import json
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NoReturn, TypeVar, cast
@@ -55,8 +54,6 @@ VERSION = 1  # of FORMAT
 
 Value = TypeVar("Value")
 
-_JOINT = re.compile(r"(?<!\d[eE])[+*]")  # between two schedules or numbers, and not an exponent's sign
-
 CONTROLS_LOOK = ("plateau",)  # names of controls, told apart from names that nobody knows
 
 TOGETHER: dict[str, type[Sum | Maximum | Minimum]] = {"max": Maximum, "min": Minimum, "sum": Sum}
@@ -90,9 +87,6 @@ def schedule(given: str | Schedule, *, steps_per_epoch: int | None = None) -> Sc
     if steps_per_epoch is not None:
         steps_per_epoch = checks.integer("steps_per_epoch", steps_per_epoch, low=1)
     reader = Reader(given, "schedule", steps_per_epoch)
-    many = 1 + sum(1 for _ in _JOINT.finditer(given))
-    if many > MOST_SEGMENTS:  # told before they are made
-        raise BadText(f"a schedule as text must have at most {MOST_SEGMENTS} schedules and numbers, got {many}.")
     result = read_schedule(reader)
     reader.finish()
     return result
@@ -196,7 +190,7 @@ def read_product(reader: Reader) -> Schedule:
 
 def _read_factor(reader: Reader) -> Schedule | float:
     if reader.at_number():
-        reader.count(MOST_SEGMENTS)
+        reader.count()
         return reader.number()
     if reader.take("("):
         inner = _read_inner(reader)
@@ -213,7 +207,7 @@ def _read_factor(reader: Reader) -> Schedule | float:
         return cast(Schedule, call(reader, AROUND[name], name, positional, named, at))
     if name in TOGETHER:
         return Schedule((TOGETHER[name](_read_terms(reader)),))
-    reader.count(MOST_SEGMENTS)
+    reader.count()
     if name not in RECIPES:
         if name in CONTROLS_LOOK:
             reader.fail(f"{name} is a control, which looks at the run; it stands last, as in warmup(0.05)+{name}", at)
@@ -231,7 +225,7 @@ def _read_terms(reader: Reader) -> tuple[Schedule, ...]:
     while not reader.take(")"):
         alone = reader.at_number() and reader.ahead(1).text in (",", ")")
         if alone:
-            reader.count(MOST_SEGMENTS)
+            reader.count()
         terms.append(constant(reader.number()) if alone else _read_inner(reader))
         if not reader.take(","):
             reader.expect(")")

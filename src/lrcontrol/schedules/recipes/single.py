@@ -24,7 +24,7 @@ from lrcontrol.schedules.profiles import (
     Rex,
     Table,
 )
-from lrcontrol.schedules.sampling import Sampling
+from lrcontrol.schedules.sampling import EVERY_STEP, Sampling
 from lrcontrol.schedules.schedule import LARGEST, Schedule, Segment
 
 __all__ = [
@@ -280,4 +280,5 @@ def _one(
     **sampling: Any,
 ) -> Schedule:
     """One segment with the common layout."""
-    return Schedule((Segment(profile, start, end, Sampling(**sampling), reverse, steps=steps, share=share),))
+    read = Sampling(**sampling) if sampling else EVERY_STEP
+    return Schedule((Segment(profile, start, end, read, reverse, steps=steps, share=share),))
