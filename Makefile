@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench reliability docs all clean
+.PHONY: demo test test-all check bench reliability docs all clean
 
 all: check test docs
 
@@ -14,6 +14,9 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready-test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
+
+test-all: $(VENV)/ready-test
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/ready-check
 	$(BIN)/ruff format --check .

@@ -116,6 +116,15 @@ def test_tasks_are_listed_for_people_and_machines(run: Run) -> None:
         assert tuple(each["sizes"]) == TASKS[each["name"]].sizes
 
 
+def test_a_task_is_told_whole_with_the_seconds_of_this_machine(run: Run) -> None:
+    text = " ".join(good(run("tasks", "diabetes-mlp")).split())
+    for part in ("4,929", "800 updates of 32", "validation rmse (minimize)", "adamw:cosine at 0.001", "here"):
+        assert part in text
+    found = found_json(run("tasks", "diabetes-mlp", "digits-mlp", "--json"))
+    assert [each["name"] for each in found] == ["diabetes-mlp", "digits-mlp"]
+    assert all(each["here"] is True for each in found)
+
+
 def test_methods_are_listed_for_people_and_machines(run: Run) -> None:
     text = good(run("methods"))
     listed = found_json(run("methods", "--json"))
@@ -123,6 +132,14 @@ def test_methods_are_listed_for_people_and_machines(run: Run) -> None:
     for kind in ("optimizers", "schedules"):
         for each in listed[kind]:
             assert each["name"] in text
+
+
+@pytest.mark.parametrize(("told", "width"), [("60", 60), ("200", 200), ("5", 30), ("", 80)])
+def test_a_plot_in_the_terminal_is_as_wide_as_columns_says(
+    run: Run, monkeypatch: pytest.MonkeyPatch, told: str, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", told)
+    assert max(map(len, good(run("plot", "constant")).splitlines())) == width
 
 
 def test_a_plot_in_the_terminal_names_its_schedules(run: Run) -> None:

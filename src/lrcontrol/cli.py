@@ -6,6 +6,7 @@ Heavy modules are imported inside the commands, so that `lrcontrol --help` is in
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -230,7 +231,8 @@ def plot(
     if out is None:
         from lrcontrol.report.terminal import terminal
 
-        print(terminal(labelled, steps, width=min(os.get_terminal_size().columns if sys.stdout.isatty() else 80, 120)))
+        columns = shutil.get_terminal_size((80, 24)).columns  # COLUMNS, the terminal's own, or 80
+        print(terminal(labelled, steps, width=min(max(columns, 30), 1000)))
         return
     from lrcontrol.report import charts, save
 
@@ -240,18 +242,24 @@ def plot(
 
 
 @app.command
-def tasks(*, as_json: Json = False) -> None:
-    """List the tasks there are."""
-    import msgspec
+def tasks(names: Annotated[list[str] | None, Parameter(negative="")] = None, /, *, as_json: Json = False) -> None:
+    """List the tasks there are, or tell all about those that are named."""
+    from lrcontrol.training.tasks import catalogue
 
-    from lrcontrol.training.tasks.catalogue import TASKS
-
+    listed = [catalogue.named(name) for name in names or catalogue.TASKS]
     if as_json:
-        _print_json([msgspec.to_builtins(task) for task in TASKS.values()])
+        _print_json([catalogue.about(task) for task in listed])
         return
     from lrcontrol.report import console
 
-    console.show_tasks(list(TASKS.values()))
+    shown = [console.ShownTask(task, catalogue.measured().get(task.name), catalogue.here(task)) for task in listed]
+    if not names:
+        console.show_tasks(shown)
+        return
+    from lrcontrol.training import loop
+
+    for each in shown:
+        console.show_task(each, loop.seconds_of(each.task) if each.here else None)
 
 
 @app.command

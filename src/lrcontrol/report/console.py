@@ -1,9 +1,10 @@
 """What commands print: progress on stderr while they run, tables on stdout when they are done."""
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import rich.box
 import rich.table
@@ -16,9 +17,26 @@ from lrcontrol.report.study import Study, metric_text, standings_table, test_tex
 from lrcontrol.report.words import clean
 from lrcontrol.runs.papers import Citation
 from lrcontrol.runs.record import Outcome, Record
-from lrcontrol.runs.task import Task
+from lrcontrol.runs.task import Measured, Task
 
-__all__ = ["Progress", "show_citations", "show_methods", "show_record", "show_study", "show_tasks"]
+__all__ = [
+    "Progress",
+    "ShownTask",
+    "show_citations",
+    "show_methods",
+    "show_record",
+    "show_study",
+    "show_task",
+    "show_tasks",
+]
+
+
+class ShownTask(NamedTuple):
+    """A task, what was measured of it, and whether its data are here."""
+
+    task: Task
+    measured: Measured | None
+    here: bool
 
 
 class Progress:
@@ -135,17 +153,72 @@ def show_record(record: Record, written: Mapping[str, Path]) -> None:
     _print_files(console, written)
 
 
-def show_tasks(tasks: Sequence[Task]) -> None:
-    """Print the tasks."""
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
-    for column in ("task", "kind", "model", "parameters", "batch", "steps", "metric", "train / validation / test"):
-        side: Literal["left", "right"] = "right" if column in ("parameters", "batch", "steps") else "left"
-        table.add_column(column, justify=side, no_wrap=column == "task")  # a name is there to be typed
-    for task in tasks:
-        sizes = " / ".join(map(str, task.sizes))
-        cells = (task.name, task.kind, task.model, str(task.parameters), str(task.batch_size), str(task.full_steps))
-        table.add_row(*map(escape, (*cells, f"{task.objective.metric} ({task.objective.direction})", sizes)))
-    _console().print(table)
+def show_tasks(tasks: Sequence[ShownTask]) -> None:
+    """Print the tasks by kind, one line each."""
+    console = _console()
+    for kind in dict.fromkeys(each.task.kind for each in tasks):
+        table = rich.table.Table(box=rich.box.SIMPLE_HEAD, title=f"[bold]{escape(kind)}[/]", title_justify="left")
+        table.add_column("task", no_wrap=True)  # a name is there to be typed
+        for column in ("parameters", "steps", "seconds"):
+            table.add_column(column, justify="right")
+        table.add_column("default, on test")
+        table.add_column("data")
+        for task, found, here in (each for each in tasks if each.task.kind == kind):
+            cells = (
+                task.name,
+                f"{task.parameters:,}",
+                f"{task.full_steps:,}",
+                "" if found is None else f"{found.seconds:.3g}",
+                _default_text(task, found),
+                task.data if here else f"{task.data}; not here",
+            )
+            table.add_row(*map(escape, cells), style=None if here else "dim")
+        console.print(table)
+    console.print(
+        "seconds: a full run of the default on one core where it was measured; ±: over three seeds. "
+        "lrcontrol tasks NAME tells more.",
+        highlight=False,
+    )
+
+
+def show_task(shown: ShownTask, seconds_here: float | None) -> None:
+    """Print all there is to know of one task."""
+    console = _console()
+    task, found, here = shown
+    train, validation, test = task.sizes
+    console.print(f"[bold]{escape(task.name)}[/]: {escape(task.kind)}, {escape(task.model)} on {escape(task.data)}")
+    table = rich.table.Table(box=None, show_header=False)
+    rows = {
+        "splits": f"train {train:,}, validation {validation:,}, test {test:,}",
+        "parameters": f"{task.parameters:,}",
+        "full run": f"{task.full_steps:,} updates of {task.batch_size}: "
+        f"{task.full_steps / task.steps_per_epoch:.3g} epochs ({task.size})",
+        "seconds": ", ".join(
+            part
+            for part in (
+                "" if found is None else f"{found.seconds:.3g} on one core where it was measured",
+                "" if seconds_here is None else f"about {seconds_here:.3g} here",
+            )
+            if part
+        ),
+        "compared by": f"validation {task.objective.metric} ({task.objective.direction})",
+        "default": f"{task.method} at {task.base_lr:g}",
+        "it reaches": "" if found is None else f"{_default_text(task, found)} on test, three seeds",
+        "without inputs": "" if task.naive is None else metric_text(task.naive),
+        "source": task.source,
+        "files": "bundled with scikit-learn" if not task.files else ", ".join(task.files),
+    }
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, escape(value + ("" if here or name != "files" else "; not here")))
+    console.print(table, highlight=False)
+
+
+def _default_text(task: Task, found: Measured | None) -> str:
+    if found is None:
+        return task.objective.metric
+    mean, deviation = statistics.fmean(found.test), statistics.stdev(found.test)
+    return f"{task.objective.metric} {metric_text(mean)} ± {deviation:.2g}"
 
 
 def show_methods(listed: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.record import Objective
 
-__all__ = ["ACCURACY", "Task"]
+__all__ = ["ACCURACY", "Measured", "Task"]
 
 ACCURACY = Objective("accuracy", "maximize")
 
@@ -69,3 +69,21 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             raise BadInput(
                 f"`batch_size` must be at most the train split's {self.sizes[0]} examples, got {self.batch_size}."
             )
+
+
+class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a task's default came to, in full, with seeds 0, 1 and 2; written by `benchmarks/tasks.py`.
+
+    Args:
+        run: the id of the run with seed 0, which tells whether the task has changed since.
+        seconds: of one core's own time.
+        validation: the metric of each seed.
+        test: the same on the test split.
+        train: the same on the train split, where the task says so.
+    """
+
+    run: str
+    seconds: float
+    validation: tuple[float, ...]
+    test: tuple[float, ...]
+    train: tuple[float, ...] = ()

@@ -14,18 +14,21 @@ from numpy.typing import NDArray
 from lrcontrol.controls.control import Observation
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.method import OptimizerSpec
+from lrcontrol.runs.method import method as parse_method
 from lrcontrol.runs.record import Cost, Evaluation, Outcome, Record
 from lrcontrol.runs.spec import RunSpec
+from lrcontrol.runs.task import Task
 from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.pace import Pace, pace_of, put_in_force
 from lrcontrol.training.tasks.catalogue import task as find_task
 from lrcontrol.training.tasks.problem import Problem, build, seeded
 from lrcontrol.training.weights import load_weights, save_weights
 
-__all__ = ["test_metrics", "train", "trained_model", "warm"]
+__all__ = ["seconds_of", "test_metrics", "train", "trained_model", "warm"]
 
 EVALUATIONS = 10  # of the validation split in a run, evenly spaced
 SHOWN = 50  # the same, where the control looks at them
+TRIED = 20  # updates that are timed to reckon with a full run
 BLOCK = 50  # updates between two looks at the losses: the device is not made to wait at each
 
 
@@ -112,6 +115,26 @@ def test_metrics(record: Record, weights: Path) -> dict[str, float]:
         problem = build(find_task(record.spec.task), record.spec.seed)
         load_weights(problem.model, weights, record)
         return problem.evaluate(problem.test)
+
+
+def seconds_of(task: Task) -> float:
+    """What a full run of a task's default would take here, from a few updates and one look at validation."""
+    with _alone(0):
+        problem = build(task, 0)
+        optimizer = make_optimizer(parse_method(task.method).optimizer, problem.model.parameters(), task.base_lr)
+        batches = problem.batches(0, TRIED + 2)
+        begun = 0.0
+        for number, (inputs, targets) in enumerate(batches):
+            if number == 2:  # the first ones are slower
+                begun = time.perf_counter()
+            loss = problem.loss(problem.model(inputs), targets)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        updates = (time.perf_counter() - begun) / TRIED
+        begun = time.perf_counter()
+        problem.evaluate(problem.validation)
+        return updates * task.full_steps + (time.perf_counter() - begun) * EVALUATIONS
 
 
 class _Made(NamedTuple):

@@ -1,13 +1,21 @@
 """The tasks there are, as data: listing them imports no training library."""
 
+import functools
+from importlib import resources
+from typing import Any
+
+import msgspec
+
 from lrcontrol import checks
 from lrcontrol.errors import UnknownName
 from lrcontrol.runs import user_code
-from lrcontrol.runs.task import Task
+from lrcontrol.runs.spec import RunSpec
+from lrcontrol.runs.task import Measured, Task
+from lrcontrol.training.tasks import data
 from lrcontrol.training.tasks.listed import convex, images, language, signals, structured, tabular
 from lrcontrol.training.tasks.own import OWN, OwnTask
 
-__all__ = ["TASKS", "named", "task"]
+__all__ = ["MEASURED_FILE", "TASKS", "about", "default_spec", "here", "measured", "named", "task"]
 
 FAMILIES = (convex, images, language, signals, structured, tabular)
 
@@ -31,6 +39,39 @@ def task(name: str) -> Task:
             raise UnknownName(f"the task {checks.shown(name)} must be loaded first; name its file, as in my/{name}.")
         return OWN[name].task
     return TASKS[checks.one_of("task", name, TASKS)]
+
+
+MEASURED_FILE = "lrcontrol/training/tasks/measured.json"
+
+
+@functools.cache
+def measured() -> dict[str, Measured]:
+    """What has been measured of the tasks, by name."""
+    text = resources.files("lrcontrol.training.tasks").joinpath("measured.json").read_bytes()
+    return msgspec.json.decode(text, type=dict[str, Measured])
+
+
+def default_spec(task: Task, seed: int, *, save: bool = False) -> RunSpec:
+    """The run of a task's default in full."""
+    return RunSpec(
+        task=task.name,
+        method=task.method,
+        base_lr=task.base_lr,
+        total_steps=task.full_steps,
+        seed=seed,
+        save=save,
+    )
+
+
+def here(task: Task) -> bool:
+    """Whether the task's data can be read without a network."""
+    return data.here(task.files)
+
+
+def about(task: Task) -> dict[str, Any]:
+    """All there is to know of a task, as JSON values."""
+    found = measured().get(task.name)
+    return {**msgspec.to_builtins(task), "here": here(task), "measured": msgspec.to_builtins(found)}
 
 
 def named(given: str | OwnTask) -> Task:
