@@ -12,13 +12,13 @@ import pytest
 
 import lrcontrol as lrc
 from lrcontrol.analysis.compare import Stage
-from lrcontrol.analysis.curves import smooth, thin
+from lrcontrol.analysis.curves import outline, smooth, thin
 from lrcontrol.errors import BadInput
 from lrcontrol.report import charts
 from lrcontrol.report.save import save_chart
 from lrcontrol.report.terminal import terminal
-from lrcontrol.report.theme import ON_PAPER, PALETTE, Chart
-from lrcontrol.report.words import clean, distinct
+from lrcontrol.report.theme import HEIGHT, ON_PAPER, PALETTE, WIDTH, Chart
+from lrcontrol.report.words import clean, distinct, wrapped
 from lrcontrol.runs.record import Cost, Evaluation, Objective, Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 
@@ -119,29 +119,122 @@ def test_lines_are_thinned_to_500_points() -> None:
     for chart in (
         charts.losses([make_record(steps=20_000)], ["a"]),
         charts.learning_curves([make_record(steps=5000, evals=2000)], ["a"]),
-        charts.rates([make_record(steps=20_000)], ["a"]),
     ):
         assert 400 <= len(rows_of(chart)) <= 500
 
 
-def test_jumps_of_a_step_schedule_are_kept_exactly() -> None:
-    rows = rows_of(charts.schedules([("step", lrc.step())], 100_000))
-    at = {row["step"]: row["value"] for row in rows}
-    assert [at[step] for step in (49_999, 50_000, 74_999, 75_000)] == [1.0, 0.1, 0.1, 0.01]
+def corners_of(chart: Chart) -> list[tuple[object, object]]:
+    return [(row["step"], row["value"]) for row in rows_of(chart)]
+
+
+@pytest.mark.parametrize("total", [8, 301, 1000, 1603, 100_000])
+def test_levels_are_drawn_as_levels_and_jumps_upright(total: int) -> None:
+    for text in ("step", "linear(times=4)"):
+        truth = [float(f"{value:.6g}") for value in lrc.schedule(text).multipliers(total)]
+        corners = corners_of(charts.schedules([(text, lrc.schedule(text))], total))
+        jumps = [step for step in range(1, total) if truth[step] != truth[step - 1]]
+        assert len(jumps) in (2, 3)
+        for step in jumps:
+            assert (step, truth[step - 1]) in corners
+            assert (step, truth[step]) in corners
+        levels = sorted(set(corners) - {(step, truth[step]) for step in range(total)})
+        assert levels == sorted([*((step, truth[step - 1]) for step in jumps), (total, truth[-1])])
+
+
+WILD = ["fractal", "rex", "warmup(0.05)+linear", "repeat(cosine, times=300)", "triangular(40)", "cosine*fractal(64)"]
+
+
+@pytest.mark.parametrize("total", [7, 300, 1000, 20_011])
+@pytest.mark.parametrize("text", WILD)
+def test_every_column_of_a_chart_reaches_as_low_and_as_high_as_the_schedule_does(text: str, total: int) -> None:
+    truth = lrc.schedule(text).multipliers(total)
+    rows = rows_of(charts.schedules([(text, lrc.schedule(text))], total))
+    where, values = (np.array([row[name] for row in rows], dtype=float) for name in ("step", "value"))
+    assert np.all(np.diff(where) >= 0)
+    assert all(truth[row["step"]] == pytest.approx(row["value"], rel=1e-5) for row in rows if "joint" not in row)
+    pixel, column = truth.max() / HEIGHT, total / WIDTH
+    for left in np.linspace(0, total - 1, 400):
+        inside = truth[int(left) : int(np.ceil(left + column))]
+        near = (where >= left - column) & (where <= left + 2 * column)
+        edges = np.interp([left - column, left + 2 * column], where, values)
+        drawn = np.concatenate([values[near], edges])
+        assert drawn.max() >= inside.max() - pixel
+        assert drawn.min() <= inside.min() + pixel
+
+
+def test_a_smooth_schedule_is_drawn_with_few_corners() -> None:
+    """Enough to be pointed at anywhere, and nowhere off by as much as half a pixel."""
+    line = lrc.schedule("warmup(0.05)+rex").multipliers(100_000)
+    corners = outline(np.arange(line.size), line, grain=1 / HEIGHT)
+    assert 100 <= corners.steps.size <= 200
+    assert np.diff(corners.steps).max() <= 1001
+    drawn = np.interp(np.arange(line.size), corners.steps, corners.values)
+    assert np.abs(drawn - line).max() < 0.5 / HEIGHT
+
+
+def test_bad_levels_are_told() -> None:
+    with pytest.raises(BadInput, match="`levels` must have one dimension and one per step"):
+        outline([0, 1], [1.0], grain=0.1)
+    with pytest.raises(BadInput, match="`grain`"):
+        outline([0], [1.0], grain=-1)
+    assert outline([], [], grain=0.1).steps.size == 0
+
+
+def test_a_chart_of_one_schedule_names_it() -> None:
+    assert charts.schedules([("rex", lrc.rex())], 10).to_dict()["title"]["subtitle"] == ["rex"]
+    assert "subtitle" not in charts.schedules([("rex", lrc.rex()), ("b", lrc.rex())], 10).to_dict()["title"]
+
+
+def test_axes_show_whole_steps_once_and_no_negative_rate() -> None:
+    def encoding(text: str, total: int) -> dict[str, dict[str, dict[str, object]]]:
+        found: dict[str, dict[str, dict[str, object]]] = charts.schedules(
+            [(text, lrc.schedule(text))], total
+        ).to_dict()["layer"][0]["encoding"]
+        return found
+
+    assert encoding("rex", 1)["x"]["axis"]["values"] == [0, 1]
+    assert encoding("rex", 8)["x"]["axis"]["values"] == list(range(9))
+    assert "values" not in encoding("rex", 9)["x"]["axis"]
+    assert encoding("constant(0)", 10)["y"]["scale"]["domain"] == [0, 1]
+
+
+def test_long_names_are_shown_in_lines(tmp_path: Path) -> None:
+    name = "+".join(f"linear(start=0.{index}, end=0.{index}, share=0.1)" for index in range(1, 7))
+    assert "".join(line.replace(" ", "") for line in wrapped(name)) == name.replace(" ", "")
+    assert len(wrapped("x" * 10_000)) == 4
+    assert wrapped("x" * 10_000)[-1] == "x" * 109 + "…"
+    assert wrapped("") == [""]
+    save_chart(charts.schedules([(name, lrc.schedule(name)), ("rex", lrc.rex())], 100), tmp_path / "chart.svg")
+    drawn = (tmp_path / "chart.svg").read_text()
+    assert all(line in drawn for line in wrapped(name))
+
+
+def test_a_picture_holds_no_more_than_it_shows(tmp_path: Path) -> None:
+    """Three smooth lines are tens of kilobytes; on a page each can be pointed at, in a picture nothing can."""
+    labelled = [(text, lrc.schedule(text)) for text in ("rex", "cosine", "warmup(0.05)+linear")]
+    save_chart(charts.schedules(labelled, 1000), tmp_path / "chart.svg")
+    assert (tmp_path / "chart.svg").stat().st_size < 30_000
 
 
 def test_a_cut_run_is_drawn_to_where_it_was_cut() -> None:
     spec = RunSpec(task="t", method="adamw:linear", base_lr=2.0, total_steps=10, stop_step=4)
     record = Record(spec=spec, outcome=Outcome.FINISHED, objective=Objective("accuracy", "maximize"))
     rows = rows_of(charts.rates([record], ["a"]))
-    assert [(row["step"], row["value"]) for row in rows] == [(0, 2.0), (1, 1.8), (2, 1.6), (3, 1.4), (4, 1.4)]
+    assert [(row["step"], row["value"]) for row in rows if "joint" not in row] == [
+        (0, 2),
+        (1, 1.8),
+        (2, 1.6),
+        (3, 1.4),
+    ]
+    assert (rows[-1]["step"], rows[-1]["value"]) == (4, 1.4)
 
 
 def test_the_rates_of_a_control_that_looks_are_those_recorded() -> None:
     spec = RunSpec(task="t", method="adamw:plateau", base_lr=2.0, total_steps=3)
     made = {"spec": spec, "outcome": Outcome.FINISHED, "objective": Objective("accuracy", "maximize")}
     record = Record(**made, columns={"lr": np.array([2.0, 2.0, 0.25], dtype=np.float32)})
-    assert [row["value"] for row in rows_of(charts.rates([record], ["a"]))][:3] == [2.0, 2.0, 0.25]
+    drawn = rows_of(charts.rates([record], ["a"]))
+    assert [row["value"] for row in drawn if "joint" not in row] == [2.0, 2.0, 0.25]
     assert rows_of(charts.rates([Record(**made)], ["a"])) == [{"text": "There is nothing to draw."}]
 
 

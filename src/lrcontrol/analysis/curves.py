@@ -1,8 +1,12 @@
-"""Curves: columns of a run made fit to look at, smoothed without lag and thinned without losing their shape."""
+"""Curves: columns of a run made fit to look at, smoothed without lag and thinned without losing their shape.
+
+Two ways to thin: `thin` for values measured now and then, `outline` for levels that hold from one step to the next.
+"""
 
 import heapq
 import math
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,9 +15,11 @@ from scipy.signal import lfilter
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
 
-__all__ = ["smooth", "thin"]
+__all__ = ["Outline", "outline", "smooth", "thin"]
 
 MOST_POINTS = 500  # a line on a screen of ordinary width shows no more
+MOST_COLUMNS = 1600  # of an outline: two a pixel of a chart as wide as a page
+READINGS = 100  # of an outline, laid out evenly, so that there is one wherever one looks
 
 
 def smooth(values: ArrayLike, share: float = 0.02) -> NDArray[np.float64]:
@@ -95,6 +101,103 @@ def thin(values: ArrayLike, most: int = MOST_POINTS) -> NDArray[np.int64]:
         for gap in (_worst(line, first, at), _worst(line, at, last)):
             if gap:
                 heapq.heappush(gaps, gap)
+    return np.array(sorted(kept), dtype=np.int64)
+
+
+class Outline(NamedTuple):
+    """A line that draws levels, corner by corner.
+
+    Args:
+        steps: shape (corners,), never falling; two corners at one step are an upright line.
+        values: shape (corners,); the level at each corner.
+        joints: shape (corners,); True for what is no level of that step, but the end of the one before.
+    """
+
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+    joints: NDArray[np.bool_]
+
+
+def outline(steps: ArrayLike, levels: ArrayLike, *, grain: float, slopes: bool = True) -> Outline:
+    """The line that draws levels, each held from its step to the next: upright where they jump, few corners elsewhere.
+
+    In each of 1600 columns the first, the last, the lowest and the highest level stay where they are; of these,
+    corners that are less than a quarter of `grain` off the line through the others are left out.
+
+    Args:
+        steps: shape (n,), whole and increasing.
+        levels: shape (n,), finite.
+        grain: >= 0; the smallest difference of levels that shows.
+        slopes: differences that do not show, and those that go on from step to step, are drawn as slopes, not as
+            stairs.
+    Returns:
+        The corners; the last is the end of the last step.
+    Source:
+        Jugel, Jerzak, Hackenbroich, Markl 2014, PVLDB 7 (10), "M4" (the four levels of a column); then as `thin`.
+    Example:
+        >>> corners = outline([0, 1, 2, 3], [1, 1, 0, 0], grain=0.01)
+        >>> list(zip(corners.steps.tolist(), corners.values.tolist()))
+        [(0, 1.0), (1, 1.0), (2, 1.0), (2, 0.0), (3, 0.0), (4, 0.0)]
+    """
+    line, places = np.asarray(levels, dtype=np.float64), np.asarray(steps, dtype=np.int64)
+    if line.ndim != 1 or line.shape != places.shape:
+        raise BadInput(f"`levels` must have one dimension and one per step, got {line.shape} for {places.shape}.")
+    checks.number("grain", grain, low=0)
+    if not line.size:
+        return Outline(places, line, np.empty(0, dtype=np.bool_))
+    even = np.linspace(0, line.size - 1, min(READINGS + 1, line.size)).round().astype(np.int64)
+    kept = np.union1d(_columns(line), even)
+    jumps = kept[1:][_jumps(np.diff(line), grain, slopes)[kept[1:] - 1]]
+    at = np.concatenate([kept, jumps, [line.size]])
+    joints = np.arange(at.size) >= kept.size
+    order = np.lexsort((~joints, at))
+    at, joints = at[order], joints[order]
+    values = line[at - joints]
+    where = np.append(places, places[-1] + 1)[at]
+    corners = _corners(where, values, np.flatnonzero(np.isin(at, even) & ~joints), grain / 4)
+    return Outline(where[corners], values[corners], joints[corners])
+
+
+def _jumps(change: NDArray[np.float64], grain: float, slopes: bool) -> NDArray[np.bool_]:
+    """Which changes are drawn upright: with `slopes`, those that show and have no neighbour like them."""
+    jumps: NDArray[np.bool_] = np.abs(change) > (grain if slopes else 0)
+    if not slopes:
+        return jumps
+    small, large = np.sort(np.abs([change[:-1], change[1:]]), axis=0)
+    goes_on = (change[:-1] * change[1:] > 0) & (2 * small >= large)
+    jumps[:-1] &= ~goes_on
+    jumps[1:] &= ~goes_on
+    return jumps
+
+
+def _columns(line: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The positions of the first, the last, the lowest and the highest value of each column."""
+    if line.size <= MOST_COLUMNS:
+        return np.arange(line.size)
+    found: list[int] = []
+    for begin, past in pairwise(np.arange(MOST_COLUMNS + 1) * line.size // MOST_COLUMNS):
+        inside = line[begin:past]
+        found += map(int, (begin, begin + inside.argmin(), begin + inside.argmax(), past - 1))
+    return np.unique(np.array(found, dtype=np.int64))
+
+
+def _corners(
+    where: NDArray[np.int64], values: NDArray[np.float64], pins: NDArray[np.int64], tolerance: float
+) -> NDArray[np.int64]:
+    """The positions of a line's corners that it cannot do without, those in `pins` and the last among them."""
+    kept = {*pins.tolist(), where.size - 1}
+    between = list(pairwise(sorted(kept)))
+    while between:
+        first, last = between.pop()
+        if last - first < 2:
+            continue
+        inside = slice(first + 1, last)
+        share = (where[inside] - where[first]) / (where[last] - where[first])
+        off = np.abs(values[inside] - values[first] - (values[last] - values[first]) * share)
+        at = first + 1 + int(off.argmax())
+        if off[at - first - 1] > tolerance:
+            kept.add(at)
+            between += [(first, at), (at, last)]
     return np.array(sorted(kept), dtype=np.int64)
 
 

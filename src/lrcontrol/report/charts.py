@@ -31,13 +31,12 @@ from lrcontrol.report.marks import (
     values_of,
 )
 from lrcontrol.report.theme import PALETTE, Chart, finish
-from lrcontrol.report.words import clean, distinct
+from lrcontrol.report.words import clean, distinct, wrapped
 from lrcontrol.runs.record import Objective, Outcome, Record
 from lrcontrol.schedules.schedule import Schedule
 
 __all__ = ["costs", "learning_curves", "losses", "rates", "responses", "schedules"]
 
-SHORT = 300  # up to this many steps each is drawn as the level it is
 HINT = "Hover to single out a line; click a name to keep it, shift-click for several."
 
 
@@ -109,9 +108,9 @@ def rates(records: Sequence[Record], labels: Sequence[str]) -> Chart:
         spec, control = record.spec, record.spec.method.control
         if isinstance(control, OpenLoop):
             multipliers = control.multipliers(spec.total_steps)
-            series.append(_held(name, spec.base_lr * multipliers[: spec.stop_step]))
+            series.append(_levels(name, spec.base_lr * multipliers[: spec.stop_step]))
         elif "lr" in record.columns:
-            series.append(_held(name, record.column("lr").astype(np.float64)))
+            series.append(_levels(name, record.column("lr").astype(np.float64)))
     peaks = [peak for line in series if (peak := float(line.values.max())) > 0]
     apart = bool(peaks) and max(peaks) > 10 * min(peaks)
     return line_chart(
@@ -121,7 +120,7 @@ def rates(records: Sequence[Record], labels: Sequence[str]) -> Chart:
         log=apart,
         bounds=(min(peaks) / 100 if apart else None, None),
         from_zero=True,
-        held=all(record.spec.stop_step <= SHORT for record in records),
+        levels=True,
     )
 
 
@@ -135,11 +134,12 @@ def schedules(labelled: Sequence[tuple[str, Schedule]], total_steps: int) -> Cha
     checks.integer("total_steps", total_steps, low=1)
     names = distinct([label for label, _ in labelled])
     return line_chart(
-        [_held(name, given.multipliers(total_steps)) for name, (_, given) in zip(names, labelled, strict=True)],
+        [_levels(name, given.multipliers(total_steps)) for name, (_, given) in zip(names, labelled, strict=True)],
         title=f"Learning-rate multiplier over {total_steps:,} {'step' if total_steps == 1 else 'steps'}",
+        subtitle=wrapped(names[0]) if len(names) == 1 else "",
         y_title="multiplier of the base learning rate",
         from_zero=True,
-        held=total_steps <= SHORT,
+        levels=True,
     )
 
 
@@ -266,9 +266,9 @@ def _metric_chart(
     )
 
 
-def _held(name: str, values: NDArray[np.float64]) -> Series:
-    """A line whose last value holds for one step more, to the end of the last update."""
-    return Series(name, np.arange(values.size + 1), np.append(values, values[-1]))
+def _levels(name: str, values: NDArray[np.float64]) -> Series:
+    """A line with a value at every step."""
+    return Series(name, np.arange(values.size), values)
 
 
 def _response(record: Record, stage: Stage) -> Row:

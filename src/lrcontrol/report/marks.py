@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -9,9 +10,9 @@ import altair as alt
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lrcontrol.analysis.curves import thin
-from lrcontrol.report.theme import DASHES, PALETTE, Chart, finish
-from lrcontrol.report.words import clean
+from lrcontrol.analysis.curves import outline, thin
+from lrcontrol.report.theme import DASHES, HEIGHT, PALETTE, Chart, finish
+from lrcontrol.report.words import clean, wrapped
 from lrcontrol.runs.record import Objective
 
 __all__ = [
@@ -40,6 +41,10 @@ DIM = 0.12  # opacity of what is not looked at
 # reads them from the mark that was drawn, whose `datum` is the row. This works for both.
 ROW = "(datum.datum || datum)"
 FEW = 40  # a line of no more points than this shows them
+SHORT = 300  # up to this many steps every level is drawn as one, however small the difference
+DENSE = 500  # a line of more corners than this is drawn thin, lest it become a block
+# What can only be pointed at is drawn where somebody can point: a file without a window needs no unseen points.
+POINTED_AT = "!datum.joint && (datum.dot || isValid(windowSize()[0]))"
 
 
 class Series(NamedTuple):
@@ -58,10 +63,19 @@ class Series(NamedTuple):
         """One row per point that is drawn, at most 500, at 6 digits."""
         kept = thin(np.log(self.values) if log else self.values)
         dot = self.values.size <= FEW
-        return [
-            {"run": self.name, "step": int(self.steps[at]), "value": float(f"{self.values[at]:.6g}"), "dot": dot}
-            for at in kept
-        ]
+        return [self._row(self.steps[at], self.values[at], dot) for at in kept]
+
+    def corners(self, extent: "Extent", *, log: bool) -> list[Row]:
+        """One row per corner of a line of levels, at 6 digits; where the line only turns it is a `joint`."""
+        low, high = np.log(extent) if log else extent
+        levels = np.log(self.values) if log else self.values
+        drawn = outline(self.steps, levels, grain=float(high - low) / HEIGHT, slopes=self.values.size > SHORT)
+        values = np.exp(drawn.values) if log else drawn.values
+        rows = (self._row(step, value, dot=False) for step, value in zip(drawn.steps, values, strict=True))
+        return [row | {"joint": True} if joint else row for row, joint in zip(rows, drawn.joints, strict=True)]
+
+    def _row(self, step: Any, value: Any, dot: bool) -> Row:
+        return {"run": self.name, "step": int(step), "value": float(f"{value:.6g}"), "dot": dot}
 
 
 class Extent(NamedTuple):
@@ -106,11 +120,11 @@ def line_chart(
     *,
     title: str,
     y_title: str,
-    subtitle: str = "",
+    subtitle: str | list[str] = "",
     log: bool = False,
     bounds: tuple[float | None, float | None] = (None, None),
     from_zero: bool = False,
-    held: bool = False,
+    levels: bool = False,
 ) -> Chart:
     """Lines of values against steps.
 
@@ -122,7 +136,7 @@ def line_chart(
         log: whether the vertical axis is logarithmic; values that are not positive are then left out.
         bounds: where the vertical axis begins and ends, None for as far as the values go; lines may leave the chart.
         from_zero: whether an axis that is not logarithmic begins at 0.
-        held: whether each value is drawn up to the next step, and no points are shown.
+        levels: whether each value holds up to the next step; jumps are then upright, and no points are shown.
     """
     lines = [line for given in series if (line := given.drawable(positive=log)).values.size]
     if not lines:
@@ -132,30 +146,33 @@ def line_chart(
     colour, dash = colours_of(names)
     extent = Extent.of(np.concatenate([line.values for line in lines]), *bounds)
     if from_zero and not log:
-        extent = extent._replace(low=min(0.0, extent.low))
+        extent = Extent(min(0.0, extent.low), extent.high or 1.0)
     clip = extent.low == bounds[0] or extent.high == bounds[1]
-    rows = [row for line in lines for row in line.rows(log=log)]
+    rows = [row for line in lines for row in (line.corners(extent, log=log) if levels else line.rows(log=log))]
+    dense = levels and max(Counter(row["run"] for row in rows).values()) > DENSE
+    last = max(row["step"] for row in rows)
+    ticks = {"values": list(range(last + 1))} if last <= 8 else {"tickMinStep": 1, "tickCount": 8}
     base = alt.Chart(values_of(rows)).encode(
         x=alt.X(
             "step:Q",
             title="step (updates made)",
             scale=alt.Scale(nice=False, domainMin=0),
-            axis=alt.Axis(format=",d", tickMinStep=1, tickCount=8),
+            axis=alt.Axis(format=",d", **ticks),
         ),
         y=alt.Y("value:Q", title=axis_title(y_title, log=log), **extent.scale_and_axis(log=log)),
         color=colour,
     )
     strokes = (
-        base.mark_line(interpolate="step-after" if held else "linear", clip=clip)
+        base.mark_line(clip=clip, strokeWidth=1 if dense else 2)
         .encode(opacity=shade(focus), **dash)
         .properties(name="lines")
     )
-    hidden = "true" if held else "!datum.dot"
     quantity = y_title.split(" (")[0]
     points = (
-        base.mark_point(filled=True, size=32, clip=clip)
+        base.transform_filter(POINTED_AT)
+        .mark_point(filled=True, size=32, clip=clip)
         .encode(
-            opacity=alt.when(hidden).then(alt.value(0)).when(focus).then(alt.value(1)).otherwise(alt.value(DIM)),
+            opacity=alt.when("!datum.dot").then(alt.value(0)).when(focus).then(alt.value(1)).otherwise(alt.value(DIM)),
             tooltip=tip(
                 {"run": f"{ROW}.run", "step": f"format({ROW}.step, ',d')", quantity: f"format({ROW}.value, '.4~g')"}
             ),
@@ -188,7 +205,9 @@ def shade(focus: Any) -> Any:
 
 def colours_of(names: Sequence[str]) -> tuple[alt.Color, dict[str, Any]]:
     """A colour per name, the palette over again with another dash where there are more names than colours."""
-    legend = alt.Legend(title=None, symbolType="stroke", symbolOpacity=1) if len(names) > 1 else None
+    legend = (
+        alt.Legend(title=None, symbolType="stroke", symbolOpacity=1, **_in_lines(names)) if len(names) > 1 else None
+    )
     domain = list(names)
     palette = [PALETTE[index % len(PALETTE)] for index in range(len(domain))]
     colour = alt.Color("run:N", scale=alt.Scale(domain=domain, range=palette), legend=legend)
@@ -197,6 +216,12 @@ def colours_of(names: Sequence[str]) -> tuple[alt.Color, dict[str, Any]]:
     dashes = [DASHES[index // len(PALETTE) % len(DASHES)] for index in range(len(domain))]
     dash = alt.StrokeDash("run:N", scale=alt.Scale(domain=domain, range=dashes), legend=legend)
     return colour, {"strokeDash": dash}
+
+
+def _in_lines(names: Sequence[str]) -> dict[str, Any]:
+    """How a legend shows names that are too long for one line."""
+    long = {name: lines for name in names if len(lines := wrapped(name)) > 1}
+    return {"labelExpr": f"{json.dumps(long)}[datum.label] || datum.label"} if long else {}
 
 
 def tip(entries: Mapping[str, str]) -> Any:

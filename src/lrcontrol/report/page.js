@@ -1,7 +1,10 @@
 "use strict";
 for (const place of document.querySelectorAll("[data-spec]")) {
   const spec = JSON.parse(document.getElementById(place.dataset.spec).textContent);
-  if (place.clientWidth < 560 && spec.config.legend) spec.config.legend.columns = 1;
+  if (place.clientWidth < 560 && spec.config.legend) {
+    spec.config.legend.columns = 1;
+    spec.config.legend.labelLimit = place.clientWidth - 40;
+  }
   const options = {
     mode: "vega-lite",
     renderer: "svg",

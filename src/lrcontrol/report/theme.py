@@ -9,6 +9,7 @@ import altair as alt
 __all__ = [
     "DASHES",
     "FONT",
+    "HEIGHT",
     "ON_PAGE",
     "ON_PAPER",
     "PALETTE",
@@ -21,6 +22,7 @@ __all__ = [
 Chart = alt.Chart | alt.LayerChart
 
 WIDTH = 780  # of the plot alone; with its axis it suits a page 900 px wide
+HEIGHT = 300  # of the plot alone
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 
 PALETTE = (
@@ -90,7 +92,7 @@ def config(colours: dict[str, str], legend_columns: int = 1) -> dict[str, Any]:
             "labelColor": ink,
             "titleColor": muted,
             "labelFontSize": 12,
-            "labelLimit": 420,
+            "labelLimit": WIDTH // legend_columns - 40,
             "columnPadding": 18,
             "rowPadding": 3,
             "symbolStrokeWidth": 3,
@@ -101,7 +103,9 @@ def config(colours: dict[str, str], legend_columns: int = 1) -> dict[str, Any]:
     }
 
 
-def finish(chart: Chart, labels: Sequence[str] = (), *, title: str, subtitle: str = "", height: int = 300) -> Chart:
+def finish(
+    chart: Chart, labels: Sequence[str] = (), *, title: str, subtitle: str | list[str] = "", height: int = HEIGHT
+) -> Chart:
     """The chart at page width with its title and the theme; `labels` are those of its legend."""
     widest = max((len(label) for label in labels), default=0)
     columns = max(1, min(len(labels), int(WIDTH / (7 * min(widest, 60) + 50))))

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-__all__ = ["clean", "distinct"]
+__all__ = ["clean", "distinct", "wrapped"]
+
+MOST_LINES = 4
 
 
 def clean(text: object) -> str:
@@ -23,6 +25,21 @@ def distinct(labels: Sequence[object]) -> list[str]:
             candidate = f"{name} ({seen[name]})"
         result.append(candidate)
     return result
+
+
+def wrapped(text: str, width: int = 110) -> list[str]:
+    """A schedule's text in lines of at most `width` characters, at most four, the last then ending in "…".
+
+    Example:
+        >>> wrapped("warmup(0.05)+cosine(end=0.1)", width=20)
+        ['warmup(0.05)+', 'cosine(end=0.1)']
+    """
+    lines: list[str] = []
+    while len(text) > width and len(lines) < MOST_LINES - 1:
+        cut = 1 + max(text.rfind(mark, 0, width) for mark in "+*, ") or width
+        lines.append(text[:cut].rstrip())
+        text = text[cut:].lstrip()
+    return [*lines, text if len(text) <= width else text[: width - 1] + "…"]
 
 
 def _forbidden(code: int) -> bool:
