@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from functools import lru_cache, partial, reduce
 from itertools import pairwise
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrcontrol import checks
-from lrcontrol.errors import BadInput
+from lrcontrol.errors import BadInput, OutOfSchedule
 from lrcontrol.schedules.laying import (
     Laying,
     Piece,
@@ -478,8 +479,10 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             hasattr(step, "__array_namespace__") or type(step).__module__.partition(".")[0] in ("torch", "jax")
         ):
             return chain(pieces, last, step)
-        at = checks.integer("step", step, low=-checks.LARGEST_STEP)
-        return float(look_up(pieces, last, np.array([at]))[0])
+        checks.instance("step", step, Integral, "an integer >= 0 or an array of integers")
+        if step < 0:
+            raise OutOfSchedule(f"a step must be >= 0, got {checks.shown(step)}.")
+        return float(look_up(pieces, last, np.array([checks.integer("step", step)]))[0])
 
     def multipliers(self, total_steps: int) -> NDArray[np.float64]:
         """All multipliers of a run: shape (total_steps,), float64; the value at index t is for update t.
@@ -534,14 +537,25 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         return Schedule(self.parts + _schedule(other).parts)
 
-    def over(self, *, steps: int | None = None, share: float | None = None) -> "Schedule":
+    def over(
+        self, length: float | None = None, *, steps: int | None = None, share: float | None = None
+    ) -> "Schedule":
         """This schedule as one part with a length of its own; its shares are then of that length.
 
+        Args:
+            length: a whole number of type int is steps; a float in [0, 1] is a share of the run; or by name
+            steps: the length in steps, or
+            share: the length as a share of the run; with none of them, the rest.
         Example:
             >>> import lrcontrol as lrc
-            >>> lrc.linear().over(share=0.5).then(lrc.constant(0.1)).multipliers(4).tolist()
+            >>> lrc.linear().over(0.5).then(lrc.constant(0.1)).multipliers(4).tolist()
             [1.0, 0.5, 0.1, 0.1]
         """
+        if length is not None:
+            if steps is not None or share is not None:
+                raise BadInput(f"give one length, got {checks.shown(length)}, steps={steps}, share={share}.")
+            length = checks.steps_or_share("length", length)
+            steps, share = (length, None) if isinstance(length, int) else (None, length)
         only = self.parts[0]
         if len(self.parts) == 1 and only.steps is None and only.share is None:
             return Schedule((msgspec.structs.replace(only, steps=steps, share=share),))
@@ -635,29 +649,43 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         return Schedule((Minimum((self, _schedule(other))),))
 
-    def plot(self, *others: "Schedule | str", total_steps: int = 1000) -> "Chart":
+    def plot(self, *given: "int | Schedule | str", total_steps: int | None = None) -> "Chart":
         """A chart of this schedule and others, for a notebook; `chart.save("name.svg")` writes it.
 
+        So `plot()`, `plot(500)`, `plot(500, "cosine")`, `plot("cosine", total_steps=500)`.
+
         Args:
-            others: schedules or their texts.
-            total_steps: >= 1; the horizon they are laid over.
+            given: the total steps, if they are given first; then schedules or their texts.
+            total_steps: >= 1; the horizon they are laid over; by default 1000.
         """
         from lrcontrol.report.charts import schedules  # a schedule draws itself: the one import up the layers
 
+        horizon, *others = given if given and isinstance(given[0], Integral) else (total_steps, *given)
+        if horizon is not total_steps and total_steps is not None:
+            raise BadInput(f"give the total steps once, got {horizon} and total_steps={checks.shown(total_steps)}.")
+        for other in others:
+            checks.instance("given", other, Schedule | str, "schedules or their texts after the total steps")
         every = (self, *map(_schedule, others))
-        return schedules([(str(each), each) for each in every], total_steps)
+        return schedules([(str(each), each) for each in every], 1000 if horizon is None else horizon)
 
     def __add__(self, other: "Schedule | str") -> "Schedule":
         return self.then(other) if isinstance(other, Schedule | str) else NotImplemented
 
-    def __mul__(self, other: "Schedule | float") -> "Schedule":
-        if isinstance(other, Schedule):
-            return Schedule((Product((self, other)),))
+    def __radd__(self, other: str) -> "Schedule":
+        return _schedule(other).then(self) if isinstance(other, str) else NotImplemented
+
+    def __mul__(self, other: "Schedule | str | float") -> "Schedule":
+        if isinstance(other, Schedule | str):
+            return Schedule((Product((self, _schedule(other))),))
         if isinstance(other, bool) or not isinstance(other, int | float | np.floating | np.integer):
             return NotImplemented
         return self._scaled(checks.number("scale", other, low=0, high=LARGEST))
 
-    __rmul__ = __mul__
+    def __rmul__(self, other: "str | float") -> "Schedule":
+        return _schedule(other) * self if isinstance(other, str) else self.__mul__(other)
+
+    def __repr__(self) -> str:
+        return f"schedule({str(self)!r})"
 
     def __str__(self) -> str:
         from lrcontrol.schedules.text import (

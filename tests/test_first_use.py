@@ -1,0 +1,74 @@
+"""What a user meets first: how schedules are shown, asked, drawn and put together."""
+
+from typing import Any
+
+import pytest
+
+import lrcontrol as lrc
+from lrcontrol.errors import BadInput, OutOfSchedule
+from lrcontrol.report.theme import Chart
+
+TEXTS = ["rex", "warmup(0.05)+rex", "hold(sgdr, every=100)", "max(cosine*fractal, 0.1)", "step(0.5, (3, 6))"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_schedule_shows_itself_as_what_makes_it(text: str) -> None:
+    made = lrc.schedule(text)
+    assert repr(made) == f"schedule({text!r})"
+    assert eval(repr(made), {"schedule": lrc.schedule}) == made
+    assert f"schedule={made!r}" in repr(lrc.control(text))
+
+
+def title_of(chart: Chart) -> str:
+    title: str = chart.to_dict()["title"]["text"]
+    return title
+
+
+def test_the_total_steps_of_a_plot_may_come_first() -> None:
+    rex, cosine = lrc.rex(), lrc.cosine()
+    assert title_of(rex.plot()).endswith("over 1,000 steps")
+    assert title_of(rex.plot(500)).endswith("over 500 steps")
+    assert rex.plot(500, "cosine", cosine).to_dict() == rex.plot(cosine, "cosine", total_steps=500).to_dict()
+    assert {row["run"] for rows in rex.plot(500).to_dict()["datasets"].values() for row in rows} == {"rex"}
+    with pytest.raises(BadInput, match="give the total steps once, got 500 and total_steps=300"):
+        rex.plot(500, total_steps=300)
+    bad: Any
+    for bad in ((0.5,), ("cosine", 500), (500, 500)):
+        with pytest.raises(BadInput, match="must be schedules or their texts after the total steps"):
+            rex.plot(*bad)
+    with pytest.raises(BadInput, match="`total_steps` must be an integer >= 1"):
+        rex.plot(0)
+
+
+def test_texts_stand_on_either_side_of_a_schedule() -> None:
+    assert lrc.rex() * "cosine" == lrc.schedule("rex*cosine")
+    assert "rex" * lrc.cosine() == lrc.schedule("rex*cosine")
+    assert "warmup(0.05)" + lrc.rex() == lrc.warmup(0.05) + "rex" == lrc.schedule("warmup(0.05)+rex")
+    assert 2 * lrc.rex() == lrc.rex() * 2
+    bad: Any
+    for bad in (None, [1], True):
+        with pytest.raises(TypeError):
+            lrc.rex() * bad
+        with pytest.raises(TypeError):
+            bad * lrc.rex()
+
+
+def test_a_length_may_be_given_by_its_place() -> None:
+    assert lrc.linear().over(0.5) == lrc.linear().over(share=0.5) == lrc.schedule("over(linear, 0.5)")
+    assert lrc.linear().over(5) == lrc.linear().over(steps=5) == lrc.schedule("over(linear, 5)")
+    with pytest.raises(BadInput, match=r"give one length, got 0\.5, steps=3"):
+        lrc.linear().over(0.5, steps=3)
+    with pytest.raises(BadInput, match="`length` must be"):
+        lrc.linear().over(1.5)
+
+
+@pytest.mark.parametrize("step", [1.5, "a", [0, 1], True, None])
+def test_what_is_no_step_is_told_the_rule(step: Any) -> None:
+    with pytest.raises(BadInput, match=r"^`step` must be an integer >= 0"):
+        lrc.rex().multiplier(step, 10)
+
+
+@pytest.mark.parametrize("step", [-1, -(10**30)])
+def test_a_step_below_0_is_out_of_the_schedule(step: int) -> None:
+    with pytest.raises(OutOfSchedule, match=f"a step must be >= 0, got {step}"):
+        lrc.rex().multiplier(step, 10)
