@@ -19,13 +19,16 @@ import pytest
 
 import lrcontrol as lrc
 from chance import TOGETHER, any_schedule
+from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.controls.text import control
 from lrcontrol.errors import BadInput, BadText, DoesNotFit
 from lrcontrol.runs.method import method
 from lrcontrol.schedules.laying import edges_of_turns
+from lrcontrol.schedules.profiles import Cosine, Linear, Table
 from lrcontrol.schedules.reader import LARGEST_DOCUMENT
 from lrcontrol.schedules.recipes.catalogue import RECIPES
-from lrcontrol.schedules.schedule import Cycled, Nested, Schedule
+from lrcontrol.schedules.sampling import Sampling
+from lrcontrol.schedules.schedule import Cycled, Nested, Schedule, Segment
 from lrcontrol.schedules.text import from_json, schedule, to_json
 
 PACKAGE = Path(lrc.__file__).parent
@@ -333,6 +336,32 @@ def test_too_many_terms_are_told_before_one_is_made(read: Callable[[Any], Any], 
     assert refused < allowed / 3
     with pytest.raises(BadText, match="as text must have at most 10000 schedules and numbers, got 60000"):
         read(before + join.join(["linear(steps=1)"] * 60_000))
+
+
+def test_what_may_be_built_can_be_written_and_read() -> None:
+    """Tables and segments up to the largest schedule that is allowed; the next is refused when it is made."""
+    chance = random.Random(3006)
+    values = [tuple(chance.random() for _ in range(10_000)) for _ in range(6)]
+    tables = [Segment(Table(each), share=0.125) for each in values]
+    shares = tuple(sorted({chance.random() for _ in range(999)}))
+    for parts, most in (
+        (tables, 5),
+        ([Segment(Linear(), steps=1)] * 10_000, 10_000),
+        ([Segment(Cosine(), chance.random(), chance.random(), share=1e-4) for _ in range(10_000)], 6000),
+        ([Segment(Linear(), steps=1, sampling=Sampling(shares=shares))] * 100, 50),
+        ([Nested(lrc.linear(steps=1), times=1)] * 6000, 6000),
+    ):
+        made = Schedule(tuple(parts[:most]))
+        assert len(str(made)) <= LARGEST_DOCUMENT
+        assert schedule(str(made)) == made == from_json(to_json(made))
+        if most < len(parts):
+            with pytest.raises(BadInput, match="must fit 1048576 bytes when it is written"):
+                Schedule(tuple(parts))
+    half = Schedule(tuple(tables[:4]))
+    with pytest.raises(BadInput, match="must fit 1048576 bytes when it is written"):
+        Scheduled(half, weight_decay=half)
+    with pytest.raises(BadInput, match="schedules of one control must have at most 10000 segments, got 12000"):
+        Scheduled(lrc.linear().repeat(6000), weight_decay=lrc.linear().repeat(6000))
 
 
 GROWING = "repeat(linear, period=10, growth=1.00000{}, shrink=0.9999)"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lrcontrol import checks
 from lrcontrol.controls.control import Decision, Observation, State
 from lrcontrol.errors import BadInput, DoesNotFit, OutOfSchedule
-from lrcontrol.schedules.schedule import Schedule
+from lrcontrol.schedules.schedule import Schedule, check_written
 
 __all__ = ["Scheduled"]
 
@@ -39,6 +39,7 @@ class Scheduled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
         checks.one_of("rule past the end", self.beyond, ("hold", "raise"))
         for name, beside in (("momentum", self.momentum), ("weight_decay", self.weight_decay)):
             checks.instance(name, beside, Schedule | None, "a Schedule or None")
+        check_written(*filter(None, (self.schedule, self.momentum, self.weight_decay)))
         if self.momentum is not None and self.momentum.largest >= 1:
             raise BadInput(
                 "the multipliers of `momentum` are the momentum itself and must stay below 1, "

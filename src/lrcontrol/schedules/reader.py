@@ -11,11 +11,9 @@ from lrcontrol.errors import BadText, LRControlError, UnknownName
 from lrcontrol.schedules.laying import nearest_step
 from lrcontrol.schedules.profiles import MOST_VALUES
 from lrcontrol.schedules.sampling import MOST_READINGS
-from lrcontrol.schedules.schedule import MOST_SEGMENTS
+from lrcontrol.schedules.schedule import LARGEST_DOCUMENT, MOST_SEGMENTS
 
 __all__ = ["LARGEST_DOCUMENT", "Reader", "Token", "call"]
-
-LARGEST_DOCUMENT = 2**20  # bytes of text or JSON
 
 
 class Token(NamedTuple):

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEEPEST",
     "LARGEST",
+    "LARGEST_DOCUMENT",
     "MOST_SEGMENTS",
     "Cycled",
     "Held",
@@ -54,11 +55,14 @@ __all__ = [
     "Segment",
     "Sum",
     "Together",
+    "check_written",
+    "compact_json",
 ]
 
 MOST_SEGMENTS = 10_000  # of one schedule, repeats counted out
 MOST_PARTS = 3 * MOST_SEGMENTS  # of one schedule, at all depths, repeats counted out
 DEEPEST = 8  # schedules inside schedules
+LARGEST_DOCUMENT = 2**20  # bytes of a schedule as text or JSON
 
 
 class _Turns(Length, frozen=True, kw_only=True):
@@ -451,6 +455,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise BadInput(f"a schedule must have at most {MOST_PARTS} parts at all depths, got {size.parts}.")
         if size.depth > DEEPEST:
             raise BadInput(f"schedules must nest at most {DEEPEST} deep, got {size.depth}.")
+        if size.bytes > LARGEST_DOCUMENT:
+            check_written(self)
 
     def multiplier(self, step: Any, total_steps: int) -> Any:
         """The multiplier in force during update `step` of `total_steps`.
@@ -709,24 +715,64 @@ def _resolved(schedule: Schedule, total_steps: int) -> tuple[list[Piece], float]
 
 
 class _Size(NamedTuple):
-    """Segments and parts of all kinds, repeats counted out, and how deep they lie."""
+    """Segments and parts of all kinds, repeats counted out; how deep they lie; bytes that they surely fit."""
 
     segments: int
     parts: int
     depth: int
+    bytes: int
 
 
 def _size(schedule: Schedule) -> _Size:
-    segments, parts, depth = 0, len(schedule.parts), 1
+    segments, parts, depth, most = 0, len(schedule.parts), 1, 0
     for part in schedule.parts:
+        most += 500  # all keys, and a dozen numbers
         if isinstance(part, Segment):
             segments += 1
+            most += 30 * (len(part.sampling.shares) + len(getattr(part.profile, "values", ())))
             continue
+        if isinstance(part, Held):
+            most += 30 * len(part.sampling.shares)
         for inner in map(_size, part.children):
             segments += inner.segments * part.turns
             parts += inner.parts * part.turns
             depth = max(depth, 1 + inner.depth)
-    return _Size(segments, parts, depth)
+            most += inner.bytes
+    return _Size(segments, parts, depth, most)
+
+
+_DEFAULTS = (
+    b',"start":1.0',
+    b',"sampling":{"every":1,"times":null,"shares":[],"at":"left"}',
+    b',"reverse":false',
+    b',"steps":null',
+    b',"share":null',
+)
+
+
+def compact_json(given: Any) -> bytes:
+    """A struct that holds schedules in JSON, what is usual in their parts left out; it reads back equal."""
+    text = msgspec.json.encode(given)
+    for usual in _DEFAULTS:  # no string in it has quotes, so these are keys and values
+        text = text.replace(usual, b"")
+    return text
+
+
+def check_written(*together: Schedule) -> None:
+    """BadInput where schedules that are written as one document would be too large or too many to be read back."""
+    sizes = [_size(schedule) for schedule in together]
+    segments = sum(size.segments for size in sizes)
+    if segments > MOST_SEGMENTS:
+        raise BadInput(f"schedules of one control must have at most {MOST_SEGMENTS} segments, got {segments}.")
+    if sum(size.bytes for size in sizes) <= LARGEST_DOCUMENT:
+        return
+    written = [compact_json(schedule) for schedule in together]
+    size = sum(len(text) + text.count(b",") for text in written)  # text has a space after each comma
+    if size > LARGEST_DOCUMENT - 1000:  # what stands around a schedule in a document
+        raise BadInput(
+            f"a schedule must fit {LARGEST_DOCUMENT} bytes when it is written, and would take {size}; "
+            "use fewer values and segments, or numbers of fewer digits."
+        )
 
 
 def _side_by_side(part: Together, name: str, value: Any) -> "tuple[Schedule, ...]":

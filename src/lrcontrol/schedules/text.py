@@ -34,6 +34,7 @@ from lrcontrol.schedules.schedule import (
     Schedule,
     Segment,
     Sum,
+    compact_json,
 )
 
 __all__ = [
@@ -100,7 +101,10 @@ def to_json(given: Schedule) -> str:
         True
     """
     document = {"format": FORMAT, "version": VERSION, "schedule": given}
-    return msgspec.json.encode(document).decode()
+    text = msgspec.json.encode(document)
+    if len(text) > LARGEST_DOCUMENT:  # what is usual is left out only where there is no room for it
+        text = compact_json(document)
+    return text.decode()
 
 
 def from_json(text: str | bytes) -> Schedule:
