@@ -8,7 +8,7 @@ import lrcontrol as lrc
 from lrcontrol.errors import BadInput, OutOfSchedule
 from lrcontrol.report.theme import Chart
 
-TEXTS = ["rex", "warmup(0.05)+rex", "hold(sgdr, every=100)", "max(cosine*fractal, 0.1)", "step(0.5, (3, 6))"]
+TEXTS = ["rex", "warmup(0.05)+rex", "hold(sgdr, every=100)", "max(cosine*fractal, 0.1)", "step(factor=0.5, milestones=(3, 6))"]
 
 
 @pytest.mark.parametrize("text", TEXTS)

@@ -543,9 +543,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         return Schedule(self.parts + _schedule(other).parts)
 
-    def over(
-        self, length: float | None = None, *, steps: int | None = None, share: float | None = None
-    ) -> "Schedule":
+    def over(self, length: float | None = None, *, steps: int | None = None, share: float | None = None) -> "Schedule":
         """This schedule as one part with a length of its own; its shares are then of that length.
 
         Args:
@@ -666,6 +664,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         from lrcontrol.report.charts import schedules  # a schedule draws itself: the one import up the layers
 
+        horizon: Any
         horizon, *others = given if given and isinstance(given[0], Integral) else (total_steps, *given)
         if horizon is not total_steps and total_steps is not None:
             raise BadInput(f"give the total steps once, got {horizon} and total_steps={checks.shown(total_steps)}.")
