@@ -664,14 +664,15 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         from lrcontrol.report.charts import schedules  # a schedule draws itself: the one import up the layers
 
-        horizon: Any
-        horizon, *others = given if given and isinstance(given[0], Integral) else (total_steps, *given)
-        if horizon is not total_steps and total_steps is not None:
-            raise BadInput(f"give the total steps once, got {horizon} and total_steps={checks.shown(total_steps)}.")
-        for other in others:
+        leads = bool(given) and isinstance(given[0], Integral)
+        if leads and total_steps is not None:
+            raise BadInput(f"give the total steps once, got {given[0]} and total_steps={checks.shown(total_steps)}.")
+        horizon: Any = given[0] if leads else 1000 if total_steps is None else total_steps
+        every = [self]
+        for other in given[leads:]:
             checks.instance("given", other, Schedule | str, "schedules or their texts after the total steps")
-        every = (self, *map(_schedule, others))
-        return schedules([(str(each), each) for each in every], 1000 if horizon is None else horizon)
+            every.append(_schedule(other))
+        return schedules([(str(each), each) for each in every], horizon)
 
     def __add__(self, other: "Schedule | str") -> "Schedule":
         return self.then(other) if isinstance(other, Schedule | str) else NotImplemented
