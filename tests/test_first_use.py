@@ -1,14 +1,27 @@
 """What a user meets first: how schedules are shown, asked, drawn and put together."""
 
+import inspect
+import pydoc
 from typing import Any
 
 import pytest
 
 import lrcontrol as lrc
 from lrcontrol.errors import BadInput, OutOfSchedule
+from lrcontrol.interop.lightning import as_lightning_config
+from lrcontrol.interop.options import Options
+from lrcontrol.interop.transformers import as_transformers_trainer
 from lrcontrol.report.theme import Chart
+from lrcontrol.schedules.recipes import single
+from lrcontrol.schedules.recipes.catalogue import RECIPES
 
-TEXTS = ["rex", "warmup(0.05)+rex", "hold(sgdr, every=100)", "max(cosine*fractal, 0.1)", "step(factor=0.5, milestones=(3, 6))"]
+TEXTS = [
+    "rex",
+    "warmup(0.05)+rex",
+    "hold(sgdr, every=100)",
+    "max(cosine*fractal, 0.1)",
+    "step(factor=0.5, milestones=(3, 6))",
+]
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -72,3 +85,28 @@ def test_what_is_no_step_is_told_the_rule(step: Any) -> None:
 def test_a_step_below_0_is_out_of_the_schedule(step: int) -> None:
     with pytest.raises(OutOfSchedule, match=f"a step must be >= 0, got {step}"):
         lrc.rex().multiplier(step, 10)
+
+
+def explained(function: Any, keys: Any) -> list[str]:
+    """The names of `keys` that help gives a line each, indented as arguments are."""
+    shown = pydoc.plain(pydoc.render_doc(function)).splitlines()
+    return [key for key in keys if any(line.strip().startswith(f"{key}: ") for line in shown)]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_help_of_a_recipe_explains_every_parameter(name: str) -> None:
+    parameters = inspect.signature(RECIPES[name]).parameters
+    assert explained(RECIPES[name], parameters) == list(parameters)
+    assert "Layout" not in (RECIPES[name].__doc__ or "")
+
+
+def test_help_keeps_what_follows_the_parameters() -> None:
+    text = inspect.getdoc(single.exponential) or ""
+    headings = [line for line in text.splitlines() if line in ("Args:", "Source:", "Example:")]
+    assert headings == ["Args:", "Source:", "Example:"]
+    assert text.index("rate: ") < text.index("start: ") < text.index("reverse: ") < text.index("Source:")
+
+
+@pytest.mark.parametrize("client", [as_lightning_config, as_transformers_trainer])
+def test_help_of_a_client_explains_every_option(client: Any) -> None:
+    assert explained(client, Options.__annotations__) == list(Options.__annotations__)

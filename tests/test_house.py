@@ -17,10 +17,11 @@ import lrcontrol
 ROOT = Path(lrcontrol.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-BASE = {"errors", "checks", "files"}
+BASE = {"errors", "checks", "docstrings", "files"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "checks": {"errors"},
+    "docstrings": set(),
     "files": {"errors"},
     "schedules": BASE,
     "controls": BASE | {"schedules"},

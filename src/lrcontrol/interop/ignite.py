@@ -5,6 +5,7 @@ from typing import Any, Unpack
 from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 
+from lrcontrol.docstrings import with_keys
 from lrcontrol.interop.options import Options
 from lrcontrol.schedules.schedule import Schedule
 from lrcontrol.training.adapter import as_torch_scheduler
@@ -12,6 +13,7 @@ from lrcontrol.training.adapter import as_torch_scheduler
 __all__ = ["IgniteSchedule", "as_ignite_handler"]
 
 
+@with_keys(Options)
 def as_ignite_handler(
     optimizer: Optimizer, schedule: str | Schedule, total_steps: int, **options: Unpack[Options]
 ) -> "IgniteSchedule":
@@ -24,7 +26,7 @@ def as_ignite_handler(
         optimizer: every group's `lr` now is its base learning rate.
         schedule: a schedule or its text.
         total_steps: >= 1; updates of all epochs, that the schedule is laid over.
-        options: as in `as_torch_scheduler`. A control that needs a metric is told it after an evaluation by
+        options: some of those of `as_torch_scheduler`, by name. A control that needs a metric is told it after an evaluation by
             `handler.scheduler.step(metric)`.
 
     Raises:

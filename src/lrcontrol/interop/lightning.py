@@ -5,6 +5,7 @@ from typing import Any, Unpack
 
 from torch.optim import Optimizer
 
+from lrcontrol.docstrings import with_keys
 from lrcontrol.errors import BadInput
 from lrcontrol.interop.options import Options
 from lrcontrol.schedules.schedule import Schedule
@@ -13,6 +14,7 @@ from lrcontrol.training.adapter import as_torch_scheduler
 __all__ = ["as_lightning_config"]
 
 
+@with_keys(Options)
 def as_lightning_config(
     optimizer: Optimizer, schedule: str | Schedule, total_steps: Any, **options: Unpack[Options]
 ) -> dict[str, Any]:
@@ -23,7 +25,7 @@ def as_lightning_config(
         schedule: a schedule or its text. A control that needs a metric, such as `warmup(100)+plateau`, is told it by
             `self.lr_schedulers().step(metrics=...)` in `on_validation_epoch_end`.
         total_steps: the `Trainer`, which knows how many updates it will make, or that number, >= 1.
-        options: as in `as_torch_scheduler`, such as `on_mismatch="rescale"` to resume with another `max_steps`.
+        options: some of those of `as_torch_scheduler`, by name, such as `on_mismatch="rescale"` to resume with another `max_steps`.
 
     Raises:
         BadInput: the trainer has no end, or a bad value. DoesNotFit: the schedule is too long.

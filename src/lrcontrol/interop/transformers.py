@@ -7,6 +7,7 @@ from torch.optim import Optimizer
 from lrcontrol import checks
 from lrcontrol.controls.control import Control
 from lrcontrol.controls.text import control, control_text
+from lrcontrol.docstrings import with_keys
 from lrcontrol.errors import BadInput
 from lrcontrol.interop.options import Options
 from lrcontrol.interop.own_rates import own_rates
@@ -43,6 +44,7 @@ def as_transformers_schedule(
     return as_torch_scheduler(optimizer, warmup(rise).then(after.over()) if rise else after, num_training_steps)
 
 
+@with_keys(Options)
 def as_transformers_trainer(trainer: Any, schedule: str | Schedule, **options: Unpack[Options]) -> type[Any]:
     """`Trainer`, or a class made from it, with this schedule in place of `lr_scheduler_type`.
 
@@ -52,7 +54,7 @@ def as_transformers_trainer(trainer: Any, schedule: str | Schedule, **options: U
         trainer: `transformers.Trainer` or a subclass.
         schedule: a schedule or its text. A control that needs a metric is told `metric_for_best_model`, or else the
             loss, of every evaluation.
-        options: as in `as_torch_scheduler`, such as `on_mismatch="rescale"` to resume with another `max_steps`.
+        options: some of those of `as_torch_scheduler`, by name, such as `on_mismatch="rescale"` to resume with another `max_steps`.
 
     Raises:
         BadInput: when training begins, where `warmup_steps` is given too. DoesNotFit: then, too.

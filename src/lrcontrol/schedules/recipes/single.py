@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypedDict, Unpack
 
 from lrcontrol import checks
+from lrcontrol.docstrings import with_keys
 from lrcontrol.errors import UnknownName
 from lrcontrol.schedules.profiles import (
     AnyProfile,
@@ -44,7 +45,7 @@ __all__ = [
 
 
 class Layout(TypedDict, total=False):
-    """What every one-segment recipe takes besides its own parameters, all by name.
+    """What every one-segment recipe takes besides its own parameters, all by name; help of each spells it out.
 
     Args:
         start: in [0, 1e9]; the multiplier at the beginning; 1 by default.
@@ -56,7 +57,7 @@ class Layout(TypedDict, total=False):
         times: so many times in all, or
         shares: at these shares of the length.
         at: where in an interval it is read: `left` (the default), `midpoint`, `right` or `closed`.
-        reverse: the curve turned end for end, `1 - f(1 - p)`.
+        reverse: true turns the curve end for end, `1 - f(1 - p)`.
     """
 
     start: float
@@ -85,7 +86,7 @@ _Own = ParamSpec("_Own")
 
 
 def _laid_out(recipe: Callable[_Own, Schedule]) -> Callable[_Own, Schedule]:
-    """The recipe with the layout spelled out in its signature, and what is not in it refused by name."""
+    """The recipe with the layout spelled out in its signature and help, and what is not in it refused by name."""
     signature = inspect.signature(recipe)
     own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
     layout = [
@@ -100,6 +101,7 @@ def _laid_out(recipe: Callable[_Own, Schedule]) -> Callable[_Own, Schedule]:
                 raise UnknownName(checks.near_miss(f"parameter of {recipe.__name__},", name, known))
         return recipe(*positional, **named)
 
+    with_keys(Layout)(checked)
     checked.__signature__ = signature.replace(parameters=[*own, *layout])  # type: ignore[attr-defined]
     return checked
 
@@ -151,7 +153,6 @@ def polynomial(power: float = 2.0, **layout: Unpack[Layout]) -> Schedule:
 
     Args:
         power: in (0, 1000]; 1 is linear, 2 bends early, 0.5 bends late.
-        layout: see `Layout`.
     Example:
         >>> polynomial(2).multipliers(4).tolist()
         [1.0, 0.5625, 0.25, 0.0625]
@@ -179,7 +180,6 @@ def exponential(rate: float = 4.0, **layout: Unpack[Layout]) -> Schedule:
 
     Args:
         rate: 1e-9 to 700 in size; > 0 decays, < 0 grows.
-        layout: see `Layout`.
     Source:
         Chen, Wolfe, Kyrillidis 2022, arXiv:2107.04197 (rate 4 is that of the authors' code).
     Example:
@@ -195,7 +195,6 @@ def geometric(gamma: float = 0.99994, **layout: Unpack[Layout]) -> Schedule:
 
     Args:
         gamma: in (0, 1).
-        layout: see `Layout`.
     Source:
         Smith 2017, arXiv:1506.01186, section 4.1 (0.99994).
     Example:
@@ -212,7 +211,6 @@ def inverse_power(exponent: float = 0.5, timescale: float = 0.04, **layout: Unpa
     Args:
         exponent: in (0, 10].
         timescale: an int is steps, a float a share of the segment.
-        layout: see `Layout`.
     Source:
         Shen et al. 2024, arXiv:2408.13359 (exponent 0.51).
     Example:
@@ -228,7 +226,6 @@ def inverse_sqrt(timescale: float = 0.04, **layout: Unpack[Layout]) -> Schedule:
 
     Args:
         timescale: an int is steps, a float a share of the segment; 0.04 is the Transformer's 4000 of 100,000 steps.
-        layout: see `Layout`.
     Source:
         Vaswani et al. 2017, arXiv:1706.03762, equation 3.
     Example:
@@ -245,7 +242,6 @@ def rex(beta: float = 0.5, **layout: Unpack[Layout]) -> Schedule:
     Args:
         beta: in (0, 1]. 0.5 is the paper's curve; 0.1 is the one with 0.9 in the denominator that the authors'
             schedule repository and many trainers use; 1 is linear.
-        layout: see `Layout`.
     Source:
         Chen, Wolfe, Kyrillidis 2022, arXiv:2107.04197.
     Example:
@@ -261,7 +257,6 @@ def table(values: tuple[float, ...] = (1.0, 0.0), **layout: Unpack[Layout]) -> S
 
     Args:
         values: 2 to 10,000 of them in [0, 1]; 1 stands for `start`, 0 for `end`.
-        layout: see `Layout`.
     Example:
         >>> table((0.0, 1.0, 0.5)).multipliers(4).tolist()
         [0.0, 0.5, 1.0, 0.75]
