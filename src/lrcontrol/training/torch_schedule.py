@@ -80,7 +80,9 @@ class TorchSchedule(Readings):
         Args:
             epoch: for a schedule, the number of updates made, to jump there. For a control that needs to be told
                 something, the metric.
-            told: see `Told`; what nobody needs is not looked at.
+            told: by name, what a horizon or control needs: `amount`, samples or tokens since the last call; `metrics`,
+                the latest validation metric; `loss`, the batch loss of the update; `grad_norm`, the L2 norm of its
+                gradient before clipping. What nobody needs is not looked at.
         Raises:
             BadInput: what a control or horizon needs is not given, or a jump where none can be made. Nothing changes.
             OutOfSchedule: past the end, with `beyond="raise"`.
