@@ -571,3 +571,19 @@ def test_horizons_in_epochs_and_seconds_are_met_as_they_are_written() -> None:
     chance = random.Random(55)
     for ticks in (chance.randrange(1, 2**51) for _ in range(500)):
         assert horizon("1s").with_ticks(ticks).ticks == ticks
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.3, 0.7, 0.9, 0.99, 1 / 3])
+def test_levels_are_powers_of_the_number_as_it_is_written(factor: float) -> None:
+    """By milestones, every so many steps, and in turns that grow or not; at any turn, one at a time or all at once."""
+    true = [float(Fraction(repr(factor)) ** turn) for turn in range(200)]
+    every = lrc.step(factor, every=2)
+    assert every.multipliers(400)[::2].tolist() == true
+    assert [every.multiplier(2 * turn, 10**9) for turn in range(200)] == true
+    assert every.multiplier(torch.arange(0, 400, 2), 400).tolist() == true
+    assert [every.last(2 * turn) for turn in range(1, 200)] == true[:-1]
+    assert lrc.constant().repeat(200, shrink=factor).multipliers(200).tolist() == true
+    assert lrc.constant().repeat(period=2, growth=1.5, shrink=factor).multipliers(8).tolist() == [
+        *true[:1] * 2, *true[1:2] * 3, *true[2:3] * 3
+    ]  # fmt: skip
+    assert lrc.step(factor, tuple(range(1, 200))).multipliers(200).tolist() == true

@@ -191,7 +191,7 @@ def value(schedule: Schedule, step: int, total: int) -> Any:
 def part_value(part: Any, at: int, length: int) -> Any:
     if isinstance(part, Nested | Cycled):
         turn, begin, past = turn_at(part, at, length)
-        return value(part.schedule, at - begin, past - begin) * real(part.shrink) ** turn
+        return value(part.schedule, at - begin, past - begin) * real(repr(part.shrink)) ** turn
     if isinstance(part, Segment):
         return segment_value(part, progress(part.sampling, at, length), length)
     if isinstance(part, Held):
@@ -266,7 +266,7 @@ def part_end(part: Any, length: int) -> Any:
         return end(part.schedule, length)
     if isinstance(part, Nested):
         begin, past = turns(part, length)[-1]
-        return end(part.schedule, past - begin) * real(part.shrink) ** (part.times - 1)
+        return end(part.schedule, past - begin) * real(repr(part.shrink)) ** (part.times - 1)
     if isinstance(part, Cycled):
         if length == 0:
             return value(part.schedule, 0, part.period)
@@ -274,7 +274,7 @@ def part_end(part: Any, length: int) -> Any:
         inside = (
             end(part.schedule, past - begin) if past == length else value(part.schedule, length - begin, past - begin)
         )
-        return inside * real(part.shrink) ** turn
+        return inside * real(repr(part.shrink)) ** turn
     return together(part, [end(child, length) for child in part.children])
 
 

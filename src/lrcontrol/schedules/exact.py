@@ -26,7 +26,9 @@ __all__ = [
     "per_fall",
     "place_among",
     "power_of",
+    "power_of_written",
     "power_reached",
+    "powers_of_written",
     "product",
     "quotient",
     "reached",
@@ -108,6 +110,37 @@ def reached(ratio: Long, part: Any, whole: float) -> tuple[Any, Any]:
     return near, lost + (1 - rise) + (above - (near - rise))
 
 
+def powers_of_written(xp: Any, value: float, times: Any, most: int) -> Any:
+    """`value ** times`, of the decimal number that `value` is written as; `times` whole, in [0, `most`]."""
+    times = xp.astype(times, xp.int64)
+    high = xp.astype(times * 0, xp.float64) + 1
+    low = high * 0
+    for power in _squares(value)[: most.bit_length()]:
+        counts = times % 2 == 1
+        near, rest = _longer(high, low, power)
+        high, low = xp.where(counts, near, high), xp.where(counts, rest, low)
+        times = times // 2
+    return high
+
+
+@lru_cache(maxsize=1024)
+def power_of_written(value: float, times: int) -> float:
+    """One of `powers_of_written`, to the bit, and sooner where it is the only one."""
+    high, low = 1.0, 0.0
+    for bit, power in enumerate(_squares(value)[: times.bit_length()]):
+        if times >> bit & 1:
+            high, low = _longer(high, low, power)
+    return high
+
+
+def _longer(high: Any, low: Any, by: Long) -> tuple[Any, Any]:
+    """The product of two numbers of twice a float's digits."""
+    rounded, lost = product(high, by.near)
+    lost = lost + (high * by.rest + low * by.near)
+    near = rounded + lost
+    return near, lost - (near - rounded)
+
+
 def log_left(xp: Any, gone: Any, left: Any) -> Any:
     """The logarithm of `left`, where `gone + left` is 1 and each has its digits; 0 where nothing is left."""
     one = gone * 0 + 1
@@ -168,6 +201,15 @@ def share_above_one(ratio: Long) -> Long:
     """`ratio / (1 + ratio)`."""
     exact = Fraction(ratio.near) + Fraction(ratio.rest)
     return _long(exact / (1 + exact))
+
+
+@lru_cache(maxsize=64)
+def _squares(value: float) -> tuple[Long, ...]:
+    """The number that `value` is written as, its square, the square of that, and so on."""
+    powers = [Decimal(repr(value))]
+    while len(powers) < 54:
+        powers.append(_DIGITS.multiply(powers[-1], powers[-1]))
+    return tuple(_long(Fraction(power if power > Decimal("1e-400") else 0)) for power in powers)
 
 
 def _decimal(exact: Fraction) -> Decimal:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lrcontrol.schedules.exact import power_of_written, powers_of_written
 from lrcontrol.schedules.laying import Piece, chain, look_up, written
 from lrcontrol.schedules.profiles import namespace
 from lrcontrol.schedules.sampling import Sampling
@@ -14,6 +15,7 @@ from lrcontrol.schedules.sampling import Sampling
 __all__ = ["AtOnce", "InTurns", "Level", "ReadNowAndThen"]
 
 TABLED = 2**16  # steps of a turn up to which its multipliers are kept as a table
+FEW = 8  # numbers that are sooner computed one by one
 WORTH_A_TABLE = 8  # a turn is kept as a table where at least a share of 1/8 of its steps is asked for at once
 
 
@@ -66,7 +68,6 @@ class InTurns:
 
     def values(self, step: Any, length: int) -> Any:
         """The values inside the turn of each step."""
-        del length
         turn = step // self.period
         inside = step - turn * self.period
         if isinstance(step, np.ndarray) and self.period <= min(TABLED, WORTH_A_TABLE * step.size):
@@ -75,8 +76,18 @@ class InTurns:
             value = _within(self.laid, inside)
         if self.shrink == 1:
             return value
-        xp = namespace(step)
-        return value * self.shrink ** xp.astype(turn, xp.float64)
+        return value * self._powers(turn, length // self.period)
+
+    def _powers(self, turn: Any, most: int) -> Any:
+        """What each turn is multiplied by; where a few turns are asked for many times, each once."""
+        if not isinstance(turn, np.ndarray) or not turn.size:
+            return powers_of_written(namespace(turn), self.shrink, turn, most)
+        first, last = int(turn.min()), int(turn.max())
+        if last - first < FEW:
+            return np.array([power_of_written(self.shrink, each) for each in range(first, last + 1)])[turn - first]
+        if last - first >= turn.size:
+            return powers_of_written(np, self.shrink, turn, last)
+        return powers_of_written(np, self.shrink, np.arange(first, last + 1), last)[turn - first]
 
 
 def _within(pieces: list[Piece], step: Any) -> Any:

@@ -8,7 +8,7 @@ schedules in turns (`Nested`, `Cycled`), or schedules side by side (`Product`, `
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import lru_cache, partial, reduce
-from itertools import pairwise
+from itertools import islice, pairwise
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput, OutOfSchedule
+from lrcontrol.schedules.exact import power_of_written
 from lrcontrol.schedules.laying import (
     Laying,
     Piece,
@@ -98,9 +99,15 @@ class _Turns(Length, frozen=True, kw_only=True):
         """This part with `scale` times its multipliers."""
         return msgspec.structs.replace(self, schedule=self.schedule * scale)
 
-    def _scales(self, turn: int, scales: Scales) -> Scales:
-        """What the levels of a turn are multiplied by."""
-        return scales if self.shrink == 1 or turn == 0 else (*scales, self.shrink**turn)
+    def _scales(self, scales: Scales) -> Iterator[Scales]:
+        """What the levels of each turn are multiplied by."""
+        yield scales
+        for power in islice(grown(1, self.shrink), 1, None):
+            yield scales if self.shrink == 1 else (*scales, float(power))
+
+    def _power(self, turn: int) -> float:
+        """What a turn is multiplied by."""
+        return power_of_written(self.shrink, turn)
 
 
 class Nested(_Turns, frozen=True, tag="nested"):
@@ -111,7 +118,8 @@ class Nested(_Turns, frozen=True, tag="nested"):
             last value holds.
         times: 1 to 10,000.
         growth: in [0.001, 1000]; each turn is so many times as long as the one before, as whole steps allow.
-        shrink: in [0, 1]; each turn's multipliers are so many times those of the one before.
+        shrink: in [0, 1]; each turn's multipliers are so many times those of the one before, by powers of the number
+            as it is written.
         steps: the length in steps of all turns together, or
         share: the same as a share of the total; with neither, `times` the schedule's own length where all its
             parts are given in steps, else the rest.
@@ -139,14 +147,15 @@ class Nested(_Turns, frozen=True, tag="nested"):
 
     def lay(self, begin: int, length: int, laying: Laying, scales: Scales) -> None:
         """Append the pieces of all turns."""
-        for turn, (first, past) in enumerate(pairwise(edges_of_turns(length, self.times, self.growth))):
+        turns = pairwise(edges_of_turns(length, self.times, self.growth))
+        for (first, past), each in zip(turns, self._scales(scales), strict=False):
             if past > first:
-                self.schedule.lay(begin + first, past - first, laying, self._scales(turn, scales))
+                self.schedule.lay(begin + first, past - first, laying, each)
 
     def ends_at(self, length: int, scales: Scales) -> float:
         """The multiplier at the end of the last turn."""
         edges = edges_of_turns(length, self.times, self.growth)
-        return self.schedule.ends_at(edges[-1] - edges[-2], scales) * self.shrink ** (self.times - 1)
+        return self.schedule.ends_at(edges[-1] - edges[-2], scales) * self._power(self.times - 1)
 
 
 class Cycled(_Turns, frozen=True, tag="cycled"):
@@ -187,10 +196,10 @@ class Cycled(_Turns, frozen=True, tag="cycled"):
             self.schedule.lay(0, self.period, turn, scales)  # what does not fit is known before the first step
             laying.pieces.append(Piece(begin, begin + length, length, InTurns(turn.pieces, self.period, self.shrink)))
             return
-        each = _size(self.schedule).parts
-        for turn_, (first, past) in enumerate(self._growing(length)):
-            laying.count(each)
-            self.schedule.lay(begin + first, past - first, laying, self._scales(turn_, scales))
+        parts = _size(self.schedule).parts
+        for (first, past), each in zip(self._growing(length), self._scales(scales), strict=False):
+            laying.count(parts)
+            self.schedule.lay(begin + first, past - first, laying, each)
         cut(laying.pieces, begin + length)
 
     def ends_at(self, length: int, scales: Scales) -> float:
@@ -202,10 +211,10 @@ class Cycled(_Turns, frozen=True, tag="cycled"):
             inside, period = (length - first, past - first) if length < past else (0, past - first)
             turn += inside == 0 and length > 0
         if inside == 0 and length > 0:
-            return self.schedule.ends_at(period, scales) * self.shrink ** (turn - 1)
+            return self.schedule.ends_at(period, scales) * self._power(turn - 1)
         cut_short = Laying(MOST_SEGMENTS)
         self.schedule.lay(0, period, cut_short, scales)
-        return float(look_up(cut_short.pieces, 0.0, np.array([inside]))[0] * self.shrink**turn)
+        return float(look_up(cut_short.pieces, 0.0, np.array([inside]))[0] * self._power(turn))
 
     def _growing(self, length: int) -> Iterator[tuple[int, int]]:
         """Begin and end of every turn that begins before `length`."""
