@@ -32,6 +32,10 @@ def test_a_schedule_shows_itself_as_what_makes_it(text: str) -> None:
     assert f"schedule={made!r}" in repr(lrc.control(text))
 
 
+def test_a_schedule_goes_to_json_and_back_by_public_names() -> None:
+    assert lrc.from_json(lrc.to_json(lrc.rex())) == lrc.rex()
+
+
 def title_of(chart: Chart) -> str:
     title: str = chart.to_dict()["title"]["text"]
     return title

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         table,
     )
     from lrcontrol.schedules.schedule import Schedule
-    from lrcontrol.schedules.text import schedule
+    from lrcontrol.schedules.text import from_json, schedule, to_json
     from lrcontrol.training.adapter import as_torch_scheduler
     from lrcontrol.training.tasks.own import as_task
     from lrcontrol.training.tasks.problem import Problem, Split
@@ -58,6 +58,7 @@ _HOME = {
     "exp_range": "schedules.recipes.cycles",
     "exponential": "schedules.recipes.single",
     "fractal": "schedules.recipes.cycles",
+    "from_json": "schedules.text",
     "geometric": "schedules.recipes.single",
     "horizon": "schedules.horizon",
     "inverse_power": "schedules.recipes.single",
@@ -79,6 +80,7 @@ _HOME = {
     "step": "schedules.recipes.phases",
     "table": "schedules.recipes.single",
     "tensorize": "training.tensorize",
+    "to_json": "schedules.text",
     "train": "api",
     "triangular": "schedules.recipes.cycles",
     "triangular2": "schedules.recipes.cycles",
