@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 import lrcontrol as lrc
-from lrcontrol.errors import BadInput, OutOfSchedule
+from lrcontrol.errors import BadInput, BadText, OutOfSchedule, UnknownName
 from lrcontrol.interop.lightning import as_lightning_config
 from lrcontrol.interop.options import Options
 from lrcontrol.interop.transformers import as_transformers_trainer
 from lrcontrol.report.theme import Chart
+from lrcontrol.schedules.other_names import OTHER_NAMES
 from lrcontrol.schedules.recipes import single
 from lrcontrol.schedules.recipes.catalogue import RECIPES
 
@@ -114,3 +115,29 @@ def test_help_keeps_what_follows_the_parameters() -> None:
 @pytest.mark.parametrize("client", [as_lightning_config, as_transformers_trainer])
 def test_help_of_a_client_explains_every_option(client: Any) -> None:
     assert explained(client, Options.__annotations__) == list(Options.__annotations__)
+
+
+@pytest.mark.parametrize("text", OTHER_NAMES)
+def test_names_of_others_lead_to_ours(text: str) -> None:
+    lrc.control(text)
+    for theirs in OTHER_NAMES[text]:
+        for asked in (theirs, f"warmup(0.05)+{theirs}(3)"):
+            with pytest.raises(UnknownName, match=f"did you mean '{text}'".replace("+", r"\+")):
+                lrc.schedule(asked)
+
+
+def test_names_of_others_are_none_of_ours_and_lead_to_one() -> None:
+    names = [theirs.lower() for several in OTHER_NAMES.values() for theirs in several]
+    assert len(set(names)) == len(names)
+    assert not set(names) & {*RECIPES, "repeat", "hold", "over", "max", "min", "sum", "plateau"}
+
+
+@pytest.mark.parametrize("name", ["onecycle", "ONE_CYCLE_LR", "1Cycle", "adamw:OneCycleLR"])
+def test_names_of_others_may_be_spelled_as_one_likes(name: str) -> None:
+    with pytest.raises(UnknownName, match="did you mean 'one_cycle'"):
+        (lrc.method if ":" in name else lrc.schedule)(name)
+
+
+def test_a_percentage_is_told_how_a_share_is_written() -> None:
+    with pytest.raises(BadText, match=r"unexpected '%'; a share is a number, 0\.05 for 5 %, at position 8"):
+        lrc.schedule("warmup(5%)+rex")

@@ -122,9 +122,9 @@ def one_of(kind: str, name: object, known: Collection[str]) -> str:
     raise UnknownName(near_miss(kind, name, known))
 
 
-def near_miss(kind: str, name: object, known: Collection[str]) -> str:
-    """The sentence for an unknown name: what was got, the nearest known name, all of them."""
-    close = _closest(name[:200], sorted(known)) if isinstance(name, str) else None
+def near_miss(kind: str, name: object, known: Collection[str], meant: str | None = None) -> str:
+    """The sentence for an unknown name: what was got, what was `meant` or else the nearest known name, all of them."""
+    close = meant or _closest(name[:200], sorted(known)) if isinstance(name, str) else None
     guess = f"; did you mean '{close}'?" if close else ";"
     return f"unknown {kind} {shown(name)}{guess} known: {', '.join(sorted(known))}."
 

@@ -11,6 +11,7 @@ from lrcontrol import checks
 from lrcontrol.controls.text import CONTROLS, control
 from lrcontrol.errors import BadInput, UnknownName
 from lrcontrol.runs.method import OPTIMIZERS, method
+from lrcontrol.schedules.other_names import ours
 from lrcontrol.schedules.recipes.catalogue import RECIPES
 
 __all__ = ["Citation", "cite", "papers_of"]
@@ -81,7 +82,7 @@ def _read(given: str) -> None:
     except UnknownName:
         word = given.strip()
         if word.isidentifier():
-            raise UnknownName(checks.near_miss("method", word, [*OPTIMIZERS, *RECIPES, *CONTROLS])) from None
+            raise UnknownName(checks.near_miss("method", word, [*OPTIMIZERS, *RECIPES, *CONTROLS], ours(word))) from None
         raise
 
 

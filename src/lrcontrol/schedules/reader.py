@@ -55,7 +55,8 @@ class Reader:
             found = _TOKEN.match(self.text, self._cut)
             if found is None:
                 at = self._cut + len(self.text[self._cut :]) - len(self.text[self._cut :].lstrip())
-                self.fail(f"unexpected {self.text[at]!r}", at)
+                hint = "; a share is a number, 0.05 for 5 %," if self.text[at] == "%" else ""
+                self.fail(f"unexpected {self.text[at]!r}{hint}", at)
             kind = str(found.lastgroup)
             self._ahead.append(Token(kind, found.group(kind), found.start(kind)))
             self._cut = found.end()

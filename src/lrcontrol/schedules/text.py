@@ -15,6 +15,7 @@ import msgspec
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput, BadText, UnknownName
+from lrcontrol.schedules.other_names import ours
 from lrcontrol.schedules.profiles import Constant, InversePower, Linear, Polynomial, Shape
 from lrcontrol.schedules.reader import LARGEST_DOCUMENT, Reader, call
 from lrcontrol.schedules.recipes.catalogue import RECIPES
@@ -194,6 +195,9 @@ def read_product(reader: Reader) -> Schedule:
 
 def _read_factor(reader: Reader) -> Schedule | float:
     if reader.at_number():
+        word = reader.peek() + reader.ahead(1).text  # 1cycle is a number and a name
+        if reader.ahead(1).kind == "name" and ours(word):
+            raise _unknown(reader, word)
         reader.count()
         return reader.number()
     if reader.take("("):
@@ -217,9 +221,14 @@ def _read_factor(reader: Reader) -> Schedule | float:
             reader.fail(f"{name} is a control, which looks at the run; it stands last, as in warmup(0.05)+{name}", at)
         if reader.peek() in (":", "(") and ":" in reader.text and not reader.foreign:
             reader.fail("this is a method, optimizer:schedule; a schedule is what stands after the ':'", at)
-        raise UnknownName(checks.near_miss("schedule", name, [*RECIPES, *AROUND, *TOGETHER, *reader.foreign]))
+        raise _unknown(reader, name)
     positional, named = reader.arguments([]) if reader.take("(") else ([], {})
     return cast(Schedule, call(reader, RECIPES[name], name, positional, named, at))
+
+
+def _unknown(reader: Reader, name: str) -> UnknownName:
+    known = [*RECIPES, *AROUND, *TOGETHER, *reader.foreign]
+    return UnknownName(checks.near_miss("schedule", name, known, ours(name)))
 
 
 def _read_terms(reader: Reader) -> tuple[Schedule, ...]:
