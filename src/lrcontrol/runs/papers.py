@@ -82,7 +82,8 @@ def _read(given: str) -> None:
     except UnknownName:
         word = given.strip()
         if word.isidentifier():
-            raise UnknownName(checks.near_miss("method", word, [*OPTIMIZERS, *RECIPES, *CONTROLS], ours(word))) from None
+            known = [*OPTIMIZERS, *RECIPES, *CONTROLS]
+            raise UnknownName(checks.near_miss("method", word, known, ours(word))) from None
         raise
 
 
