@@ -40,6 +40,26 @@ def test_parts_named_twice_are_cited_once():
     assert [each.name for each in lrc.cite("repeat(rex, times=2)*rex")] == ["rex"]
 
 
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("polynomial(power=2)", ["polynomial"]),
+        ("wsd(warmup=0.1, shape=linear)", ["wsd"]),
+        (
+            "sgd(momentum=0.8):one_cycle(shape=cosine), momentum=one_cycle_momentum",
+            ["sgd", "one_cycle", "one_cycle_momentum"],
+        ),
+        (
+            "warmup(2ep) + over(power * wsd, share=0.5) + cosine * plateau",
+            ["warmup", "power", "wsd", "cosine", "plateau"],
+        ),
+        (" adamw ", ["adamw"]),
+    ],
+)
+def test_what_is_made_is_cited_and_parameters_are_not(text: str, made: list[str]) -> None:
+    assert [each.name for each in lrc.cite(text)] == made
+
+
 def test_what_is_not_a_method_is_refused():
     with pytest.raises(UnknownName, match="did you mean 'sgdr'"):
         lrc.cite("sgdrr")

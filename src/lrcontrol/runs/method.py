@@ -8,7 +8,17 @@ from lrcontrol.errors import BadInput, UnknownName
 from lrcontrol.schedules.reader import Reader, call
 from lrcontrol.schedules.text import number_text
 
-__all__ = ["OPTIMIZERS", "SGD", "AdamW", "AnyControl", "Method", "OptimizerSpec", "method", "optimizer_name"]
+__all__ = [
+    "OPTIMIZERS",
+    "SGD",
+    "AdamW",
+    "AnyControl",
+    "Method",
+    "OptimizerSpec",
+    "method",
+    "optimizer_name",
+    "read_method",
+]
 
 
 class SGD(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="optimizer", tag="sgd"):
@@ -113,6 +123,13 @@ def method(given: str | Method, *, steps_per_epoch: int | None = None) -> Method
     if not isinstance(given, str):
         raise BadInput(f"a method must be a text or a Method, got {checks.shown(given)}.")
     reader = Reader(given, "method", steps_per_epoch)
+    result = read_method(reader)
+    reader.finish()
+    return result
+
+
+def read_method(reader: Reader) -> Method:
+    """Read `optimizer:control`."""
     name = reader.name("an optimizer")
     if name not in OPTIMIZERS:
         raise UnknownName(checks.near_miss("optimizer", name, OPTIMIZERS))
@@ -120,9 +137,7 @@ def method(given: str | Method, *, steps_per_epoch: int | None = None) -> Method
     optimizer = call(reader, OPTIMIZERS[name], name, positional, named, 0)
     if not reader.take(":"):
         reader.fail("a method is optimizer:control, as in adamw:cosine; expected ':'")
-    control = read_control(reader)
-    reader.finish()
-    return Method(optimizer, control)
+    return Method(optimizer, read_control(reader))
 
 
 def optimizer_name(optimizer: OptimizerSpec) -> str:

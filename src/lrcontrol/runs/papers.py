@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.text import CONTROLS, control
+from lrcontrol.controls.text import CONTROLS, read_control
 from lrcontrol.errors import BadInput, UnknownName
-from lrcontrol.runs.method import OPTIMIZERS, method
+from lrcontrol.runs.method import OPTIMIZERS, read_method
+from lrcontrol.schedules.reader import Reader
 from lrcontrol.schedules.other_names import ours
 from lrcontrol.schedules.recipes.catalogue import RECIPES
 
@@ -42,7 +43,8 @@ def cite(given: str) -> tuple[Citation, ...]:
     Args:
         given: such as `adamw:warmup(0.05)+rex`, `one_cycle` or `plateau`.
     Returns:
-        One citation per optimizer, schedule and control that the text names, in the order of the text.
+        One citation per optimizer, schedule and control that the text makes, in the order of the text; a parameter's
+        name or value, such as the shape of a cooldown, is cited by what it is a parameter of.
     Raises:
         BadText: the text cannot be read. UnknownName: near misses are named.
     Example:
@@ -51,10 +53,8 @@ def cite(given: str) -> tuple[Citation, ...]:
     """
     if not isinstance(given, str):
         raise BadInput(f"what is cited must be a text such as 'adamw:rex', got {checks.shown(given)}.")
-    if given.strip() not in OPTIMIZERS:
-        _read(given)
-    words = dict.fromkeys(re.findall(r"[A-Za-z_]\w*", given))
-    named = [(kind, word) for word in words for kind, known in KINDS.items() if word in known]
+    words = [given.strip()] if given.strip() in OPTIMIZERS else _called(given)
+    named = [(kind, word) for word in dict.fromkeys(words) for kind, known in KINDS.items() if word in known]
     return tuple(_citation(kind, name, KINDS[kind][name]) for kind, name in named)
 
 
@@ -72,19 +72,20 @@ def papers_of(thing: object) -> tuple[str, ...]:
     return tuple(text.split("; ")) if text else ()
 
 
-def _read(given: str) -> None:
-    """Raise what is wrong with the text, by its most likely kind."""
-    if ":" in given:
-        method(given, steps_per_epoch=1)
-        return
+def _called(given: str) -> list[str]:
+    """The names of all that a text makes, and not those of parameters and their values."""
+    whole = ":" in given
+    reader = Reader(given, "method" if whole else "control", steps_per_epoch=1)
     try:
-        control(given, steps_per_epoch=1)
+        (read_method if whole else read_control)(reader)
+        reader.finish()
     except UnknownName:
         word = given.strip()
         if word.isidentifier():
             known = [*OPTIMIZERS, *RECIPES, *CONTROLS]
             raise UnknownName(checks.near_miss("method", word, known, ours(word))) from None
         raise
+    return reader.called
 
 
 def _citation(kind: str, name: str, thing: object) -> Citation:

@@ -44,6 +44,7 @@ class Reader:
         self.text, self.kind, self.depth, self.made = text, kind, 0, 0
         self.steps_per_epoch = steps_per_epoch
         self.foreign: frozenset[str] = frozenset()  # names that are not schedules, for whoever reads on
+        self.called: list[str] = []  # the names of what has been called, in their order
         self._cut = 0  # the text before it has been cut into tokens
         self._ahead: list[Token] = []  # those not read yet
 
@@ -181,6 +182,7 @@ def call(reader: Reader, target: Any, name: str, positional: list[Any], named: d
         takes.bind(positional, named)
     except TypeError as error:
         reader.fail(f"{name}: {error}; it takes {', '.join(takes.known)}", at)
+    reader.called.append(name)
     try:
         return target(*positional, **named)
     except LRControlError as error:
