@@ -454,7 +454,7 @@ def test_the_largest_and_deepest_that_are_allowed_work() -> None:
     assert (lrc.constant(1e5) * lrc.constant(1e4)).multiplier(0, 1) == 1e9
 
 
-@pytest.mark.parametrize("other", ["2", None, True, [1.0], object()])
+@pytest.mark.parametrize("other", [b"2", None, True, [1.0], object()])
 def test_multiplying_by_what_is_no_number_is_a_type_error(other: Any) -> None:
     with pytest.raises(TypeError):
         lrc.linear() * other
