@@ -1,9 +1,18 @@
-"""The gallery of schedules: one chart a recipe, drawn from the recipes themselves when the documentation is built."""
+"""The gallery of schedules, drawn from the recipes themselves.
 
+One chart a recipe is drawn when the documentation is built; `python docs/gallery.py` writes `gallery.svg`, the picture
+of all that is seen without building anything.
+"""
+
+from html import escape
 from pathlib import Path
 
+import numpy as np
+
+from lrcontrol.analysis.curves import outline
 from lrcontrol.report.charts import schedules
 from lrcontrol.report.save import save_chart
+from lrcontrol.report.theme import ON_PAPER, PALETTE
 from lrcontrol.runs.papers import papers_of
 from lrcontrol.schedules.recipes.catalogue import RECIPES
 from lrcontrol.schedules.text import schedule
@@ -37,6 +46,56 @@ SHOWN = {
 }
 """What is drawn for each recipe."""
 
+SVG = "http://www.w3.org/2000/svg"
+OVERVIEW = Path(__file__).parent / "gallery.svg"
+ACROSS, WIDE, HIGH, GAP, HEAD = (
+    4,
+    200,
+    84,
+    24,
+    24,
+)  # panels in a row; of each the size, the distance, the name's height
+
+
+def overview() -> str:
+    """One small picture of the first schedule of every recipe, as SVG; the same on every machine."""
+    down = -(-len(SHOWN) // ACROSS)
+    width, height = GAP + ACROSS * (WIDE + GAP), GAP + down * (HEAD + HIGH + GAP)
+    panels = [
+        _panel(texts[0], GAP + index % ACROSS * (WIDE + GAP), GAP + index // ACROSS * (HEAD + HIGH + GAP))
+        for index, texts in enumerate(SHOWN.values())
+    ]
+    return "\n".join(
+        [
+            f'<svg xmlns="{SVG}" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
+            f"<title>Every schedule over {TOTAL_STEPS} steps, each from 0 to its highest multiplier</title>",
+            f'<rect width="{width}" height="{height}" fill="{ON_PAPER["paper"]}"/>',
+            f'<g fill="{ON_PAPER["ink"]}" font-family="system-ui, sans-serif" font-size="12">',
+            *panels,
+            "</g>",
+            "</svg>",
+            "",
+        ]
+    )
+
+
+def _panel(text: str, left: int, top: int) -> str:
+    """A name, the axis, and a curve under it."""
+    values = schedule(text).multipliers(TOTAL_STEPS)
+    drawn = outline(np.arange(TOTAL_STEPS), values / values.max(), grain=1 / HIGH)
+    points = " ".join(
+        f"{left + step * WIDE / TOTAL_STEPS:.1f},{top + HEAD + HIGH * (1 - value):.1f}"
+        for step, value in zip(drawn.steps, drawn.values, strict=True)
+    )
+    floor = top + HEAD + HIGH
+    return "\n".join(
+        [
+            f'<text x="{left}" y="{top + 12}">{escape(text)}</text>',
+            f'<path d="M{left},{floor}h{WIDE}" stroke="{ON_PAPER["grid"]}"/>',
+            f'<polyline points="{points}" fill="none" stroke="{PALETTE[0]}" stroke-width="1.5"/>',
+        ]
+    )
+
 
 def write(folder: Path) -> None:
     """Write a chart for each recipe, and the page that shows them, into `folder`."""
@@ -55,3 +114,8 @@ def write(folder: Path) -> None:
         if papers_of(RECIPES[name]):
             page += ["; ".join(papers_of(RECIPES[name])) + ".", ""]
     (folder / "recipes.md").write_text("\n".join(page))
+
+
+if __name__ == "__main__":
+    OVERVIEW.write_text(overview())
+    print(OVERVIEW)
