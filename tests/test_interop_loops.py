@@ -46,6 +46,7 @@ class TestSkorch:
         assert rates == EXPECTED
         assert list(itertools.chain(*net.history[:, "batches", :, "event_lr"])) == EXPECTED
 
+    @pytest.mark.filterwarnings("ignore:an update was made after the end")
     def test_a_net_that_is_fitted_on_goes_on(self, skorch: Any) -> None:
         rates: list[float] = []
         net = self.net(skorch, rates)
@@ -62,6 +63,41 @@ class TestSkorch:
         again.load_params(**files)
         again.partial_fit(self.ROWS, self.ROWS[:, :1])
         assert rates == EXPECTED
+
+    @pytest.mark.parametrize("way", ["at once", "in memory", "loaded", "loaded into itself"])
+    def test_updates_count_where_gradients_are_accumulated(self, skorch: Any, tmp_path: Path, way: str) -> None:
+        """One update in two batches, in one fit or continued: the rates are those of updates one after the other."""
+        from lrcontrol.interop import as_skorch_callback
+
+        rates: list[float] = []
+
+        class Accumulating(skorch.NeuralNetRegressor):  # type: ignore[misc, name-defined]
+            def train_step(self, batch: Any, **fit_params: Any) -> Any:
+                made = self.train_step_single(batch, **fit_params)
+                if len(self.history[-1, "batches"]) % 2 == 0:
+                    rates.append(self.optimizer_.param_groups[0]["lr"])
+                    self.optimizer_.step()
+                    self.optimizer_.zero_grad()
+                return made
+
+        def net() -> Any:
+            given = {"optimizer": SGD, "lr": 1.0, "batch_size": 2, "train_split": None, "verbose": 0}
+            made = Accumulating(nn.Linear(2, 1), callbacks=[as_skorch_callback("linear", 16)], **given)
+            return made.initialize()
+
+        rows, files = (
+            self.ROWS[:32],
+            {f"f_{part}": str(tmp_path / part) for part in ("params", "optimizer", "history")},
+        )
+        fitted = net()
+        for _ in range(1 if way == "at once" else 2):
+            fitted.partial_fit(rows, rows[:, :1], epochs=2 if way == "at once" else 1)
+            if way.startswith("loaded"):
+                fitted.save_params(**files)
+                fitted = net() if way == "loaded" else fitted
+                fitted.load_params(**files)
+        assert rates == lrc.linear().multipliers(16)[: len(rates)].tolist()
+        assert len(rates) == 2 * (len(rows) // 4)
 
     def test_a_second_fit_begins_anew(self, skorch: Any) -> None:
         rates: list[float] = []

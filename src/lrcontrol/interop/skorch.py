@@ -16,12 +16,14 @@ __all__ = ["SkorchSchedule", "as_skorch_callback"]
 def as_skorch_callback(schedule: str | Schedule, total_steps: int) -> "SkorchSchedule":
     """The `LRScheduler` of skorch, stepped after every training batch.
 
-    Where a fit continues, in memory or from loaded parameters, optimizer and history, the schedule continues with it:
-    its step is the number of training batches in the net's history.
+    Updates are counted, so batches whose gradients are only accumulated do not move it. Where a fit continues, in
+    memory or from loaded parameters, optimizer and history, the schedule continues with it: the history holds the
+    number of updates beside every training batch, as `event_updates`. Of a history without it, batches are counted.
 
     Args:
         schedule: a schedule or its text.
-        total_steps: >= 1; training batches of all epochs, that the schedule is laid over.
+        total_steps: >= 1; updates of all epochs, that the schedule is laid over: the training batches, where each
+            is an update.
 
     Raises:
         BadInput: a bad value. DoesNotFit: the schedule is too long.
@@ -33,6 +35,9 @@ def as_skorch_callback(schedule: str | Schedule, total_steps: int) -> "SkorchSch
     laid, horizon = parse_schedule(schedule), checks.integer("total_steps", total_steps, low=1)
     laid.multiplier(0, horizon)  # one that does not fit is refused now
     return SkorchSchedule(schedule=str(laid), total_steps=horizon)
+
+
+UPDATES = "event_updates"  # in a net's history, beside a batch
 
 
 class SkorchSchedule(LRScheduler):
@@ -48,5 +53,17 @@ class SkorchSchedule(LRScheduler):
         scheduler: TorchSchedule | None = self.lr_scheduler_
         if scheduler is None or scheduler.optimizer is not net.optimizer_:
             scheduler = as_torch_scheduler(net.optimizer_, **kwargs, base_lrs=own_rates(net.optimizer_))
-        scheduler.step(self.batch_idx_)
+        scheduler.step(_updates(net.history, self.batch_idx_))
         return scheduler
+
+    def on_batch_end(self, net: Any, training: bool, **kwargs: Any) -> None:
+        """Step, and note in the history how many updates there have been."""
+        super().on_batch_end(net, training=training, **kwargs)
+        if training and self.lr_scheduler_ is not None:
+            net.history.record_batch(UPDATES, self.lr_scheduler_.last_epoch)
+
+
+def _updates(history: Any, batches: int) -> int:
+    """The updates that a history has noted last, or `batches` where it has noted none."""
+    rows = (row for epoch in reversed(history) for row in reversed(epoch["batches"]))
+    return next((row[UPDATES] for row in rows if UPDATES in row), batches)
