@@ -320,3 +320,23 @@ def test_of_keras_what_ours_cannot_say_is_refused() -> None:
     ):
         with pytest.raises(BadInput, match=sentence):
             describe(one, 100)
+
+
+def test_of_keras_a_class_of_somebody_else_is_refused_whatever_its_name() -> None:
+    theirs = keras_schedules()
+
+    class CosineDecay(theirs.CosineDecay):  # type: ignore[misc, name-defined]
+        def __call__(self, step: Any) -> Any:
+            return 0.5 * super().__call__(step)
+
+    with pytest.raises(BadInput, match=r"CosineDecay of \S*test_interop_describe is not among CosineDecay"):
+        describe(CosineDecay(0.3, 60), 100)
+
+
+def test_of_keras_a_version_that_computes_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = keras_schedules()
+    keras = pytest.importorskip("keras")
+    monkeypatch.setattr(theirs.CosineDecay, "__call__", lambda self, step: 0.3 / (1 + step))
+    with pytest.raises(BadInput, match=r"gives .* at step 1, where it was read as"):
+        describe(theirs.CosineDecay(0.3, 60), 100)
+    assert keras.config.floatx() == "float32"

@@ -1,10 +1,11 @@
 """Schedules of Keras, read from the configuration that they are saved with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lrcontrol.errors import BadInput
-from lrcontrol.interop.reading import Curve, joined, levels, per_steps, refused, share
+from lrcontrol.interop.reading import Curve, checked, joined, levels, per_steps, refused, share
 from lrcontrol.schedules.recipes.single import cosine, inverse_power, linear, polynomial
 
 __all__ = ["read_keras"]
@@ -16,10 +17,26 @@ def read_keras(theirs: Any, total_steps: int | None) -> tuple[Curve, float]:
     Raises:
         BadInput: ours cannot say it exactly.
     """
-    name = type(theirs).__name__
-    if name not in READERS:
-        raise refused(f"{name} of Keras", f"is not among {', '.join(sorted(READERS))}")
-    return READERS[name](theirs.get_config(), total_steps)
+    name, module = type(theirs).__name__, type(theirs).__module__
+    if name not in READERS or module.partition(".")[0] != "keras":
+        what = f"{name} of {module if module.partition('.')[0] != 'keras' else 'Keras'}"
+        raise refused(what, f"is not among {', '.join(sorted(READERS))} of Keras")
+    curve, base_lr = READERS[name](theirs.get_config(), total_steps)
+    with _in_float64():
+        return checked(name, curve, total_steps, lambda step: float(theirs(step)) / base_lr, 1e-5), base_lr
+
+
+@contextmanager
+def _in_float64() -> Iterator[None]:
+    """Their rates in float64, for a while: in float32 a restart may come a step early."""
+    import keras
+
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
 
 
 def _cosine(config: dict[str, Any], total_steps: int | None) -> tuple[Curve, float]:
