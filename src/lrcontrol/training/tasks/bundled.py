@@ -5,9 +5,9 @@ import functools
 import numpy as np
 from sklearn import datasets
 
-from lrcontrol.training.tasks.splits import Splits, scaled, split_rows, tensors
+from lrcontrol.training.tasks.splits import Splits, distinct_rows, scaled, split_rows, tensors
 
-__all__ = ["breast_cancer", "diabetes", "digits"]
+__all__ = ["breast_cancer", "diabetes", "digits", "iris", "wine"]
 
 
 @functools.cache
@@ -32,3 +32,21 @@ def diabetes() -> Splits:
     features, targets = datasets.load_diabetes(return_X_y=True, scaled=False)
     rows = split_rows(len(targets))
     return tensors(scaled(features, rows[0]), targets.astype(np.float32)[:, None], rows)
+
+
+@functools.cache
+def wine() -> Splits:
+    """13 features, scaled on the train split; targets are the three growers."""
+    features, labels = datasets.load_wine(return_X_y=True)
+    rows = split_rows(len(labels), labels)
+    return tensors(scaled(features, rows[0]), labels.astype(np.int64), rows)
+
+
+@functools.cache
+def iris() -> Splits:
+    """4 features, scaled on the train split; targets are the three species. A flower that is there twice is one."""
+    features, labels = datasets.load_iris(return_X_y=True)
+    kept = distinct_rows(features)
+    features, labels = features[kept], labels[kept]
+    rows = split_rows(len(labels), labels)
+    return tensors(scaled(features, rows[0]), labels.astype(np.int64), rows)
