@@ -14,6 +14,9 @@ from lrcontrol.errors import BadInput, OutOfSchedule
 from lrcontrol.training.course import RULES, Change, Course
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:an update was made after the end")  # as many here are, on purpose
+
+
 def at(schedule: str, position: Fraction, total: int) -> float:
     """The multiplier at a position between two steps, as the definition has it."""
     low = lrc.schedule(schedule).multiplier(int(position), total)
@@ -381,3 +384,43 @@ def test_no_number_of_a_change_is_too_large() -> None:
     position = (10**14 + 1) + Fraction(5 * 10**15 - 10**14 - 1) * (9 * 10**14 - 1) / (9 * 10**15 - 10**14 - 1)
     wanted = math.cos(math.pi * float(position / 10**15) / 2) ** 2
     assert scheduler.get_last_lr() == [pytest.approx(wanted, rel=1e-12)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "step(0.1, every=10)",
+        "fractal",
+        "linear(times=4)",
+        "hold(cosine, every=7)",
+        "constant(1, share=0.6)+constant(0.1)",
+    ],
+)
+@pytest.mark.parametrize("to", [250, 137, 70])
+def test_levels_are_moved_and_none_is_made_up(text: str, to: int) -> None:
+    optimizer = sgd(1.0)
+    scheduler = simulated(optimizer, text, 100)
+    scheduler.step(32)
+    (scheduler.extend if to > 100 else scheduler.shorten)(to)
+    seen = set()
+    for _ in range(32, to - 1):
+        scheduler.step()
+        seen |= set(rates(optimizer))
+    assert seen <= set(lrc.schedule(text).multipliers(100).tolist())
+    assert len(seen) > 1
+
+
+def test_a_restart_stays_a_jump_in_a_longer_run() -> None:
+    """The last of one turn, then the peak of the next, and between readings of one curve a straight line."""
+    optimizer = sgd(1.0)
+    scheduler = simulated(optimizer, "repeat(linear, times=2)", 20)
+    scheduler.step(5)
+    scheduler.extend(35)
+    trail = [scheduler.multiplier]
+    for _ in range(30):
+        scheduler.step()
+        trail.append(scheduler.multiplier)
+    falls = [before - after for before, after in itertools.pairwise(trail)]
+    assert trail.count(1.0) == 1
+    assert [fall for fall in falls if fall < 0] == [pytest.approx(-0.9)]
+    assert {round(fall, 12) for fall in falls if fall > 0} == {0.05}

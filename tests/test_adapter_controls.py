@@ -1,6 +1,7 @@
 """Closed loop: a control on a user's optimizer, told by `step()` what it needs."""
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -211,16 +212,71 @@ def test_the_state_of_a_control_goes_through_files_and_copies() -> None:
         schedule.step(5.0)
     assert rates(twin) == rates(fresh) == rates(optimizer) == [0.25]
     for other in (Halving(7.0), Norms(), "rex", "plateau"):
-        with pytest.raises(BadInput, match=r"it is of 'Halving\(1e\+09, True\)', and this is"):
+        with pytest.raises(BadInput, match=r"it is of 'Halving\(1e\+09, True\)' over 10st, minimize, and this is"):
             simulated(sgd(1.0), other, 10).load_state_dict(state)
     with pytest.raises(BadInput, match="over 11st"):
         simulated(sgd(1.0), Halving(beside=True), 11).load_state_dict(state)
-    for bad in ({"decision": {}}, {"state": 3}, {"heard": {"metric": "x"}}, {"decision": {"multiplier": "1"}}):
-        with pytest.raises(BadInput, match="cannot be read"):
+    for bad in (
+        {"decision": {}},
+        {"state": 3},
+        {"state": {}},
+        {"heard": {"metric": "x"}},
+        *({"decision": {"multiplier": value}} for value in ("1", -5.0, float("nan"), float("inf"))),
+        {"decision": {"multiplier": 1.0, "momentum": 1.0}},
+        {"decision": {"multiplier": 1.0, "weight_decay": -1.0}},
+    ):
+        with pytest.raises(BadInput, match="must be one that it saved, got "):
             resumed.load_state_dict({**state, "control": {**state["control"], **bad}})
     replaced = simulated(sgd(1.0), Countdown(), 10, on_mismatch="replace")
     replaced.load_state_dict({**state, "base_weight_decays": None, "base_lrs": [1.0]})
-    assert (replaced.last_epoch, replaced.multiplier) == (4 - 1, 1.0)
+    assert (replaced.last_epoch, replaced.multiplier) == (3, 0.7), "as after three updates"
+
+
+def test_n12_a_control_of_another_horizon_or_direction_is_a_choice() -> None:
+    """The sentence names both; `keep` goes on with what was saved, `replace` begins anew where the run is."""
+    text = "warmup(0.2)+plateau(factor=0.5, patience=0)"
+    optimizer = sgd(1.0)
+    scheduler = simulated(optimizer, text, 10)
+    for metric in (1.0, 2.0, 3.0, 4.0):
+        scheduler.step(metric)
+    state, saved = through_json(scheduler.state_dict()), rates(optimizer)
+    assert saved[0] < 1
+
+    def other(rule: str, *, total: int = 20, direction: str = "minimize", of: str = text) -> Any:
+        made = simulated(sgd(1.0), of, total, on_mismatch=rule, direction=direction)
+        made.load_state_dict(state)
+        return made
+
+    with pytest.raises(BadInput, match="over 10st, minimize, and this is .* over 20st, minimize; .*'keep'.*'replace'"):
+        other("raise")
+    with pytest.raises(BadInput, match="over 10st, minimize, and this is .* over 10st, maximize"):
+        other("raise", total=10, direction="maximize")
+    kept = other("keep")
+    assert (str(kept.horizon), rates(kept.optimizer)) == ("10st", saved)
+    for each in (kept, scheduler):
+        each.step(5.0)
+    assert rates(kept.optimizer) == rates(optimizer)
+    assert other("replace", of="warmup(0.8)+plateau", total=10).get_last_lr() == [0.625]
+    assert other("replace", of="cosine*plateau", total=8).get_last_lr() == [pytest.approx(0.5)]
+    with pytest.raises(BadInput, match="`grad_norm` of every update, so it cannot begin at step 4"):
+        simulated(sgd(1.0), Norms(), 20, on_mismatch="replace").load_state_dict(state)
+    assert other("keep", of="linear").get_last_lr() == saved
+    assert other("replace", of="linear").get_last_lr() == [0.8]
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_a_metric_that_is_not_finite_is_kept_in_strict_json(value: float) -> None:
+    """Where it was told between two updates."""
+    optimizer = sgd(1.0)
+    scheduler = as_torch(optimizer, "plateau(patience=0)", 10)
+    scheduler.step(metrics=value)
+    state = json.loads(json.dumps(scheduler.state_dict(), allow_nan=False))
+    resumed = as_torch(sgd(1.0), "plateau(patience=0)", 10)
+    resumed.load_state_dict(state)
+    for each in (scheduler, resumed):
+        each.optimizer.step()
+        each.step()
+    assert resumed.state_dict() == scheduler.state_dict()
 
 
 def test_torchs_own_plateau_agrees_where_the_conventions_do() -> None:

@@ -192,7 +192,7 @@ def test_n16_two_schedules_on_one_optimizer_are_refused_by_the_first_ones_name()
     with pytest.raises(ValueError, match=r"'warmup\(3\)\+rex' over 40st"):
         as_torch(twin, "cosine", 10)
     del twins
-    with pytest.raises(ValueError, match=r"it had \[0.1\], and now they are .*base_lrs=\[0.1\]"):
+    with pytest.raises(ValueError, match=r"they were \[0.1\], and the groups now have .*base_lrs=\[0.1\]"):
         as_torch(twin, "cosine", 10)  # the warmup has moved the rate: it is not its own
     assert as_torch(twin, "cosine", 10, base_lrs=[0.1]).get_last_lr() == [0.1]
     del scheduler

@@ -1,6 +1,7 @@
 """What is written into the groups: rates, momenta, weight decays, floats and tensors; stepping and jumping."""
 
 import itertools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from lrcontrol.training.tensorize import tensorize
 from strategies import laid
 
 # Stepping and jumping
+
+pytestmark = pytest.mark.filterwarnings("ignore:an update was made after the end")  # as many here are, on purpose
 
 
 @pytest.mark.parametrize("count", [250, pytest.param(1000, marks=pytest.mark.slow)])
@@ -103,6 +106,32 @@ def test_n7_past_the_end_the_end_holds_or_raises(text: str) -> None:
     for step in (41, 4000):
         with pytest.raises(OutOfSchedule):
             strict.step(step)
+
+
+@pytest.mark.parametrize("horizon", [5, "5tok"])
+@pytest.mark.parametrize("make", [as_torch, simulated])
+def test_n7_an_update_after_the_end_is_told_once(make: Any, horizon: Any) -> None:
+    """Not the call after the last update, which every loop makes; and never again."""
+    optimizer = sgd(1.0)
+    scheduler = make(optimizer, "linear", horizon)
+    told = {} if horizon == 5 else {"amount": 1}
+
+    def step() -> None:
+        optimizer.step()
+        scheduler.step(**told)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(5):
+            step()
+    with pytest.warns(
+        UserWarning, match=r"after the end of 5(st|tok): what is in force at the end stays in force"
+    ) as seen:
+        for _ in range(5):
+            step()
+    assert len(seen) == 1
+    assert seen[0].filename == __file__
+    assert (scheduler.last_epoch, rates(optimizer)) == (10, [0.0])
 
 
 def test_n7_torchs_cosine_climbs_again_and_its_one_cycle_raises() -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "chain",
     "cut",
     "edges_of_turns",
+    "goes_on",
     "grown",
     "lengths",
     "look_up",
@@ -45,6 +46,12 @@ class Computes(Protocol):
 
     def values(self, step: Any, length: int) -> Any:
         """The multipliers at `step` (an int64 array in [0, length)) of this part over `length` steps."""
+
+    def goes_on(self, step: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
+        """Whether one curve that is read at every step leads from each `step` on: no joint, level or turn.
+
+        From the last one it leads to the part's end.
+        """
 
 
 class Piece(NamedTuple):
@@ -174,6 +181,17 @@ def written(pieces: Sequence[Piece], total: int) -> NDArray[np.float64]:
         for first in range(begin, end, BLOCK):
             past = min(first + BLOCK, end)
             result[first:past] = part.values(counted[: past - first] + (first - begin), length)
+    return result
+
+
+def goes_on(pieces: Sequence[Piece], step: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether one curve that is read at every step leads from each `step` to the next, or from the last to the end."""
+    result = np.zeros(step.shape, np.bool_)
+    for begin, end, length, part in pieces:
+        whole = end == pieces[-1].end and end - begin == length
+        here = (step >= begin) & (step < end - (0 if whole else 1))
+        if here.any():
+            result[here] = part.goes_on(step[here] - begin, length)
     return result
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrcontrol.schedules.exact import power_of_written, powers_of_written
-from lrcontrol.schedules.laying import Piece, chain, look_up, written
+from lrcontrol.schedules.laying import Piece, chain, goes_on, look_up, written
 from lrcontrol.schedules.profiles import namespace
 from lrcontrol.schedules.sampling import Sampling
 
@@ -31,6 +31,11 @@ class Level:
         xp = namespace(step)
         return xp.full_like(step, self.level, dtype=xp.float64)
 
+    def goes_on(self, step: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
+        """All the way."""
+        del length
+        return np.ones(step.shape, np.bool_)
+
     @cached_property
     def level(self) -> float:
         """The value."""
@@ -48,6 +53,11 @@ class AtOnce:
         del length
         return reduce(self.join, (_within(pieces, step) for pieces in self.laid))
 
+    def goes_on(self, step: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
+        """Where all do."""
+        del length
+        return reduce(np.logical_and, (goes_on(pieces, step) for pieces in self.laid))
+
 
 class ReadNowAndThen:
     """A schedule whose values hold from where each interval begins."""
@@ -58,6 +68,11 @@ class ReadNowAndThen:
     def values(self, step: Any, length: int) -> Any:
         """The value at the beginning of each step's interval."""
         return _within(self.laid, self.sampling.begin(step, length))
+
+    def goes_on(self, step: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
+        """Nowhere: its values hold."""
+        del length
+        return np.zeros(step.shape, np.bool_)
 
 
 class InTurns:
@@ -77,6 +92,11 @@ class InTurns:
         if self.shrink == 1:
             return value
         return value * self._powers(turn, length // self.period)
+
+    def goes_on(self, step: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
+        """Where it does within a turn, and at the end of the last."""
+        inside = step % self.period
+        return goes_on(self.laid, inside) & ((inside + 1 < self.period) | (step + 1 == length))
 
     def _powers(self, turn: Any, most: int) -> Any:
         """What each turn is multiplied by; where a few turns are asked for many times, each once."""

@@ -71,6 +71,11 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"got every={self.every}, times={self.times}, shares={checks.shown(self.shares)}."
             )
 
+    @property
+    def at_every_step(self) -> bool:
+        """Whether no value holds for more than a step, but for what the profile does itself."""
+        return self.every == 1 and self.times is None and not self.shares
+
     def read(self, step: Any, length: int) -> Reading:
         """Where the profile is read at `step` (an int64 array in [0, length)) of a segment of `length` steps."""
         xp = namespace(step)

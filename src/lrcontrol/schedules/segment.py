@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
@@ -138,6 +139,11 @@ class _Laid:
     def values(self, step: Any, length: int) -> Any:
         """The multipliers at `step`."""
         return self._curve.values(step, length)
+
+    def goes_on(self, step: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
+        """Whether the profile is read at every step."""
+        del length
+        return np.full(step.shape, self._of[0].sampling.at_every_step)
 
     @cached_property
     def _curve(self) -> "_Curve":

@@ -30,6 +30,7 @@ def as_torch_scheduler(
     momentum: str | Schedule | None = None,
     weight_decay: str | Schedule | None = None,
     base_lrs: Sequence[float] | None = None,
+    base_weight_decays: Sequence[float] | None = None,
     beyond: Literal["hold", "raise"] = "hold",
     count: Literal["updates", "calls"] = "updates",
     steps_per_epoch: int | None = None,
@@ -52,8 +53,8 @@ def as_torch_scheduler(
     the device, so `step()` then waits for the device.
 
     A group added later joins at the next step, or at once by `step(last_epoch)`, with the `lr` and `weight_decay` it
-    has then as its base. Groups whose `lr` is one tensor get one each. Tensors are filled in place; where there are
-    several, their storage is moved into one buffer.
+    has then as its base; one that is removed or exchanged moves no other. Groups whose `lr` is one tensor get one
+    each. Tensors are filled in place; where there are several, their storage is moved into one buffer.
 
     Args:
         optimizer: every group's `lr` now is its base learning rate, unless `base_lrs` is given; where another schedule
@@ -65,9 +66,11 @@ def as_torch_scheduler(
         total_steps: steps as an int; or a text such as `"10ep"`, `"1e6sp"`, `"5e9tok"`, `"30min"`, or a Horizon.
             Where it is not in steps, schedules are laid on a grid of 10,000 virtual steps, so that their lengths must
             be shares.
-        momentum: a schedule whose multipliers are the momentum, or the first beta, of every group; in [0, 1).
+        momentum: a schedule whose multipliers are the momentum, or the first beta, of every group, also of one that
+            had none; in [0, 1).
         weight_decay: a schedule of the multiplier of every group's own weight decay; a group without any stays so.
         base_lrs: one >= 0 per group.
+        base_weight_decays: one >= 0 per group, where a schedule of the weight decay was on the optimizer before.
         beyond: past the end, `hold` the schedule's end or `raise` OutOfSchedule.
         count: `updates` that were made, or `calls` of `step()`.
         steps_per_epoch: updates of an epoch, for a horizon in epochs.
@@ -118,6 +121,7 @@ def as_torch_scheduler(
         optimizer,
         source,
         base_lrs=base_lrs,
+        base_weight_decays=base_weight_decays,
         beyond=beyond,
         count=count,
         steps_per_epoch=steps_per_epoch,

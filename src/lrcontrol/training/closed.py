@@ -1,19 +1,21 @@
 """A control on a user's optimizer: what is in force depends on what `step()` is told."""
 
+import math
 import warnings
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
 from lrcontrol import checks
 from lrcontrol.controls.control import Control, Decision, Observation
 from lrcontrol.controls.text import AnyControl, control_text
-from lrcontrol.errors import BadInput
-from lrcontrol.schedules.horizon import Horizon
+from lrcontrol.controls.text import control as parse_control
+from lrcontrol.errors import BadInput, OutOfSchedule
+from lrcontrol.schedules.horizon import Horizon, horizon
 from lrcontrol.training.plan import Settings
 
-__all__ = ["Loop", "Told"]
+__all__ = ["Loop", "Told", "read_loop_state"]
 
 _NAMES = {"metric": "metrics", "loss": "loss", "grad_norm": "grad_norm"}  # of Observation, and of step()
 
@@ -101,6 +103,23 @@ class Loop:
         plain = kind.__repr__ is object.__repr__ and kind.__str__ is object.__str__
         return kind.__name__ if plain else str(self.control)
 
+    def begun_at(self, step: int) -> "Loop":
+        """A loop of this control where it is after `step` updates of which it was told nothing.
+
+        Raises:
+            BadInput: the control needs to be told something of every update.
+        """
+        missing = sorted(self.control.needs - {"metric"})
+        if missing:
+            raise BadInput(
+                f"{self.name} needs `{missing[0]}` of every update, so it cannot begin at step {step}; give it a "
+                "horizon of its own, and do not load the state."
+            )
+        made = Loop(self.control, self.horizon, self.direction)
+        for made_step in range(step):
+            made.decision, made._state = self.control.next(made._state, Observation(made_step))
+        return made
+
     def state(self) -> dict[str, Any]:
         """The control's name, state and last decision as JSON values."""
         return {
@@ -108,31 +127,80 @@ class Loop:
             "horizon": str(self.horizon),
             "direction": self.direction,
             "state": msgspec.to_builtins(self._state),
-            "heard": dict(self._heard),
+            "heard": {name: _json(value) for name, value in self._heard.items()},
             "decision": msgspec.to_builtins(self.decision),
         }
 
-    def fits(self, state: Any) -> bool:
-        """Whether `state` is of this control and horizon."""
-        checks.instance("control", state, dict, "what a control's state is kept as")
-        own = (self.name, str(self.horizon), self.direction)
-        return (state.get("name"), state.get("horizon"), state.get("direction", "minimize")) == own
+    def fits(self, state: dict[str, Any]) -> bool:
+        """Whether `state` is of this control, horizon and direction."""
+        return (state["name"], state["horizon"], state.get("direction", "minimize")) == (
+            self.name,
+            str(self.horizon),
+            self.direction,
+        )
+
+    @staticmethod
+    def of(state: dict[str, Any]) -> "Loop":
+        """The loop whose state this is, from its beginning.
+
+        Raises:
+            BadInput: a control that has no text, or a state that none can have.
+        """
+        return Loop(parse_control(state["name"]), horizon(state["horizon"]), state.get("direction", "minimize"))
 
     def __str__(self) -> str:
-        return f"{checks.shown(self.name)} over {self.horizon}"
+        told = f", {self.direction}" if "metric" in self.control.needs else ""
+        return f"{checks.shown(self.name)} over {self.horizon}{told}"
 
-    def restored(self, state: Any) -> "Loop":
-        """A loop of the same control that goes on from what `state` gave; this one is not changed."""
+    def restored(self, state: dict[str, Any]) -> "Loop":
+        """A loop of the same control that goes on from what `state` gave; this one is not changed.
+
+        Raises:
+            BadInput: a state or decision that the control cannot have.
+        """
         made = object.__new__(Loop)
         made.control, made.horizon, made.sign, made._deaf = self.control, self.horizon, self.sign, -1
         made.direction = self.direction
         try:
             made._state = msgspec.convert(state["state"], dict[str, Any])
-            made._heard = msgspec.convert(state["heard"], dict[str, float])
+            heard = msgspec.convert(state["heard"], dict[str, float | Literal["inf", "-inf", "nan"]])
+            made._heard = {name: float(value) for name, value in heard.items()}
             made.decision = msgspec.convert(state["decision"], Decision, strict=True)
-        except (KeyError, msgspec.ValidationError) as error:
-            raise BadInput(f"the state of a control cannot be read: {checks.shown_error(error)}.") from None
+            _checked(made.decision)
+            tried, _ = self.control.next(made._state, Observation(0, loss=1.0, metric=1.0, grad_norm=1.0))
+            _checked(tried)
+        except OutOfSchedule:
+            return made
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise BadInput(
+                f"the state of {self.name} must be one that it saved, got {checks.shown(state['state'])} and "
+                f"{checks.shown(state['decision'])} ({checks.shown_error(error)})."
+            ) from None
         return made
+
+
+def read_loop_state(state: Any) -> dict[str, Any]:
+    """The state of a loop, its keys and texts checked, or BadInput."""
+    checks.instance("control", state, dict, "what a control's state is kept as")
+    keys = {"name", "horizon", "direction", "state", "heard", "decision"}
+    if set(state) | {"direction"} != keys:  # the first states had no direction
+        raise BadInput(f"the state of a control must have {', '.join(sorted(keys))}, got {checks.shown(list(state))}.")
+    for key in ("name", "horizon"):
+        checks.instance(key, state[key], str, "a text")
+    return dict(state)
+
+
+def _checked(decision: Decision) -> None:
+    checks.number("multiplier", decision.multiplier, low=0)
+    if decision.momentum is not None:
+        checks.number("momentum", decision.momentum, low=0, high=1, open_high=True)
+    if decision.weight_decay is not None:
+        checks.number("weight_decay", decision.weight_decay, low=0)
+
+
+def _json(value: float) -> float | str:
+    """A number as JSON has it: those that are not finite as text."""
+    return value if math.isfinite(value) else str(value)
 
 
 def _number(name: str, value: Any) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 from lrcontrol import checks
 from lrcontrol.errors import BadInput, DoesNotFit
 from lrcontrol.schedules.horizon import Horizon, horizon, length_in_steps
+from lrcontrol.schedules.laying import goes_on
 from lrcontrol.schedules.schedule import Schedule
 from lrcontrol.schedules.text import schedule as parse_schedule
 from lrcontrol.training.course import Change, Course, changes_of
@@ -136,9 +137,12 @@ class Plan:
         checks.instance("schedule", state["schedule"], str, "the text of a schedule")
         checks.instance("horizon", state["horizon"], str, "the text of a horizon")
         ticks = checks.integer("ticks", state["ticks"], low=1, high=2**63)
+        told = horizon(state["horizon"])
+        if told.unit == "steps" and told.ticks != ticks:
+            raise BadInput(f"a state's horizon must have as many ticks as it says, got {told} and {ticks}.")
         return Plan(
             parse_schedule(state["schedule"]),
-            horizon(state["horizon"]).with_ticks(ticks),
+            told.with_ticks(ticks),
             momentum=None if state["momentum"] is None else parse_schedule(state["momentum"]),
             weight_decay=None if state["weight_decay"] is None else parse_schedule(state["weight_decay"]),
             changes=changes_of(state["changes"]),
@@ -171,8 +175,10 @@ class Plan:
             straight: list[float] = schedule.multiplier(np.arange(first, first + count), self._steps).tolist()
             return straight
         wholes, parts = map(np.array, zip(*self.course.positions(first, count), strict=True))
-        low = schedule.multiplier(wholes.astype(np.int64), self._steps)
-        high = schedule.multiplier(wholes.astype(np.int64) + 1, self._steps)
+        wholes = wholes.astype(np.int64)
+        low = schedule.multiplier(wholes, self._steps)
+        high = schedule.multiplier(wholes + 1, self._steps)
         between = np.clip(low + (high - low) * parts, np.minimum(low, high), np.maximum(low, high))
-        result: list[float] = np.where(parts == 0, low, between).tolist()
+        within = (parts > 0) & goes_on(schedule.pieces(self._steps), wholes)
+        result: list[float] = np.where(within, between, low).tolist()
         return result

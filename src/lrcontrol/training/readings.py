@@ -26,6 +26,8 @@ class Readings(LRScheduler):
     _groups: Groups
     _meter: Meter | None
     _extra_count: int
+    _given: Sequence[float] | None  # base rates, where the user gave them
+    _doubt: str | None  # why the rates of the groups may not be their own, until that is clear
 
     def _set_pace(self) -> None:
         raise NotImplementedError
@@ -61,7 +63,9 @@ class Readings(LRScheduler):
 
     @base_lrs.setter  # type: ignore[override] # as above
     def base_lrs(self, base_lrs: Sequence[float]) -> None:
+        self._admit()
         self._groups.lrs = Scaled("lr", self.optimizer, base_lrs)
+        self._given, self._doubt = base_lrs, None
         self._set_pace()
         self._groups.write(self.optimizer, self._settings)
 

@@ -1,15 +1,16 @@
 """States of a schedule on an optimizer: what is saved, what is read, and what is done where the two disagree."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
-from lrcontrol.schedules.horizon import Horizon
-from lrcontrol.training.closed import Loop
+from lrcontrol.schedules.horizon import Horizon, horizon
+from lrcontrol.training.closed import Loop, read_loop_state
 from lrcontrol.training.course import Change
 from lrcontrol.training.plan import Plan
 
-__all__ = ["FORMAT", "MISMATCHES", "STATE", "VERSION", "OnMismatch", "agreed", "read_state"]
+__all__ = ["FORMAT", "MISMATCHES", "STATE", "VERSION", "OnMismatch", "agreed", "read_state", "with_bases"]
 
 FORMAT, VERSION = "lrcontrol/torch-schedule", 2
 MISMATCHES = ("raise", "keep", "rescale", "replace")
@@ -50,10 +51,40 @@ def read_state(state: Any) -> dict[str, Any]:
     if state["plan"] is not None:
         checks.instance("plan", state["plan"], dict, "what a plan is kept as")
         _exactly(state["plan"], _PLAN)
+    if (state["plan"] is None) is (state["control"] is None):
+        raise BadInput("a state must have either a plan or a control, got both or none.")
+    checks.one_of("rule past the end", state["beyond"], ("hold", "raise"))
     checks.instance("updated", state["updated"], bool, "true or false")
     step = checks.integer("step", state["step"])
     ticks, told = (checks.integer(name, state[name], high=2**63) for name in ("ticks", "told"))
-    return {**state, "step": step, "ticks": ticks, "told": told}
+    plan, control = state["plan"], state["control"]
+    in_steps = plan is None or horizon(plan["horizon"]).unit in ("steps", "epochs")
+    if in_steps and not step == ticks == told:
+        raise BadInput(f"a state over steps must have one count of them, got {step}, {ticks} and {told}.")
+    if plan is not None and plan["weight_decay"] is None and state["base_weight_decays"] is not None:
+        raise BadInput("a state without a schedule of the weight decay must have no `base_weight_decays`, got some.")
+    read = {"control": None if control is None else read_loop_state(control)}
+    return {**state, **read, "step": step, "ticks": ticks, "told": told}
+
+
+def with_bases(state: dict[str, Any], given: Sequence[float] | None, on_mismatch: OnMismatch) -> dict[str, Any]:
+    """The state with the base rates to go on with: its own, unless others were given and are to replace them.
+
+    Raises:
+        BadInput: other base rates were given, and nothing says what to do.
+    """
+    saved = state["base_lrs"]
+    if given is None or not isinstance(saved, list | tuple) or list(saved[: len(given)]) == list(given):
+        return state
+    if on_mismatch == "replace":
+        return {**state, "base_lrs": [*given, *saved[len(given) :]]}
+    if on_mismatch == "raise":
+        raise BadInput(
+            f"the state must have the base rates that were given: it has {checks.shown(list(saved))}, and base_lrs is "
+            f"{checks.shown(list(given))}; leave base_lrs out or build with on_mismatch='keep' to go on with the "
+            "former, or with 'replace' for the latter."
+        )
+    return state
 
 
 def agreed(ours: Plan | Loop, state: dict[str, Any], on_mismatch: OnMismatch) -> Plan | Loop:
@@ -69,13 +100,23 @@ def agreed(ours: Plan | Loop, state: dict[str, Any], on_mismatch: OnMismatch) ->
         return _agreed_plan(ours, Plan.from_state(plan), on_mismatch, state["ticks"])
     if isinstance(ours, Loop) and control is not None and ours.fits(control):
         return ours.restored(control)
+    saved = Plan.from_state(plan) if plan is not None else None
+    in_steps = not ours.horizon.counted and (saved is None or not saved.horizon.counted)
+    if on_mismatch == "keep" and in_steps:
+        return saved or Loop.of(control).restored(control)
     if on_mismatch == "replace" and not ours.horizon.counted:
-        return ours
-    was = control["name"] if plan is None else plan["schedule"]
+        return ours.begun_at(state["step"]) if isinstance(ours, Loop) else ours
+    was = saved or _told(control)
     raise BadInput(
-        f"the state must be of this schedule or control: it is of {checks.shown(was)}, and this is {ours}; build with "
-        "the former to go on, or with on_mismatch='replace' to begin the latter at the saved step."
+        f"the state must be of this schedule or control: it is of {was}, and this is {ours}; build with the former to "
+        "go on, with on_mismatch='keep' to go on with the saved one, or with 'replace' to begin this one at the saved "
+        "step."
     )
+
+
+def _told(control: dict[str, Any]) -> str:
+    """A saved control, also one that has no text to be made from."""
+    return f"{checks.shown(control['name'])} over {control['horizon']}, {control.get('direction', 'minimize')}"
 
 
 def _agreed_plan(ours: Plan, saved: Plan, on_mismatch: OnMismatch, ticks: int) -> Plan:

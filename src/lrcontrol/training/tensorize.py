@@ -20,6 +20,8 @@ def tensorize(optimizer: Optimizer) -> Optimizer:
     on the device of the group's first parameter, so a rate is rounded once to float32. Call it before the step is
     compiled; a schedule may already be on the optimizer. What is a tensor already stays the object it is.
 
+    Weight decays and SGD's momentum stay floats: with a schedule of theirs the step is compiled once more.
+
     In eager steps tensors cost more than floats, and without `capturable=True` an accelerator is waited for.
 
     Args:

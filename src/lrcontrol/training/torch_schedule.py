@@ -1,11 +1,10 @@
 """The torch LRScheduler that follows a schedule or control: a function of how far the run has come."""
 
-import math
 import time
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NoReturn, Unpack
+from typing import Any, Literal, Unpack
 
 from torch.optim import Optimizer
 
@@ -14,11 +13,11 @@ from lrcontrol.errors import BadInput, OutOfSchedule
 from lrcontrol.schedules.horizon import Horizon, horizon
 from lrcontrol.training.closed import Loop, Told
 from lrcontrol.training.course import Change, Rule
-from lrcontrol.training.groups import Groups, known, own_bases
+from lrcontrol.training.groups import Groups, known, left_over, own_bases
 from lrcontrol.training.meters import Meter, meter
 from lrcontrol.training.plan import Plan
 from lrcontrol.training.readings import Readings
-from lrcontrol.training.states import FORMAT, MISMATCHES, VERSION, OnMismatch, agreed, read_state
+from lrcontrol.training.states import FORMAT, MISMATCHES, VERSION, OnMismatch, agreed, read_state, with_bases
 from lrcontrol.training.updates import Updates, hooked
 
 __all__ = ["TorchSchedule"]
@@ -36,9 +35,11 @@ class TorchSchedule(Readings):
     """
 
     _seen: list[dict[str, Any]] | None  # groups whose rates are floats, as they were last looked at
+    _last: dict[str, Any] | None  # of them
     _floats: list[tuple[dict[str, Any], float]]  # each of them, and its base rate
     _idle_at: int  # updates made, since which nothing happened in `_idle` calls
     _idle: int
+    _ended = False  # whether it was said that an update was made after the end
 
     # torch's constructor would patch optimizer.step, read `initial_lr` back and take a first step: not called.
     def __init__(
@@ -47,6 +48,7 @@ class TorchSchedule(Readings):
         source: Plan | Loop,
         *,
         base_lrs: Sequence[float] | None = None,
+        base_weight_decays: Sequence[float] | None = None,
         beyond: Literal["hold", "raise"] = "hold",
         count: Literal["updates", "calls"] = "updates",
         steps_per_epoch: int | None = None,
@@ -59,6 +61,7 @@ class TorchSchedule(Readings):
         self.beyond = checks.one_of("rule past the end", beyond, ("hold", "raise"))
         self.count = checks.one_of("way to count", count, ("updates", "calls"))
         checks.one_of("rule for another state", on_mismatch, MISMATCHES)
+        checks.instance("clock", clock, Callable, "a function that returns seconds")
         self.on_mismatch: OnMismatch = on_mismatch
         self._sizes = {"steps_per_epoch": steps_per_epoch, "per_step": per_step}
         first = _ON.get(optimizer, lambda: None)()
@@ -67,7 +70,11 @@ class TorchSchedule(Readings):
                 f"an optimizer must have one schedule, but this one has {first}; "
                 "join them in one, as in 'warmup(0.1)+rex', or delete the first."
             )
-        self._groups = Groups(optimizer, own_bases(optimizer) if base_lrs is None else base_lrs)
+        self._doubt = None if base_lrs is not None else left_over(optimizer)
+        self._given = base_lrs
+        self._groups = Groups(
+            optimizer, own_bases("lr", optimizer) if base_lrs is None else base_lrs, base_weight_decays
+        )
         self._groups.prepare(optimizer, source.settings)
         self._meter: Meter | None = meter(source.horizon, clock)
         self.last_epoch, self._extra_count = 0, 1
@@ -101,7 +108,7 @@ class TorchSchedule(Readings):
         updates.made = self._always
         self.last_epoch = following
         groups = self.optimizer.param_groups
-        if groups is self._seen and len(groups) == self._count and type(groups[0]["lr"]) is float:
+        if groups is self._seen and groups[-1] is self._last and type(groups[0]["lr"]) is float:
             for group, base in self._floats:
                 group["lr"] = base * multiplier
         else:
@@ -109,10 +116,12 @@ class TorchSchedule(Readings):
 
     def _write_rates(self, multiplier: float) -> None:
         """Write tensors, or groups not seen before; where all are floats, the next step does it itself."""
+        self._groups.changed(self.optimizer)
         rates = self._groups.lrs
         rates.write(self.optimizer, multiplier)
         if not rates.stacks:
-            self._seen, self._count, self._floats = self.optimizer.param_groups, rates.count, rates.floats
+            self._seen, self._floats = self.optimizer.param_groups, rates.floats
+            self._last = self._seen[-1]
 
     def _step(self, epoch: float | None, told: Told) -> None:
         """`step` where it does not simply count on."""
@@ -124,21 +133,25 @@ class TorchSchedule(Readings):
                 raise BadInput(f"the metric must be given once, got {epoch!r} and metrics={told['metrics']!r}.")
             told = {**told, "metrics": epoch}
             epoch = None
+        self._be_sure()
         if epoch is not None:
+            if isinstance(epoch, float) and not epoch.is_integer():
+                raise BadInput(f"{source} needs no metric, got step({epoch!r}); call step(), or step(int) to jump.")
             self._jump(checks.integer("epoch", epoch))
             return
         amount = told.get("amount")
         if counter is None and amount is not None:
             raise BadInput(f"a horizon in steps takes no `amount`, got {checks.shown(amount)}; leave it out.")
+        made = bool(self._updates.made)
+        if made and self._ticks >= self.horizon.ticks and (isinstance(source, Plan) or self.beyond == "raise"):
+            self._past_the_end()
         if isinstance(source, Loop):
             source.hear(told)
         if counter is not None:
             counter.told(amount)
-        if not self._updates.made:
+        if not made:
             self._wait()
             return
-        if self._ticks >= self._last:
-            self._past_the_end()
         following = self.last_epoch + 1
         if isinstance(source, Loop):
             settings = source.next(self.last_epoch)
@@ -156,7 +169,7 @@ class TorchSchedule(Readings):
                     f"only a schedule over steps can be jumped in, got epoch={epoch}; "
                     "call step() after every update, and load a state to go on from one."
                 )
-            if epoch > self._last:
+            if epoch > source.horizon.ticks and self.beyond == "raise":
                 self._past_the_end()
             source.at(epoch)  # what is wrong there is known before anything changes
             self._updates.made = self._always
@@ -165,17 +178,20 @@ class TorchSchedule(Readings):
 
     def _turn_to(self, following: int) -> float:
         """The multiplier of a step that is not in the block at hand."""
-        if following > self._last:
-            self._past_the_end()
         assert isinstance(self._source, Plan)  # noqa: S101 - only those have blocks
+        total = self._source.horizon.ticks
+        if following > total:
+            self._past_the_end()
         self._first, self._block = self._source.block(following)
-        if self._last < self._first + len(self._block):
-            self._block = self._block[: int(self._last) + 1 - self._first]
+        if following <= total:  # the step after the end comes here again
+            self._block = self._block[: total + 1 - self._first]
         self._length = len(self._block)
         return self._block[following - self._first]
 
     def extend(self, to: int | str | Horizon, rule: Rule = "rescale") -> None:
         """Let the run be longer from now on; what is in force now does not change.
+
+        Curves are read between their steps; levels, joints and restarts are moved, and nothing is put between them.
 
         Args:
             to: the new horizon, of the whole run.
@@ -251,10 +267,12 @@ class TorchSchedule(Readings):
             BadInput: the state is of another schedule, horizon, control or number of groups, or no state of ours.
         """
         state = read_state(state_dict)
+        self._admit()
+        state = with_bases(state, self._given, self.on_mismatch)
         source = agreed(self._source, state, self.on_mismatch)
         self._groups = self._groups.restored(self.optimizer, source.settings, state)
         known(self.optimizer, self._groups)
-        self.last_epoch, self._extra_count = state["step"], 1
+        self.last_epoch, self._extra_count, self._doubt = state["step"], 1, None
         if self._meter is not None:
             self._meter.restart(state["ticks"], state["told"])
         self._updates.made = self._always or state["updated"]
@@ -263,12 +281,22 @@ class TorchSchedule(Readings):
     def _go_on(self, source: Plan | Loop) -> None:
         """Follow `source` from where the run is."""
         self._source = source
+        self._groups.changed(self.optimizer)
         self._groups.prepare(self.optimizer, source.settings)
         self._set_pace()
         self._groups.write(self.optimizer, self._settings)
 
-    def _past_the_end(self) -> NoReturn:
-        raise OutOfSchedule(f"the schedule ends at {self.horizon}, and all of it has been made.")
+    def _past_the_end(self) -> None:
+        """Raise, or say once that an update was made after the end."""
+        if self.beyond == "raise":
+            raise OutOfSchedule(f"the schedule ends at {self.horizon}, and all of it has been made.")
+        if not self._ended:
+            self._ended = True
+            warnings.warn(
+                f"an update was made after the end of {self.horizon}: what is in force at the end stays in force; "
+                "extend() the horizon, give a longer one, or beyond='raise' to stop there.",
+                stacklevel=4,
+            )
 
     def _wait(self) -> None:
         """Nothing was updated since the last call: say so where it goes on like that."""
@@ -289,15 +317,26 @@ class TorchSchedule(Readings):
         _ON[self.optimizer] = weakref.ref(self)
         known(self.optimizer, self._groups)
         self._always = self.count == "calls"
-        self._updates = Updates() if self._always else hooked(self.optimizer, self, self._admit)
+        self._updates = Updates() if self._always else hooked(self.optimizer, self, self._about_to_update)
         self._updates.made = self._always
         self._idle_at, self._idle = 0, 0
         self._set_pace()
 
     def _admit(self) -> None:
-        """Let groups that were added join before they are updated."""
-        if len(self.optimizer.param_groups) != len(self._groups.lrs.bases):
+        """Let groups that were added or put in the place of others join, before they are updated."""
+        if self._groups.changed(self.optimizer):
             self._go_on(self._source)
+
+    def _about_to_update(self) -> bool:
+        """Whether the update that is about to be made is one."""
+        self._admit()
+        self._be_sure()
+        rate = self.optimizer.param_groups[0]["lr"]
+        return (type(rate) is float and rate != 0) or not self._groups.idle(self.optimizer, self.multiplier)
+
+    def _be_sure(self) -> None:
+        if self._doubt is not None:
+            raise BadInput(self._doubt)
 
     def _initial_step(self) -> None:  # torch's containers begin with it
         raise BadInput(
@@ -308,16 +347,15 @@ class TorchSchedule(Readings):
     def _set_pace(self) -> None:
         """Prepare the usual step: rates alone, over steps."""
         plan = self._source if isinstance(self._source, Plan) else None
-        self._last = self.horizon.ticks if self.beyond == "raise" else math.inf
         self._plain = plan is not None and self._meter is None and plan.momentum is None and plan.weight_decay is None
         self._first, self._block, self._length = 0, list[float](), 0
-        self._seen, self._count, self._floats = None, 0, []
-        if self._plain and self.last_epoch <= self._last:
+        self._seen, self._last, self._floats = None, None, []
+        if self._plain and self.last_epoch <= self.horizon.ticks:
             self._turn_to(self.last_epoch)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))
-        for name in ("_updates", "_block", "_seen", "_floats"):  # made anew by `_attach`
+        for name in ("_updates", "_block", "_seen", "_last", "_floats"):  # made anew by `_attach`
             del state[name]
         return state | {"updated": bool(self._updates.made)}
 

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
 
 from lrcontrol.errors import BadInput
@@ -15,24 +16,28 @@ __all__ = ["Updates", "hooked"]
 class Updates:
     """Whether an update was made since `made` was last set to False; see `hooked`."""
 
-    __slots__ = ("__weakref__", "before", "made")
+    __slots__ = ("__weakref__", "before", "counts", "made")
 
     def __init__(self) -> None:
-        self.before: Callable[[], Callable[[], None] | None] | None = None
+        self.before: Callable[[], Callable[[], bool] | None] | None = None
+        self.counts = True  # whether the update that is under way is one
         # True, False, or a tensor of one bool: then the device knows, and reading it waits for the device
         self.made: Any = False
 
     def announce(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """The hook that runs before `optimizer.step()`."""
+        if torch.compiler.is_compiling():  # what is traced is played back, whatever it was then
+            return
         before = self.before and self.before()
-        if before:
-            before()
+        self.counts = before() if before else True
 
     def note(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """The hook that runs after `optimizer.step()`.
 
         A gradient scaler lets a fused optimizer step with `found_inf` set, and the update is skipped on the device.
         """
+        if not self.counts:
+            return
         found = getattr(optimizer, "found_inf", None)
         if found is None:
             self.made = True
@@ -41,11 +46,11 @@ class Updates:
             self.made = made if self.made is False else made | self.made
 
 
-def hooked(optimizer: Optimizer, owner: object, before: Callable[[], None]) -> Updates:
+def hooked(optimizer: Optimizer, owner: object, before: Callable[[], bool]) -> Updates:
     """Updates of this optimizer, noted as long as `owner` lives.
 
-    `before`, a method of the owner, is called before each of them. The optimizer holds neither the owner nor itself:
-    no cycle. An optimizer that wraps others is seen through them too.
+    `before`, a method of the owner, is called before each of them, and says whether it counts. The optimizer holds
+    neither the owner nor itself: no cycle. An optimizer that wraps others is seen through them too.
 
     Raises:
         BadInput: neither this optimizer's updates nor those of one that it holds can be seen.
