@@ -13,7 +13,6 @@ from adapter_kit import FAMILIES, as_torch, rates, run, sgd, simulated, through_
 from lrcontrol.errors import BadInput, OutOfSchedule
 from lrcontrol.training.course import RULES, Change, Course
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:an update was made after the end")  # as many here are, on purpose
 
 
