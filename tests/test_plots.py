@@ -332,12 +332,27 @@ def test_terminal_plot_has_the_size_asked(width: int, height: int, steps: int) -
         ("\x1b[31m", lrc.linear()),
     ]
     lines = terminal(labelled, steps, width, height).split("\n")
-    assert len(lines) == height + 2 + 1 + 3
+    assert len(lines) == height + 2 + 1 + sum(len(wrapped(name, width - 12)) for name, _ in labelled)
     assert max(map(len, lines)) <= width
     assert not any("\x1b" in line for line in lines)
     assert f"{steps:,}" in lines[height + 1]
     for letter in "abc":
         assert any(letter in line[9:] for line in lines[:height])
+
+
+def test_a_long_name_is_whole_under_a_plot_in_a_terminal() -> None:
+    name = "warmup(0.05)+linear(start=0.4, end=0.3, share=0.2)+cosine(start=0.3, end=0.01, every=10)"
+    lines = terminal([(name, lrc.schedule(name))], 100, 80, 5).split("\n")[8:]
+    assert len(lines) == 2
+    assert " ".join(line.strip() for line in lines).replace("+ ", "+") == name
+
+
+def test_a_plot_in_a_terminal_is_filled_from_the_lowest_to_the_highest_of_each_column() -> None:
+    """Sixteen steps a column, of a schedule that swings within eight: from 1.02 to 16.9 of 16.9."""
+    rows = [line[9:] for line in terminal([("fractal", lrc.fractal())], 16 * 2 * 51, 60, 20).split("\n")[:20]]
+    assert [set(row) for row in rows[:18]] == [{"⣿"}] * 18
+    assert set(rows[18]) == {"⠿"}
+    assert rows[19] == ""
 
 
 def test_terminal_plot_of_nothing_and_of_zero() -> None:

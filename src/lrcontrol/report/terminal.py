@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrcontrol import checks
-from lrcontrol.report.words import distinct
+from lrcontrol.report.words import distinct, wrapped
 from lrcontrol.schedules.schedule import Schedule
 
 __all__ = ["terminal"]
@@ -19,11 +19,13 @@ MARGIN = 9  # columns left of the plot: numbers and the axis
 def terminal(labelled: Sequence[tuple[str, Schedule]], total_steps: int, width: int = 80, height: int = 20) -> str:
     """The multipliers of named schedules, drawn with braille characters, with axes and a legend.
 
+    What swings within a column of dots fills it, from its lowest to its highest multiplier.
+
     Args:
         labelled: names and schedules; where there are several, letters on the lines tell them apart.
         total_steps: >= 1; the horizon all are laid over.
         width: >= 30; columns of all.
-        height: >= 5; rows of the plot, to which come two of the axis and one per name.
+        height: >= 5; rows of the plot, to which come two of the axis and one to four per name.
     Example:
         >>> import lrcontrol as lrc
         >>> print(terminal([("linear", lrc.linear())], 100, width=30, height=5))
@@ -110,12 +112,12 @@ def _letter(index: int) -> str:
 
 
 def _legend(labels: Sequence[str], width: int) -> list[str]:
-    """One row per name, cut to the width."""
+    """The names, each in as many rows as it needs, at most four."""
     if not labels:
         return []
-    names = distinct(labels)
-    rows = [f"{_letter(index)}  {name}" for index, name in enumerate(names)] if len(names) > 1 else names
-    return [
-        "",
-        *(" " * MARGIN + (row if len(row) <= width - MARGIN else row[: width - MARGIN - 1] + "…") for row in rows),
-    ]
+    names, rows = distinct(labels), [""]
+    for index, name in enumerate(names):
+        letter = f"{_letter(index)}  " if len(names) > 1 else ""
+        lines = wrapped(name, width - MARGIN - len(letter))
+        rows += [" " * MARGIN + (letter if line is lines[0] else " " * len(letter)) + line for line in lines]
+    return rows
