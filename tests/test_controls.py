@@ -11,7 +11,7 @@ from hypothesis import given, settings
 
 import lrcontrol as lrc
 from contracts.control import ControlContract, driven
-from lrcontrol.controls.composed import Then, Times
+from lrcontrol.controls.composed import AtLeast, AtMost, Then, Times
 from lrcontrol.controls.control import Decision, Observation
 from lrcontrol.controls.plateau import Plateau
 from lrcontrol.controls.scheduled import Scheduled
@@ -27,6 +27,8 @@ CONTROLS = {
     "beside": Scheduled(lrc.one_cycle(), momentum=lrc.one_cycle_momentum(), weight_decay=lrc.cosine()),
     "plateau": Plateau(factor=0.5, patience=1),
     "times": Times(lrc.cosine(), Plateau(patience=0)),
+    "floor": AtLeast(lrc.constant(0.3), Times(lrc.cosine(), Plateau(patience=0))),
+    "ceiling": AtMost(lrc.linear(), Plateau(0.7, patience=0)),
 }
 
 
@@ -38,9 +40,16 @@ class TestControls(ControlContract):
 class TestThen(ControlContract):
     """A control after a schedule keeps it too, wherever the schedule leaves it a step."""
 
-    @pytest.fixture
-    def control(self) -> Then:
-        return Then(lrc.warmup(0.25), Times(lrc.rex(), Plateau(patience=0)))
+    @pytest.fixture(
+        params=[
+            "warmup(0.25)+rex*plateau(patience=0)",
+            "linear*(warmup(0.25)+plateau(patience=0))",
+            "warmup(0.25)+max(rex*plateau(patience=0), 0.1)",
+            "min(warmup(0.25)+(warmup(0.25)+plateau(patience=0)), cosine)",
+        ]
+    )
+    def control(self, request: Any) -> AnyControl:
+        return control(request.param)
 
 
 @settings(max_examples=60, derandomize=True, deadline=None)
@@ -189,6 +198,36 @@ def test_plateau_times_a_schedule_is_the_product_of_both() -> None:
     assert found == [0.75, 0.25, 0.0625]
 
 
+FALLING = [1.0] * 12  # metrics that do not improve
+
+
+def test_a_floor_and_a_ceiling_hold_and_the_control_goes_on_beneath() -> None:
+    """The larger and the smaller of both at every step; the floor's control is lowered as if it were alone."""
+    alone = after_metrics(control("cosine*plateau(factor=0.5, patience=1)"), FALLING)
+    bound = lrc.linear(start=0.4, end=0.1).multipliers(13)[1:].tolist()
+    floor = after_metrics(control("max(linear(start=0.4, end=0.1), cosine*plateau(factor=0.5, patience=1))"), FALLING)
+    ceiling = after_metrics(
+        control("min(cosine*plateau(factor=0.5, patience=1), linear(start=0.4, end=0.1))"), FALLING
+    )
+    assert floor == [max(pair) for pair in zip(alone, bound, strict=True)]
+    assert ceiling == [min(pair) for pair in zip(alone, bound, strict=True)]
+    assert alone not in (floor, ceiling)
+    assert after_metrics(control("max(plateau(patience=0), 0.2, 0.3)"), FALLING)[-1] == 0.3
+
+
+def test_a_product_around_a_warmup_and_a_control_is_over_all_steps() -> None:
+    inner = after_metrics(control("warmup(4)+plateau(factor=0.5, patience=1)"), FALLING)
+    around = after_metrics(control("(warmup(4)+plateau(factor=0.5, patience=1))*linear"), FALLING)
+    linear = lrc.linear().multipliers(13)[1:].tolist()
+    assert around == [one * other for one, other in zip(inner, linear, strict=True)]
+
+
+def test_a_cooldown_after_a_control_is_a_factor() -> None:
+    """From where the control is to 0, over the last part: what the refusal of plateau+linear says to write."""
+    found = after_metrics(control("plateau(factor=0.5, patience=5)*(constant+linear(steps=4))"), FALLING[:11])
+    assert found == [1.0] * 6 + [0.5, 0.5, 0.5 * 0.75, 0.25, 0.125]
+
+
 def test_what_is_before_a_control_must_have_a_length_and_leave_it_one() -> None:
     with pytest.raises(BadInput, match=r"must have a length of its own, got rex"):
         Then(lrc.rex(), Plateau())
@@ -211,6 +250,14 @@ def test_what_is_before_a_control_must_have_a_length_and_leave_it_one() -> None:
         "warmup(10)+cosine*plateau(floor=0.1)",
         "(warmup(0.1)+linear)*plateau",
         "constant(0.5)*plateau",
+        "max(plateau, 0.1)",
+        "warmup(0.05)+max(cosine*plateau(patience=3), 0.1)",
+        "min(warmup(0.1)+plateau, linear)",
+        "cosine*(warmup(0.1)+plateau)",
+        "(constant+linear(share=0.2))*(warmup(0.1)+plateau)",
+        "warmup(0.1)+(warmup(0.1)+plateau)",
+        "linear*(rex*plateau)",
+        "max(min(linear*(rex*plateau), 0.5), constant(0.2, share=0.5)+linear)",
     ],
 )
 def test_text_reads_back(text: str) -> None:
@@ -223,7 +270,15 @@ def test_bad_texts_are_told() -> None:
     for text, error, match in [
         ("platau", UnknownName, "did you mean 'plateau'"),
         ("plateau+rex", BadText, "nothing can follow it"),
-        ("max(plateau, 0.1)", BadText, "plateau is a control"),
+        ("plateau+linear(share=0.2)", BadText, "as in plateau.*constant.linear.share=0.2"),
+        ("(plateau+linear(share=0.2))*rex", BadText, "nothing can follow it"),
+        ("plateau*rex*plateau", BadText, "a product holds one control"),
+        ("max(plateau, plateau)", BadText, "max holds one control and at least one schedule or number"),
+        ("max(plateau)", BadText, "max holds one control and at least one schedule or number"),
+        ("(plateau", BadText, "expected '\\)'"),
+        ("repeat(plateau, times=2)", BadText, "plateau is a control"),
+        ("linear*over(plateau, share=0.5)", BadText, "plateau is a control"),
+        ("(" * 40 + "plateau" + ")" * 40, BadText, "brackets deeper than 16"),
         ("plateau(factr=1)", UnknownName, "factr"),
         ("rex, mom=linear", BadText, "expected momentum"),
         ("rex, momentum=constant(0.9), momentum=constant(0.9)", BadText, "given twice"),
@@ -235,3 +290,13 @@ def test_bad_texts_are_told() -> None:
     with pytest.raises(BadInput, match="got 3"):
         control(3)  # type: ignore[arg-type]
     assert control("warmup(2ep)+plateau", steps_per_epoch=10) == control("warmup(20)+plateau")
+
+
+def test_controls_nest_as_deep_as_schedules() -> None:
+    deepest = control("linear*(" * 8 + "plateau" + ")" * 8)
+    assert control(control_text(deepest)) == deepest
+    with pytest.raises(BadInput, match="controls must nest at most 8 deep, got 9"):
+        Times(lrc.rex(), deepest)  # type: ignore[arg-type]
+    for bad in ("plateau", None, Scheduled(lrc.rex())):
+        with pytest.raises(BadInput, match="`inner` must be a control such as"):
+            AtLeast(lrc.rex(), bad)  # type: ignore[arg-type]

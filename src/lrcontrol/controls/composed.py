@@ -1,4 +1,4 @@
-"""Controls made of a schedule and another control: one after the other, or one times the other."""
+"""Controls made of a schedule and another control: one after the other, their product, a floor or a ceiling."""
 
 from typing import Any
 
@@ -10,12 +10,51 @@ from lrcontrol.controls.plateau import Plateau
 from lrcontrol.errors import BadInput, DoesNotFit
 from lrcontrol.schedules.laying import lengths
 from lrcontrol.schedules.recipes.single import constant
-from lrcontrol.schedules.schedule import Schedule
+from lrcontrol.schedules.schedule import DEEPEST, Schedule, check_written
 
-__all__ = ["Then", "Times"]
+__all__ = ["AtLeast", "AtMost", "Looking", "Then", "Times"]
 
 
-class Times(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="control", tag="times"):
+class _Beside(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="control"):
+    """A schedule and a control over the same steps, their multipliers taken together."""
+
+    schedule: Schedule
+    inner: "Looking"
+
+    def __post_init__(self) -> None:
+        _check(self.schedule, self.inner)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the control needs."""
+        return self.inner.needs
+
+    def join(self, one: float, other: float) -> float:
+        """The multiplier of the schedule and that of the control, taken together."""
+        raise NotImplementedError
+
+    def start(self, total_steps: int) -> tuple[Decision, State]:
+        """The decision for update 0."""
+        decision, inner = self.inner.start(total_steps)
+        return self._joined(decision, 0, total_steps), {"step": 0, "total_steps": total_steps, "inner": inner}
+
+    def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
+        """The decision for the update after `seen`."""
+        decision, inner = self.inner.next(state["inner"], seen)
+        step, total = seen.step + 1, state["total_steps"]
+        return self._joined(decision, step, total), {"step": step, "total_steps": total, "inner": inner}
+
+    def check_fits(self, total_steps: int) -> None:
+        """DoesNotFit where a schedule is longer than `total_steps`, or leaves a control no step."""
+        self.schedule.multiplier(0, total_steps)
+        self.inner.check_fits(total_steps)
+
+    def _joined(self, decision: Decision, step: int, total_steps: int) -> Decision:
+        multiplier = self.join(decision.multiplier, self.schedule.multiplier(step, total_steps))
+        return msgspec.structs.replace(decision, multiplier=multiplier)
+
+
+class Times(_Beside, frozen=True, tag="times"):
     """The product of a schedule and a control, laid over the same steps; in text `cosine*plateau`.
 
     Args:
@@ -23,36 +62,35 @@ class Times(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
         inner: the control whose multipliers it multiplies.
     """
 
-    schedule: Schedule
-    inner: Plateau
+    def join(self, one: float, other: float) -> float:
+        """The product."""
+        return one * other
 
-    def __post_init__(self) -> None:
-        checks.instance("schedule", self.schedule, Schedule, "a Schedule")
-        checks.instance("inner", self.inner, Plateau, "a control such as Plateau()")
 
-    @property
-    def needs(self) -> frozenset[str]:
-        """What the control needs."""
-        return self.inner.needs
+class AtLeast(_Beside, frozen=True, tag="at_least"):
+    """A control that a schedule keeps from falling lower; in text `max(cosine*plateau, 0.1)`.
 
-    def start(self, total_steps: int) -> tuple[Decision, State]:
-        """The decision for update 0."""
-        decision, inner = self.inner.start(total_steps)
-        return self._times(decision, 0, total_steps), {"step": 0, "total_steps": total_steps, "inner": inner}
+    Args:
+        schedule: the floor, over the steps that the control has.
+        inner: the control, which does not know of the floor.
+    """
 
-    def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
-        """The decision for the update after `seen`."""
-        decision, inner = self.inner.next(state["inner"], seen)
-        step, total = seen.step + 1, state["total_steps"]
-        return self._times(decision, step, total), {"step": step, "total_steps": total, "inner": inner}
+    def join(self, one: float, other: float) -> float:
+        """The larger."""
+        return max(one, other)
 
-    def check_fits(self, total_steps: int) -> None:
-        """DoesNotFit where the schedule is longer than `total_steps`."""
-        self.schedule.multiplier(0, total_steps)
 
-    def _times(self, decision: Decision, step: int, total_steps: int) -> Decision:
-        multiplier = decision.multiplier * self.schedule.multiplier(step, total_steps)
-        return msgspec.structs.replace(decision, multiplier=multiplier)
+class AtMost(_Beside, frozen=True, tag="at_most"):
+    """A control that a schedule keeps from being higher; in text `min(plateau, warmup(0.1)+constant)`.
+
+    Args:
+        schedule: the ceiling, over the steps that the control has.
+        inner: the control, which does not know of the ceiling.
+    """
+
+    def join(self, one: float, other: float) -> float:
+        """The smaller."""
+        return min(one, other)
 
 
 class Then(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="control", tag="then"):
@@ -66,11 +104,10 @@ class Then(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="c
     """
 
     schedule: Schedule
-    inner: Plateau | Times
+    inner: "Looking"
 
     def __post_init__(self) -> None:
-        checks.instance("schedule", self.schedule, Schedule, "a Schedule")
-        checks.instance("inner", self.inner, Plateau | Times, "a control such as Plateau()")
+        _check(self.schedule, self.inner)
         if any(part.takes_rest for part in self.schedule.parts):
             raise BadInput(
                 f"the schedule before a control must have a length of its own, got {self.schedule}; "
@@ -98,9 +135,7 @@ class Then(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="c
 
     def check_fits(self, total_steps: int) -> None:
         """DoesNotFit where the schedule leaves the control no step."""
-        length = self._length(total_steps)
-        if isinstance(self.inner, Times):
-            self.inner.check_fits(total_steps - length)
+        self.inner.check_fits(total_steps - self._length(total_steps))
 
     def _at(self, step: int, total: int, inner: Any) -> tuple[Decision, State]:
         length = self._length(total)
@@ -117,3 +152,19 @@ class Then(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="c
                 f"a schedule before a control must leave it steps: {self.schedule} takes {length} of {total}."
             )
         return length
+
+
+Looking = Plateau | Times | AtLeast | AtMost | Then
+"""A control that looks, alone or beside schedules."""
+
+
+def _check(schedule: Schedule, inner: Looking) -> None:
+    checks.instance("schedule", schedule, Schedule, "a Schedule")
+    checks.instance("inner", inner, Looking, "a control such as Plateau()")
+    beside = [schedule]
+    while not isinstance(inner, Plateau):
+        beside.append(inner.schedule)
+        inner = inner.inner
+    if len(beside) > DEEPEST:
+        raise BadInput(f"controls must nest at most {DEEPEST} deep, got {len(beside)}.")
+    check_written(*beside)

@@ -1,22 +1,31 @@
 """Controls as text: a schedule, with schedules of momentum and weight decay beside it, or one that looks."""
 
+import re
+from typing import Any
+
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.composed import Then, Times
+from lrcontrol.controls.composed import AtLeast, AtMost, Looking, Then, Times
 from lrcontrol.controls.plateau import Plateau
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput
 from lrcontrol.schedules.reader import Reader, call
-from lrcontrol.schedules.schedule import Schedule
-from lrcontrol.schedules.text import number_text, read_product, read_schedule, schedule_text
+from lrcontrol.schedules.recipes.single import constant
+from lrcontrol.schedules.schedule import DEEPEST, Schedule
+from lrcontrol.schedules.text import TOGETHER, number_text, read_product, read_schedule, schedule_text, term_text
 
 __all__ = ["CONTROLS", "AnyControl", "control", "control_text", "read_control"]
 
-AnyControl = Scheduled | Plateau | Times | Then
+AnyControl = Scheduled | Plateau | Times | AtLeast | AtMost | Then
 
 CONTROLS: dict[str, type[Plateau]] = {"plateau": Plateau}
 """Every control that looks, by its name in text."""
+
+BOUNDS: dict[str, type[AtLeast | AtMost]] = {"max": AtLeast, "min": AtMost}
+"""What keeps a control from being lower or higher, by its name in text."""
+
+_WORDS = re.compile(r"([A-Za-z_]\w*)|([()])", re.ASCII)
 
 
 def control(given: "str | Schedule | AnyControl", *, steps_per_epoch: int | None = None) -> AnyControl:
@@ -24,7 +33,8 @@ def control(given: "str | Schedule | AnyControl", *, steps_per_epoch: int | None
 
     Args:
         given: a schedule's text, `schedule, momentum=schedule, weight_decay=schedule`, or a control that looks, such
-            as `plateau(patience=5)`, `warmup(0.05)+plateau` or `warmup(0.05)+cosine*plateau`.
+            as `plateau(patience=5)`, `warmup(0.05)+plateau`, `(warmup(0.05)+plateau)*cosine` or
+            `max(cosine*plateau, 0.1)`.
         steps_per_epoch: >= 1; what an epoch is in lengths such as 5ep.
     Raises:
         BadText: the text cannot be read; the sentence shows the place. UnknownName: near misses are named.
@@ -45,16 +55,10 @@ def control(given: "str | Schedule | AnyControl", *, steps_per_epoch: int | None
 
 
 def read_control(reader: Reader) -> AnyControl:
-    """Read `schedule [, momentum=schedule] [, weight_decay=schedule]`, or `[schedule+][schedule*]name[*schedule]`."""
-    reader.foreign = frozenset(CONTROLS)
-    terms: list[Schedule] = []
-    while reader.peek() not in CONTROLS:
-        terms.append(read_product(reader))
-        if reader.take("*"):  # only a control can follow, or the product would have read on
-            return _after(terms[:-1], _read_times(reader, terms[-1]))
-        if not reader.take("+"):
-            return _read_beside(reader, Schedule(tuple(part for term in terms for part in term.parts)))
-    return _after(terms, _read_times(reader, None))
+    """Read `schedule [, momentum=schedule] [, weight_decay=schedule]`, or a control that looks, beside schedules."""
+    reader.foreign, reader.foreign_at = frozenset(CONTROLS), _places(reader.text)
+    made = _read_sum(reader)
+    return _read_beside(reader, made) if isinstance(made, Schedule) else made
 
 
 def control_text(given: AnyControl) -> str:
@@ -65,11 +69,14 @@ def control_text(given: AnyControl) -> str:
             texts = [f"{name}={schedule_text(each)}" for name, each in beside if each is not None]
             return ", ".join([schedule_text(given.schedule), *texts])
         case Then():
-            return f"{schedule_text(given.schedule)}+{control_text(given.inner)}"
+            return f"{schedule_text(given.schedule)}+{_factor_text(given.inner, Then)}"
         case Times():
             text = schedule_text(given.schedule)
             alone = len(given.schedule.parts) == 1 and "+" not in text
-            return f"{text if alone else f'({text})'}*{control_text(given.inner)}"
+            return f"{text if alone else f'({text})'}*{_factor_text(given.inner, Then | Times)}"
+        case AtLeast() | AtMost():
+            name = next(name for name, kind in BOUNDS.items() if isinstance(given, kind))
+            return f"{name}({control_text(given.inner)}, {term_text(given.schedule)})"
     usual = msgspec.structs.asdict(type(given)())
     changed = [
         f"{name}={number_text(value)}" for name, value in msgspec.structs.asdict(given).items() if value != usual[name]
@@ -78,30 +85,120 @@ def control_text(given: AnyControl) -> str:
     return f"{name}({', '.join(changed)})" if changed else name
 
 
-def _after(terms: list[Schedule], control: Plateau | Times) -> AnyControl:
+def _factor_text(given: Looking, in_brackets: Any) -> str:
+    return f"({control_text(given)})" if isinstance(given, in_brackets) else control_text(given)
+
+
+def _places(text: str) -> frozenset[int]:
+    """Where controls begin in a text: their names, and the brackets, `max` and `min` that hold them."""
+    found: set[int] = set()
+    opened: list[int] = []
+    if not any(name in text for name in CONTROLS):
+        return frozenset()
+    before = None
+    for word in _WORDS.finditer(text):
+        if word[0] in CONTROLS:
+            found |= {word.start(), *opened}
+        elif word[0] == "(":
+            named = before is not None and not text[before.end() : word.start()].strip()
+            opened.append(before.start() if named and before is not None else word.start())
+            if len(opened) > 2 * DEEPEST:
+                break
+        elif word[0] == ")" and opened:
+            opened.pop()
+        before = word if word[1] else None
+    return frozenset(found)
+
+
+def _read_sum(reader: Reader) -> Schedule | Looking:
+    """Read `product + product + ...`, the last of which may hold a control."""
+    terms: list[Schedule] = []
+    while not _at_control(reader):
+        terms.append(read_product(reader))
+        if reader.take("*"):  # only a control can follow, or the product would have read on
+            return _after(terms[:-1], _read_times(reader, terms[-1]))
+        if not reader.take("+"):
+            return Schedule(tuple(part for term in terms for part in term.parts))
+    return _after(terms, _read_times(reader, None))
+
+
+def _at_control(reader: Reader) -> bool:
+    """Whether a control comes next, or what may hold one."""
+    token = reader.ahead()
+    return token.at in reader.foreign_at and token.text in ("(", *CONTROLS, *BOUNDS)
+
+
+def _after(terms: list[Schedule], control: Looking) -> Looking:
     if not terms:
         return control
     return Then(Schedule(tuple(part for term in terms for part in term.parts)), control)
 
 
-def _read_times(reader: Reader, schedule: Schedule | None) -> Plateau | Times:
+def _read_times(reader: Reader, schedule: Schedule | None) -> Looking:
     """Read a control and what it is multiplied by, on either side."""
+    if not _at_control(reader):
+        read_product(reader)  # which fails, and says what is wrong
     looking = _read_looking(reader)
     if reader.take("*"):
+        if _at_control(reader):
+            reader.fail("a product holds one control")
         other = read_product(reader)
         schedule = other if schedule is None else schedule * other
+    if reader.peek() == "*":
+        reader.fail("a product holds one control")
     if reader.peek() == "+":
-        reader.fail("a control goes on to the end of the run, so nothing can follow it")
+        reader.fail(
+            "a control goes on to the end of the run, so nothing can follow it; a cooldown from where it is then is "
+            "a factor, as in plateau*(constant+linear(share=0.2))"
+        )
     return looking if schedule is None else Times(schedule, looking)
 
 
-def _read_looking(reader: Reader) -> Plateau:
+def _read_looking(reader: Reader) -> Looking:
     at = reader.ahead().at
+    if reader.take("("):
+        inner = _read_inner(reader)
+        reader.expect(")")
+        if isinstance(inner, Schedule):
+            reader.fail("expected a control", at)
+        return inner
     name = reader.name("a control")
+    if name in BOUNDS:
+        return _read_bound(reader, name, at)
     positional, named = reader.arguments([]) if reader.take("(") else ([], {})
     made = call(reader, CONTROLS[name], name, positional, named, at)
     assert isinstance(made, Plateau)  # noqa: S101 - what CONTROLS holds, told to the type checker
     return made
+
+
+def _read_inner(reader: Reader) -> Schedule | Looking:
+    reader.depth += 1
+    if reader.depth > 2 * DEEPEST:
+        reader.fail(f"brackets deeper than {2 * DEEPEST}")
+    inner = _read_sum(reader)
+    reader.depth -= 1
+    return inner
+
+
+def _read_bound(reader: Reader, name: str, at: int) -> Looking:
+    """Read `(control, schedule or number, ...)`, in any order."""
+    reader.expect("(")
+    looking: list[Looking] = []
+    bounds: list[Schedule] = []
+    while not reader.take(")"):
+        if reader.at_number() and reader.ahead(1).text in (",", ")"):
+            reader.count()
+            bounds.append(constant(reader.number()))
+        else:
+            term = _read_inner(reader)
+            bounds.append(term) if isinstance(term, Schedule) else looking.append(term)
+        if not reader.take(","):
+            reader.expect(")")
+            break
+    if len(looking) != 1 or not bounds:
+        reader.fail(f"{name} holds one control and at least one schedule or number beside it", at)
+    together = bounds[0] if len(bounds) == 1 else Schedule((TOGETHER[name](terms=tuple(bounds)),))
+    return BOUNDS[name](together, looking[0])
 
 
 def _read_beside(reader: Reader, schedule: Schedule) -> Scheduled:

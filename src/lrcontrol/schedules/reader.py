@@ -44,6 +44,7 @@ class Reader:
         self.text, self.kind, self.depth, self.made = text, kind, 0, 0
         self.steps_per_epoch = steps_per_epoch
         self.foreign: frozenset[str] = frozenset()  # names that are not schedules, for whoever reads on
+        self.foreign_at: frozenset[int] = frozenset()  # where what is no schedule begins
         self.called: list[str] = []  # the names of what has been called, in their order
         self._cut = 0  # the text before it has been cut into tokens
         self._ahead: list[Token] = []  # those not read yet

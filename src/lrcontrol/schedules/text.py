@@ -48,6 +48,7 @@ __all__ = [
     "read_schedule",
     "schedule",
     "schedule_text",
+    "term_text",
     "to_json",
 ]
 
@@ -173,7 +174,7 @@ def read_schedule(reader: Reader) -> Schedule:
 
 
 def read_product(reader: Reader) -> Schedule:
-    """Read `factor * factor * ...`; a `*` before a name that is foreign to schedules is left."""
+    """Read `factor * factor * ...`; a `*` before what is foreign to schedules is left."""
     scale: float | None = None
     factors: list[Schedule] = []
     while True:
@@ -182,7 +183,7 @@ def read_product(reader: Reader) -> Schedule:
             factors.append(factor)
         else:
             scale = factor if scale is None else scale * factor
-        foreign = reader.peek() == "*" and reader.ahead(1).text in reader.foreign
+        foreign = reader.peek() == "*" and reader.ahead(1).at in reader.foreign_at
         if foreign or not reader.take("*"):
             break
     if not factors and foreign:
@@ -218,7 +219,11 @@ def _read_factor(reader: Reader) -> Schedule | float:
     reader.count()
     if name not in RECIPES:
         if name in CONTROLS_LOOK:
-            reader.fail(f"{name} is a control, which looks at the run; it stands last, as in warmup(0.05)+{name}", at)
+            reader.fail(
+                f"{name} is a control, which looks at the run; it stands last, as in warmup(0.05)+{name}, "
+                f"in a product, or in max or min beside schedules, as in max(cosine*{name}, 0.1)",
+                at,
+            )
         if reader.peek() in (":", "(") and ":" in reader.text and not reader.foreign:
             reader.fail("this is a method, optimizer:schedule; a schedule is what stands after the ':'", at)
         raise _unknown(reader, name)
@@ -296,7 +301,7 @@ def _part_text(part: Part) -> str:
         text = "*".join(_factor_text(factor) for factor in part.factors)
     else:
         name = next(name for name, kind in TOGETHER.items() if isinstance(part, kind))
-        text = f"{name}({', '.join(map(_term_text, part.terms))})"
+        text = f"{name}({', '.join(map(term_text, part.terms))})"
     return f"over({', '.join([text, *length])})" if length else text
 
 
@@ -344,7 +349,8 @@ def _factor_text(factor: Schedule) -> str:
     return f"({text})" if "+" in text or isinstance(factor.parts[0], Product) else text
 
 
-def _term_text(term: Schedule) -> str:
+def term_text(term: Schedule) -> str:
+    """The text of a schedule among others side by side: a level alone is a number."""
     only = term.parts[0]
     level = len(term.parts) == 1 and only.takes_rest and isinstance(only, Segment) and only.profile == Constant()
     return number_text(only.start) if level and isinstance(only, Segment) else schedule_text(term)
