@@ -42,7 +42,7 @@ def build(task: Task, seed: int) -> Problem:
 
 
 def moved(drawings: Tensor, generator: torch.Generator) -> Tensor:
-    """Each drawing turned by up to 0.2, stretched by up to 12 % both ways, shifted by up to a twentieth of its side.
+    """Each drawing turned by up to 0.2 radians, stretched by up to 12 % each way, shifted by up to 5 % of its side.
 
     Args:
         drawings: shape (n, 1, height, width); what comes in from beyond them is as their lightest pixel.
