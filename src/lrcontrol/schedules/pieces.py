@@ -96,7 +96,8 @@ class InTurns:
     def goes_on(self, step: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
         """Where it does within a turn, and at the end of the last."""
         inside = step % self.period
-        return goes_on(self.laid, inside) & ((inside + 1 < self.period) | (step + 1 == length))
+        result: NDArray[np.bool_] = goes_on(self.laid, inside) & ((inside + 1 < self.period) | (step + 1 == length))
+        return result
 
     def _powers(self, turn: Any, most: int) -> Any:
         """What each turn is multiplied by; where a few turns are asked for many times, each once."""

@@ -9,6 +9,7 @@ import msgspec
 from lrcontrol import checks
 from lrcontrol.errors import UnknownName
 from lrcontrol.runs import user_code
+from lrcontrol.runs.method import method as parse_method
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.task import Measured, Task
 from lrcontrol.training.tasks import data
@@ -55,7 +56,7 @@ def default_spec(task: Task, seed: int, *, save: bool = False) -> RunSpec:
     """The run of a task's default in full."""
     return RunSpec(
         task=task.name,
-        method=task.method,
+        method=parse_method(task.method),
         base_lr=task.base_lr,
         total_steps=task.full_steps,
         seed=seed,
