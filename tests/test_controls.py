@@ -167,6 +167,20 @@ def test_a_recovery_after_a_spike_is_no_plateau() -> None:
     assert after_metrics(Plateau(patience=10), [*metrics, *([1.3, 1.31] * 12)])[-1] < 1.0  # and where it stays, it is
 
 
+@pytest.mark.parametrize("patience", range(5))
+def test_a_recovery_is_told_from_chance_by_four_measurements(patience: int) -> None:
+    """With a patience below 3 there are too few to tell, and the rates are torch's: lowered while the metric falls."""
+    metrics = [1.0, *(100 - 6.0 * index for index in range(13))]
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=patience, eps=0.0)
+    wanted = []
+    for metric in metrics:
+        theirs.step(metric)
+        wanted.append(optimizer.param_groups[0]["lr"])
+    assert wanted[-1] < 1
+    assert after_metrics(Plateau(0.5, patience), metrics) == (wanted if patience < 3 else [1.0] * len(metrics))
+
+
 def test_metrics_that_are_not_finite_are_passed_over() -> None:
     """Three NaN are no trend; torch counts each as a bad one."""
     nan, inf = math.nan, math.inf

@@ -19,8 +19,10 @@ class Plateau(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 
     As torch's ReduceLROnPlateau in its relative mode, apart from four things: a metric that is not finite is
     passed over instead of counted as bad; while the metric is falling steadily after a spike nothing is lowered,
-    though its best is long ago; the threshold is of the best's size, so that it asks for an improvement of a negative
-    metric too; and it may follow any warmup. Lower is better: who tells it an accuracy says so where it is told.
+    though its best is long ago (with a patience of 3 or more: fewer measurements do not tell a recovery from chance,
+    so with 0 to 2 it is lowered as in torch); the threshold is of the best's size, so that it asks for an improvement
+    of a negative metric too; and it may follow any warmup. Lower is better: who tells it an accuracy says so where it
+    is told.
 
     Args:
         factor: in (0, 1).
