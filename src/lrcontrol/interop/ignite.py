@@ -26,8 +26,8 @@ def as_ignite_handler(
         optimizer: every group's `lr` now is its base learning rate.
         schedule: a schedule or its text.
         total_steps: >= 1; updates of all epochs, that the schedule is laid over.
-        options: some of those of `as_torch_scheduler`, by name. A control that needs a metric is told it after an evaluation by
-            `handler.scheduler.step(metric)`.
+        options: some of those of `as_torch_scheduler`, by name. A control that needs a metric is told it after an
+            evaluation by `handler.scheduler.step(metric)`.
 
     Raises:
         BadInput: a bad value. DoesNotFit: the schedule is too long.

@@ -25,7 +25,8 @@ def as_lightning_config(
         schedule: a schedule or its text. A control that needs a metric, such as `warmup(100)+plateau`, is told it by
             `self.lr_schedulers().step(metrics=...)` in `on_validation_epoch_end`.
         total_steps: the `Trainer`, which knows how many updates it will make, or that number, >= 1.
-        options: some of those of `as_torch_scheduler`, by name, such as `on_mismatch="rescale"` to resume with another `max_steps`.
+        options: some of those of `as_torch_scheduler`, by name, such as `on_mismatch="rescale"` to resume with another
+            `max_steps`.
 
     Raises:
         BadInput: the trainer has no end, or a bad value. DoesNotFit: the schedule is too long.

@@ -54,7 +54,8 @@ def as_transformers_trainer(trainer: Any, schedule: str | Schedule, **options: U
         trainer: `transformers.Trainer` or a subclass.
         schedule: a schedule or its text. A control that needs a metric is told `metric_for_best_model`, or else the
             loss, of every evaluation.
-        options: some of those of `as_torch_scheduler`, by name, such as `on_mismatch="rescale"` to resume with another `max_steps`.
+        options: some of those of `as_torch_scheduler`, by name, such as `on_mismatch="rescale"` to resume with another
+            `max_steps`.
 
     Raises:
         BadInput: when training begins, where `warmup_steps` is given too. DoesNotFit: then, too.
