@@ -190,6 +190,11 @@ DAMAGED = {
     "svmlight with a wrong index": b"1 9:1\n",
     "svmlight with a bad pair": b"1 1:a\n",
     "zip with a bad body": b"PK\x03\x04" + bytes(50),
+    "a line alone": b"\n",
+    "a NUL": b"1 2\n\0 4\n",
+    "no finite number": b"1e999 1\n2 3\n",
+    "a decimal comma": b"1,5;2,5\n3,5\n",
+    "two gzips and noise": gzip.compress(b"1 2\n", mtime=0) + b"\x1f\x8b noise",
 }
 
 
