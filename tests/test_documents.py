@@ -28,8 +28,8 @@ from lrcontrol.schedules.profiles import Cosine, Linear, Table
 from lrcontrol.schedules.reader import LARGEST_DOCUMENT
 from lrcontrol.schedules.recipes.catalogue import RECIPES
 from lrcontrol.schedules.sampling import Sampling
-from lrcontrol.schedules.schedule import Cycled, Nested, Schedule, Segment
-from lrcontrol.schedules.text import from_json, schedule, to_json
+from lrcontrol.schedules.schedule import Cycled, Nested, Schedule, Segment, compact_json
+from lrcontrol.schedules.text import FORMAT, VERSION, from_json, schedule, to_json
 
 PACKAGE = Path(lrc.__file__).parent
 
@@ -362,6 +362,16 @@ def test_what_may_be_built_can_be_written_and_read() -> None:
         Scheduled(half, weight_decay=half)
     with pytest.raises(BadInput, match="schedules of one control must have at most 10000 segments, got 12000"):
         Scheduled(lrc.linear().repeat(6000), weight_decay=lrc.linear().repeat(6000))
+
+
+def test_what_is_usual_left_out_reads_back() -> None:
+    """The compact JSON of random trees (seed 3007), and of levels that only begin like the usual ones."""
+    chance = random.Random(3007)
+    like = [lrc.linear(start=1.05).repeat(2, shrink=1.0, growth=1.05), lrc.linear(end=0.05), lrc.constant(1.05)]
+    for made in [*like, *(any_schedule(chance, chance.choice([1, 2, 3])) for _ in range(500))]:
+        text = compact_json({"format": FORMAT, "version": VERSION, "schedule": made})
+        assert from_json(text) == made
+        assert len(text) < len(to_json(made)) or "segment" not in to_json(made)
 
 
 GROWING = "repeat(linear, period=10, growth=1.00000{}, shrink=0.9999)"

@@ -5,6 +5,7 @@ of a group is `base_lr[group] * multiplier(step)`. It is a tree: a `Schedule` ho
 schedules in turns (`Nested`, `Cycled`), or schedules side by side (`Product`, `Sum`, `Maximum`, `Minimum`).
 """
 
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import lru_cache, partial, reduce
@@ -750,21 +751,21 @@ def _size(schedule: Schedule) -> _Size:
     return _Size(segments, parts, depth, most)
 
 
-_DEFAULTS = (
-    b',"start":1.0',
-    b',"sampling":{"every":1,"times":null,"shares":[],"at":"left"}',
-    b',"reverse":false',
-    b',"steps":null',
-    b',"share":null',
+_ENDS_BY_ITSELF = re.compile(
+    rb'("profile":"constant"},"start":[^,]+),"end":[^,]+(?=,)'
+    rb'|("profile":"(?:linear|cosine|rex)"},"start":[^,]+),"end":0\.0(?=,)'
+)
+_USUAL = re.compile(
+    rb',"sampling":{"every":1,"times":null,"shares":\[\],"at":"left"}(?=,"reverse")'
+    rb'|,"(?:start|growth|shrink)":1\.0(?=[,}])'
+    rb'|,"reverse":false|,"(?:steps|share)":null'
 )
 
 
 def compact_json(given: Any) -> bytes:
     """A struct that holds schedules in JSON, what is usual in their parts left out; it reads back equal."""
-    text = msgspec.json.encode(given)
-    for usual in _DEFAULTS:  # no string in it has quotes, so these are keys and values
-        text = text.replace(usual, b"")
-    return text
+    text = _ENDS_BY_ITSELF.sub(rb"\1\2", msgspec.json.encode(given))
+    return _USUAL.sub(b"", text)  # no string in it has quotes, so these are keys and values
 
 
 def check_written(*together: Schedule) -> None:
