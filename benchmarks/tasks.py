@@ -48,12 +48,11 @@ def one(name, seed):
     }
 
 
-def in_a_process(name, seed):
-    """The same in a process of its own."""
-    command = [sys.executable, __file__, "--one", name, str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def in_a_process(name):
+    """All seeds in a process of the task's own."""
+    done = subprocess.run([sys.executable, __file__, "--one", name], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{name}, seed {seed}: {done.stderr.strip().splitlines()[-1]}")
+        raise RuntimeError(f"{name}: {done.stderr.strip().splitlines()[-1]}")
     return msgspec.json.decode(done.stdout.strip().splitlines()[-1])
 
 
@@ -76,20 +75,18 @@ def main():
     asked = argparse.ArgumentParser()
     asked.add_argument("names", nargs="*", choices=[[], *TASKS])
     asked.add_argument("--workers", type=int, default=2)
-    asked.add_argument("--one", nargs=2, metavar=("NAME", "SEED"))
+    asked.add_argument("--one", metavar="NAME")
     options = asked.parse_args()
     if options.one:
-        print(msgspec.json.encode(one(options.one[0], int(options.one[1]))).decode())
+        print(msgspec.json.encode([one(options.one, seed) for seed in range(SEEDS)]).decode())
         return
     known = {name: each for name, each in measured().items() if name in TASKS}
     small = [name for name, task in TASKS.items() if task.size == "small" and data.here(task.files)]
     stale = [name for name in small if name not in known or known[name].run != default_spec(TASKS[name], 0).id]
     with ThreadPoolExecutor(options.workers) as pool:
-        runs = {
-            name: [pool.submit(in_a_process, name, seed) for seed in range(SEEDS)] for name in options.names or stale
-        }
+        runs = {name: pool.submit(in_a_process, name) for name in options.names or stale}
         for name, promised in runs.items():
-            known[name] = joined(name, [each.result() for each in promised])
+            known[name] = joined(name, promised.result())
             mean, deviation = statistics.mean(known[name].test), statistics.stdev(known[name].test)
             metric = TASKS[name].objective.metric
             print(f"{name:28}{known[name].seconds:>8.1f} s  test {metric} {mean:.4f} ± {deviation:.4f}", flush=True)
