@@ -27,10 +27,10 @@ from lrcontrol.training.tasks.problem import Problem, build
 FULL = ["cifar10-densenet121", "cifar10-resnet20"]
 """For a GPU: two updates are tested."""
 
-LARGE = ["cifar10-densenet", "cifar10-resnet8-groups"]
+LARGE = ["cifar10-densenet", "cifar10-resnet8-groups", "cifar10-vit", "mnist-cnn"]
 """Their contract is in test_tasks_images_large.py."""
 
-FAST = ["cifar10-resnet8", "cifar10-vit", "mnist-cnn", "mnist-mlp", "mnist-vae"]
+FAST = ["cifar10-resnet8", "mnist-mlp", "mnist-vae"]
 SMALL = [*LARGE, *FAST]
 NAMES = [name for name in FAST if data.here(TASKS[name].files)]
 

@@ -1,4 +1,4 @@
-"""The slower models of images: the contract, in a minute."""
+"""The slower models of images: the contract, in minutes."""
 
 import pytest
 
@@ -6,11 +6,13 @@ from contracts.task import TaskContract
 from lrcontrol.training.tasks import data
 from lrcontrol.training.tasks.catalogue import TASKS
 
-NAMES = ["cifar10-densenet", "cifar10-resnet8-groups"]
+NAMES = ["cifar10-densenet", "cifar10-resnet8-groups", "cifar10-vit", "mnist-cnn"]
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not data.here(TASKS[NAMES[0]].files), reason=f"the images are not in {data.FOLDER}"),
+    pytest.mark.skipif(
+        not all(data.here(TASKS[name].files) for name in NAMES), reason=f"the images are not in {data.FOLDER}"
+    ),
 ]
 
 
