@@ -75,8 +75,8 @@ def alike() -> NDArray[np.int64]:
     """The rows of CIFAR-10's train file that nearly equal an image of its test file, or one before them.
 
     Two images are alike where the means of their squares of 2x2 pixels, less the image's mean, have a correlation of
-    more than 0.94: mostly the same photograph in other contrast or slightly other colours, nine pairs of ten of one class.
-    The rows were found once and are kept in `alike.json`.
+    more than 0.94: mostly the same photograph in other contrast or slightly other colours, nine pairs of ten of one
+    class. The rows were found once and are kept in `alike.json`.
     """
     text = resources.files("lrcontrol.training.tasks").joinpath("alike.json").read_bytes()
     rows = np.array(msgspec.json.decode(text, type=dict[str, list[int]])["cifar10-jpg/train.tar.gz"])
