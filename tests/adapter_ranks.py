@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import lrcontrol as lrc
 
 def main(folder: Path, rank: int) -> None:
     """Train with DDP and then with FSDP2; write what was seen."""
+    warnings.filterwarnings("ignore", "an update was made after the end")
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     seen = {kind: trained(kind, rank) for kind in ("ddp", "fsdp2")}
     (folder / f"{rank}.json").write_text(json.dumps(seen))

@@ -39,6 +39,8 @@ SCHEDULES = [
 ]
 TOTAL = 40
 
+pytestmark = pytest.mark.filterwarnings("ignore:an update was made after the end")  # as many here are, on purpose
+
 
 def parameters(count: int) -> list[nn.Parameter]:
     return [nn.Parameter(torch.ones(2)) for _ in range(count)]
@@ -292,6 +294,9 @@ def test_29697_a_milestone_schedule_loaded_without_its_optimizer_is_where_it_was
     assert rates(fresh) == [0.01]
 
 
+PLATEAU = {"name": "Plateau", "horizon": "9st", "state": {}, "heard": {}, "decision": {}}
+
+
 def refused_states() -> Iterator[tuple[str, Any, str]]:
     scheduler = as_torch(sgd(0.1, 0.2), "warmup(5)+rex", TOTAL)
     scheduler.step(7)
@@ -309,7 +314,9 @@ def refused_states() -> Iterator[tuple[str, Any, str]]:
     yield "a momentum", planned(momentum="linear(end=0.5)*0.9"), both
     yield "a weight decay", planned(weight_decay="linear"), both
     yield "another unit", planned(schedule="rex", horizon="41tok", ticks=41), "'rex' over 41tok"
-    yield "a control", changed(plan=None, control={"name": "Plateau"}), "'Plateau'"
+    yield "a control", changed(plan=None, control=PLATEAU), "'Plateau' over 9st"
+    yield "half a control", changed(plan=None, control={"name": "Plateau"}), "must have decision, "
+    yield "a plan and a control", changed(control=PLATEAU), "either a plan or a control"
     yield "a schedule that cannot be read", planned(schedule="rex("), "cannot be read"
     yield "a schedule that is none", planned(schedule=7), "`schedule`"
     yield "a horizon that is none", planned(horizon=40), "`horizon`"
@@ -381,7 +388,8 @@ def test_140900_21965_initial_lr_is_neither_needed_nor_obeyed() -> None:
     optimizer = sgd(0.1)
     optimizer.param_groups[0]["initial_lr"] = 55.0
     scheduler = as_torch(optimizer, "linear", 4)
-    assert stepped(optimizer, scheduler, 2) == [[0.1], [0.1 * 0.75]]
+    with pytest.warns(UserWarning, match=r"taken to be those that the groups have, \[0.1\], but .* at \[55.0\]"):
+        assert stepped(optimizer, scheduler, 2) == [[0.1], [0.1 * 0.75]]
     del optimizer.param_groups[0]["initial_lr"]
     assert stepped(optimizer, scheduler, 1) == [[0.05]]
     assert "initial_lr" not in optimizer.param_groups[0]

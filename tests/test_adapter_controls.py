@@ -247,9 +247,7 @@ def test_n12_a_control_of_another_horizon_or_direction_is_a_choice() -> None:
         made.load_state_dict(state)
         return made
 
-    with pytest.raises(
-        BadInput, match=r"over 10st, minimize, .* over 20st, minimize; .*'keep'.*'replace'"
-    ):
+    with pytest.raises(BadInput, match=r"over 10st, minimize, .* over 20st, minimize; .*'keep'.*'replace'"):
         other("raise")
     with pytest.raises(BadInput, match=r"over 10st, minimize, and this is .* over 10st, maximize"):
         other("raise", total=10, direction="maximize")

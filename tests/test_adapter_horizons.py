@@ -20,6 +20,8 @@ from lrcontrol.training.plan import GRID
 
 # Text
 
+pytestmark = pytest.mark.filterwarnings("ignore:an update was made after the end")  # as many here are, on purpose
+
 
 @pytest.mark.parametrize(
     ("text", "amount", "unit", "printed"),

@@ -18,6 +18,8 @@ from adapter_kit import FAMILIES, as_torch, batch, rates, run, sgd, through_json
 
 # At any step
 
+pytestmark = pytest.mark.filterwarnings("ignore:an update was made after the end")  # as many here are, on purpose
+
 
 class Loop:
     """A user's own loop: batch norm, dropout, AdamW with two groups, momentum and weight decay scheduled."""

@@ -100,9 +100,12 @@ class TestTransformers:
     def test_a_second_train_begins_anew(self, transformers: Any, tmp_path: Path) -> None:
         from lrcontrol.interop import as_transformers_trainer
 
-        trainer = self.trainer(transformers, as_transformers_trainer(transformers.Trainer, SCHEDULE), tmp_path)
-        trainer.train()
-        trainer.train()
+        """With the weight decay that the groups had, too."""
+        ours = as_transformers_trainer(transformers.Trainer, SCHEDULE, weight_decay="linear")
+        trainer = self.trainer(transformers, ours, tmp_path, arguments={"weight_decay": 0.5})
+        for _ in range(2):
+            trainer.train()
+            assert trainer.lr_scheduler.state_dict()["base_weight_decays"] == [0.5, 0.0]
         assert trainer.watch.rates == EXPECTED * 2
 
     def test_optimizer_and_schedule_given_as_a_pair(self, transformers: Any, tmp_path: Path) -> None:

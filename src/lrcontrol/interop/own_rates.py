@@ -1,8 +1,8 @@
-"""The base learning rates that an optimizer carries with it, for clients that keep no state of a schedule."""
+"""The base learning rates and weight decays that an optimizer carries with it, for clients that keep no state of a schedule."""
 
 from torch.optim import Optimizer
 
-__all__ = ["own_rates"]
+__all__ = ["own_decays", "own_rates"]
 
 
 def own_rates(optimizer: Optimizer) -> list[float]:
@@ -10,4 +10,14 @@ def own_rates(optimizer: Optimizer) -> list[float]:
 
     It is saved and loaded with the optimizer, so that a rate that a schedule has lowered is not taken for the base.
     """
-    return [float(group.setdefault("initial_lr", float(group["lr"]))) for group in optimizer.param_groups]
+    return _own(optimizer, "lr")
+
+
+def own_decays(optimizer: Optimizer) -> list[float] | None:
+    """Every group's `initial_weight_decay`, likewise; None where an optimizer has no weight decays."""
+    has = all("weight_decay" in group for group in optimizer.param_groups)
+    return _own(optimizer, "weight_decay") if has else None
+
+
+def _own(optimizer: Optimizer, key: str) -> list[float]:
+    return [float(group.setdefault(f"initial_{key}", float(group[key]))) for group in optimizer.param_groups]

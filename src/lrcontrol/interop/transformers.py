@@ -10,7 +10,7 @@ from lrcontrol.controls.text import control, control_text
 from lrcontrol.docstrings import with_keys
 from lrcontrol.errors import BadInput
 from lrcontrol.interop.options import Options
-from lrcontrol.interop.own_rates import own_rates
+from lrcontrol.interop.own_rates import own_decays, own_rates
 from lrcontrol.schedules.recipes.phases import warmup
 from lrcontrol.schedules.schedule import Schedule
 from lrcontrol.schedules.text import schedule as parse_schedule
@@ -86,7 +86,12 @@ def as_transformers_trainer(trainer: Any, schedule: str | Schedule, **options: U
                 wanted: Options = {"direction": "maximize" if up else "minimize"}
                 self.callback_handler.lr_scheduler = None  # it keeps that of the last train(), which has ended
                 self.lr_scheduler: Any = as_torch_scheduler(
-                    on, laid, num_training_steps, base_lrs=own_rates(on), **(wanted | options)
+                    on,
+                    laid,
+                    num_training_steps,
+                    base_lrs=own_rates(on),
+                    base_weight_decays=own_decays(on),
+                    **(wanted | options),
                 )
                 self._created_lr_scheduler = True  # as theirs: the next train() makes a new one
             return self.lr_scheduler

@@ -58,7 +58,8 @@ def as_torch_scheduler(
 
     Args:
         optimizer: every group's `lr` now is its base learning rate, unless `base_lrs` is given; where another schedule
-            was on it before and has moved its rates, they must be given.
+            was on it before and has moved its rates, they must be given. A checkpoint of an optimizer alone holds the
+            rates of then: load the schedule's state too.
         schedule: a schedule, a control, or the text of either, such as `"warmup(0.05)+plateau"`. A control is told
             what it needs by `step(metric)` or `step(metrics=...)`, `step(loss=...)` and `step(grad_norm=...)`. A
             metric may be told when there is one, at an update or between two; loss and norm of every update.

@@ -200,7 +200,7 @@ class Groups:
         self.weight_decays = (
             None if base_weight_decays is None else Scaled("weight_decay", optimizer, base_weight_decays)
         )
-        self._enroll(optimizer)
+        self._roll: _Roll | None = _Roll(optimizer.param_groups)
 
     def prepare(self, optimizer: Optimizer, settings: Settings) -> None:
         """See that the settings can be written, or raise BadInput."""
@@ -219,14 +219,8 @@ class Groups:
             for each in (self.lrs, self.weight_decays):
                 if each is not None:
                     each.regroup(groups, places)
-        self._enroll(optimizer)
+        self._roll = _Roll(groups)
         return True
-
-    def _enroll(self, optimizer: Optimizer) -> None:
-        """Remember the groups, and leave each its base rate under torch's name for it, for who comes later."""
-        self._roll: _Roll | None = _Roll(optimizer.param_groups)
-        for group, base in zip(optimizer.param_groups, self.lrs.bases, strict=True):
-            group["initial_lr"] = base
 
     def idle(self, optimizer: Optimizer, multiplier: float) -> bool:
         """Whether somebody else has set all rates to 0: so torch.distributed.checkpoint steps, to make states."""
@@ -308,9 +302,9 @@ def own_bases(key: str, optimizer: Optimizer) -> list[float]:
 
 
 def left_over(optimizer: Optimizer) -> str | None:
-    """Why the rates of the groups may be what a schedule left there that was saved with them, or None.
+    """Why the rates of the groups may be what a schedule of torch left there, or None.
 
-    torch's schedules and ours keep a group's base rate in it as `initial_lr`. No rate is ever taken from there.
+    Those keep a group's base rate in it as `initial_lr`. No rate is ever taken from there.
     """
     groups = optimizer.param_groups
     _all_have("lr", optimizer)
@@ -319,9 +313,9 @@ def left_over(optimizer: Optimizer) -> str | None:
         return None
     now, had = [_plain("lr", group) for group in groups], [float(each) for each in begun]
     return (
-        f"the rates of an optimizer must be its own where a schedule begins, but its groups were at "
-        f"{checks.shown(had)} when an earlier schedule began, and are at {checks.shown(now)}; load that schedule's "
-        f"state, or give base_lrs={checks.shown(had)} to begin anew from those, or others."
+        f"the base learning rates are taken to be those that the groups have, {checks.shown(now)}, but another "
+        f"schedule began on them at {checks.shown(had)}; give base_lrs={checks.shown(had)} to begin at those, "
+        f"base_lrs={checks.shown(now)} if these are meant, or load a state."
     )
 
 

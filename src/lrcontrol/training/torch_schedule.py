@@ -73,7 +73,9 @@ class TorchSchedule(Readings):
         self._doubt = None if base_lrs is not None else left_over(optimizer)
         self._given = base_lrs
         self._groups = Groups(
-            optimizer, own_bases("lr", optimizer) if base_lrs is None else base_lrs, base_weight_decays
+            optimizer,
+            own_bases("lr", optimizer) if base_lrs is None else base_lrs,
+            None if source.settings.weight_decay is None else base_weight_decays,
         )
         self._groups.prepare(optimizer, source.settings)
         self._meter: Meter | None = meter(source.horizon, clock)
@@ -136,7 +138,10 @@ class TorchSchedule(Readings):
         self._be_sure()
         if epoch is not None:
             if isinstance(epoch, float) and not epoch.is_integer():
-                raise BadInput(f"{source} needs no metric, got step({epoch!r}); call step(), or step(int) to jump.")
+                raise BadInput(
+                    f"`epoch` must be an integer >= 0, as {source} needs no metric, got epoch={epoch!r}; call step(), "
+                    "or step(int) to jump."
+                )
             self._jump(checks.integer("epoch", epoch))
             return
         amount = told.get("amount")
@@ -335,8 +340,10 @@ class TorchSchedule(Readings):
         return (type(rate) is float and rate != 0) or not self._groups.idle(self.optimizer, self.multiplier)
 
     def _be_sure(self) -> None:
+        """Tell of a doubt about the base rates, once; a state that was loaded has settled it."""
         if self._doubt is not None:
-            raise BadInput(self._doubt)
+            warnings.warn(self._doubt, stacklevel=4)
+            self._doubt = None
 
     def _initial_step(self) -> None:  # torch's containers begin with it
         raise BadInput(
