@@ -20,6 +20,7 @@ from lrcontrol.training import loop
 from lrcontrol.training.tasks import convex, data, formats, tables
 from lrcontrol.training.tasks.catalogue import TASKS
 from lrcontrol.training.tasks.problem import Problem, build
+from task_kit import each, with_data
 
 BUNDLED = ["breast-cancer-logistic", "digits-softmax", "iris-softmax", "wine-softmax"]
 ALL = [
@@ -39,45 +40,9 @@ LARGE = {"a9a-logistic", "letter-softmax", "satimage-softmax", "digits-softmax",
 NAMES = [name for name in ALL if data.here(TASKS[name].files)]
 
 
-def with_data(name: str) -> pytest.MarkDecorator:
-    """Skips a test where the files of a task are not to be had."""
-    missing = not data.here(TASKS[name].files)
-    return pytest.mark.skipif(missing, reason=f"the data of {name} are not here; set {data.FOLDER}")
-
-
-def each(names: list[str], slow: set[str] = frozenset()) -> list[Any]:  # type: ignore[assignment]
-    marks = {name: [with_data(name), *([pytest.mark.slow] if name in slow else [])] for name in names}
-    return [pytest.param(TASKS[name], id=name, marks=marks[name]) for name in names]
-
-
 @pytest.mark.parametrize("task", each(ALL))
 class TestConvex(TaskContract):
     """Every task keeps the contract."""
-
-
-PINNED: dict[str, tuple[list[float], float]] = {
-    "a9a-logistic": ([0.624979, 0.573956, 0.542516], 0.775562),
-    "breast-cancer-logistic": ([0.730315, 0.653421, 0.692612], 0.745614),
-    "digits-softmax": ([2.37815, 2.32634, 2.30817], 0.5961),
-    "dna-softmax": ([1.10017, 1.09527, 1.08601], 0.552846),
-    "glass-softmax": ([2.36811, 1.88279, 1.83798], 0.209302),
-    "heart-logistic": ([0.827006, 0.557928, 0.386764], 0.759259),
-    "iris-softmax": ([0.902654, 3.09134, 3.38768], 0.933333),
-    "letter-softmax": ([3.4863, 3.19173, 3.14296], 0.227594),
-    "satimage-softmax": ([1.63408, 1.23461, 1.19834], 0.751973),
-    "svmguide2-softmax": ([1.15509, 1.0856, 1.01924], 0.397436),
-    "vehicle-softmax": ([1.57133, 1.49086, 1.66241], 0.692308),
-    "wine-softmax": ([1.41373, 0.136479, 0.25121], 1),
-}
-"""The first three losses, and the validation metric after 20 updates, of the default with seed 0."""
-
-
-@pytest.mark.parametrize("task", each(CONVEX))
-def test_a_short_run_is_pinned(task: Task) -> None:
-    record = loop.train(RunSpec(task=task.name, method=task.method, base_lr=task.base_lr, total_steps=20, seed=0))
-    losses, metric = PINNED[task.name]
-    assert record.column("loss")[:3].tolist() == pytest.approx(losses, rel=1e-4)
-    assert record.evals[-1].values["accuracy"] == pytest.approx(metric, rel=1e-4)
 
 
 @pytest.mark.parametrize("task", each(CONVEX))

@@ -5,7 +5,6 @@ import io
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +15,12 @@ from torch.nn import functional
 
 from contracts.task import TaskContract, splits
 from lrcontrol.errors import DataDamaged
-from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.task import Task
-from lrcontrol.training import loop
 from lrcontrol.training.tasks import autoencoding, data, image_files, images
 from lrcontrol.training.tasks import models_images as models
 from lrcontrol.training.tasks.catalogue import TASKS
 from lrcontrol.training.tasks.problem import Problem, build
+from task_kit import each, with_data
 
 FULL = ["cifar10-densenet121", "cifar10-resnet20"]
 """For a GPU: two updates are tested."""
@@ -35,17 +33,6 @@ SMALL = [*LARGE, *FAST]
 NAMES = [name for name in FAST if data.here(TASKS[name].files)]
 
 
-def with_data(name: str) -> pytest.MarkDecorator:
-    """Skips a test where the files of a task are not to be had."""
-    return pytest.mark.skipif(
-        not data.here(TASKS[name].files), reason=f"the data of {name} are not here; set {data.FOLDER}"
-    )
-
-
-def each(names: list[str]) -> list[Any]:
-    return [pytest.param(TASKS[name], id=name, marks=with_data(name)) for name in names]
-
-
 @pytest.mark.parametrize("task", each(FAST))
 class TestImages(TaskContract):
     """Every task keeps the contract."""
@@ -55,47 +42,6 @@ def test_every_task_of_the_family_is_here() -> None:
     of_family = [name for name in TASKS if name.startswith(("mnist-", "cifar10-"))]
     ours = [name for name in of_family if TASKS[name].home.endswith((".images", ".autoencoding"))]
     assert sorted(ours) == sorted(SMALL + FULL)
-
-
-PINNED: dict[str, tuple[list[float], float]] = {
-    "cifar10-densenet": ([2.32725, 2.30688, 2.27174], 0.1676),
-    "cifar10-resnet8": ([2.32019, 2.29653, 2.28205], 0.2024),
-    "cifar10-resnet8-groups": ([2.38438, 2.35749, 2.52451], 0.1948),
-    "cifar10-vit": ([2.3581, 2.31193, 2.4632], 0.172),
-    "mnist-cnn": ([2.3528, 2.18044, 2.37041], 0.8879),
-    "mnist-mlp": ([2.36055, 2.12063, 1.82601], 0.8355),
-    "mnist-vae": ([550.577, 465.368, 361.853], 215.409),
-}
-"""The first three losses, and the validation metric after 20 updates, of the default with seed 0."""
-
-
-@pytest.mark.parametrize("task", each(SMALL))
-def test_a_short_run_is_pinned(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "EVALUATIONS", 1)
-    record = loop.train(RunSpec(task=task.name, method=task.method, base_lr=task.base_lr, total_steps=20, seed=0))
-    losses, metric = PINNED[task.name]
-    found = record.evals[-1].values[task.objective.metric]
-    assert record.column("loss")[:3].tolist() == pytest.approx(losses, rel=1e-4)
-    assert found == pytest.approx(metric, rel=1e-4, abs=2e-3 if task.objective.metric == "accuracy" else 0)
-
-
-def after_a_full_run(name: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> float:
-    """The test metric of the default."""
-    task, built = TASKS[name], build(TASKS[name], seed)
-    monkeypatch.setattr(loop, "build", lambda *_: built)
-    loop.train(RunSpec(task=name, method=task.method, base_lr=task.base_lr, total_steps=task.full_steps, seed=seed))
-    return built.evaluate(built.test)[task.objective.metric]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("task", [*each(SMALL), TASKS["digits-cnn"], TASKS["digits-mlp"]], ids=lambda task: task.name)
-def test_the_default_beats_the_naive_predictor(task: Task, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = after_a_full_run(task.name, seed, monkeypatch)
-    assert task.naive is not None
-    assert task.margin is not None
-    lower = task.objective.lower_is_better
-    assert lower(found) <= lower(task.naive) - task.margin
 
 
 def of_the_largest_class(problem: Problem) -> float:

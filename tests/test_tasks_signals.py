@@ -10,7 +10,6 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,25 +18,15 @@ from PIL import Image
 
 from contracts.task import TaskContract, splits
 from lrcontrol.errors import DataDamaged
-from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.task import Task
-from lrcontrol.training import loop
 from lrcontrol.training.tasks import audio, characters, data, formats, image_files, reconstruction
 from lrcontrol.training.tasks.catalogue import TASKS
 from lrcontrol.training.tasks.problem import Problem, build
 from lrcontrol.training.tasks.splits import carved
+from task_kit import each, with_data
 
 ALL = ["cifar10-unet", "fsdd-cnn", "omniglot-resnet"]
 NAMES = [name for name in ALL if data.here(TASKS[name].files)]
-
-
-def with_data(name: str) -> pytest.MarkDecorator:
-    """Skips a test where the files of a task are not to be had."""
-    return pytest.mark.skipif(name not in NAMES, reason=f"the data of {name} are not here; set {data.FOLDER}")
-
-
-def each(names: list[str]) -> list[Any]:
-    return [pytest.param(TASKS[name], id=name, marks=with_data(name)) for name in names]
 
 
 @pytest.mark.parametrize("task", each(ALL))
@@ -49,39 +38,6 @@ class TestSignals(TaskContract):
         super().test_an_epoch_visits_each_example_at_most_once_and_with_its_own_target(
             dataclasses.replace(problem, augment=None)
         )
-
-
-PINNED: dict[str, tuple[list[float], float]] = {
-    "cifar10-unet": ([0.0664288, 0.0880788, 0.0703378], 0.692769),
-    "fsdd-cnn": ([2.31189, 2.15159, 2.45377], 0.33),
-    "omniglot-resnet": ([4.99055, 8.48789, 5.79187], 0.0165441),
-}
-"""The first three losses, and the validation metric after 20 updates, of the default with seed 0."""
-
-
-@pytest.mark.parametrize("task", each(ALL))
-def test_a_short_run_is_pinned(task: Task) -> None:
-    spec = RunSpec(task=task.name, method=task.method, base_lr=task.base_lr, total_steps=20, seed=0)
-    with mock.patch.object(loop, "EVALUATIONS", 1):
-        record = loop.train(spec)
-    losses, metric = PINNED[task.name]
-    assert record.column("loss")[:3].tolist() == pytest.approx(losses, rel=1e-4)
-    assert record.evals[-1].values[task.objective.metric] == pytest.approx(metric, rel=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("task", each(ALL))
-def test_the_default_beats_the_naive_predictor(task: Task, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    built = build(task, seed)
-    monkeypatch.setattr(loop, "build", lambda *_: built)
-    spec = RunSpec(task=task.name, method=task.method, base_lr=task.base_lr, total_steps=task.full_steps, seed=seed)
-    loop.train(spec)
-    found = built.evaluate(built.test)[task.objective.metric]
-    assert task.naive is not None
-    assert task.margin is not None
-    lower = task.objective.lower_is_better
-    assert lower(found) <= lower(task.naive) - task.margin
 
 
 def of_any_class(problem: Problem) -> float:

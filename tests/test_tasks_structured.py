@@ -10,12 +10,11 @@ import torch
 
 from contracts.task import TaskContract
 from lrcontrol.errors import DataDamaged
-from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.task import Task
-from lrcontrol.training import loop
 from lrcontrol.training.tasks import data, graphs, molecules, ranking, recommendation, series
 from lrcontrol.training.tasks.catalogue import TASKS
 from lrcontrol.training.tasks.problem import Problem, build
+from task_kit import each
 
 ALL = [
     "coat-mf",
@@ -31,60 +30,9 @@ ALL = [
 NAMES = [name for name in ALL if data.here(TASKS[name].files)]
 
 
-def with_data(name: str) -> pytest.MarkDecorator:
-    """Skips a test where the files of a task are not to be had."""
-    return pytest.mark.skipif(name not in NAMES, reason=f"the data of {name} are not here; set {data.FOLDER}")
-
-
-def each(names: list[str]) -> list[Any]:
-    return [pytest.param(TASKS[name], id=name, marks=with_data(name)) for name in names]
-
-
 @pytest.mark.parametrize("task", each(ALL))
 class TestStructured(TaskContract):
     """Every task keeps the contract."""
-
-
-PINNED: dict[str, tuple[list[float], float]] = {
-    "coat-mf": ([0.927256, 0.991683, 0.937858], 1.2783),
-    "cora-gcn": ([1.95884, 1.95502, 1.95081], 0.43),
-    "esol-cnn": ([0.911395, 0.814703, 1.25914], 1.50532),
-    "etth1-dlinear": ([1.16622, 0.871561, 0.574418], 0.582459),
-    "etth1-lstm": ([0.804344, 0.77725, 0.721855], 0.966221),
-    "filmtrust-mf": ([0.999791, 1.02202, 0.851831], 0.91567),
-    "filmtrust-ncf": ([1.02717, 1.06857, 0.887096], 0.951735),
-    "lambdarank-mlp": ([1.69992, 1.90778, 1.63098], 0.744668),
-    "tox21-mlp": ([0.698741, 0.628404, 0.538199], 0.410796),
-}
-"""The first three losses, and the validation metric after 20 updates, of the default with seed 0."""
-
-
-@pytest.mark.parametrize("task", each(ALL))
-def test_a_short_run_is_pinned(task: Task) -> None:
-    record = loop.train(RunSpec(task=task.name, method=task.method, base_lr=task.base_lr, total_steps=20, seed=0))
-    losses, metric = PINNED[task.name]
-    found = record.evals[-1].values[task.objective.metric]
-    assert record.column("loss")[:3].tolist() == pytest.approx(losses, rel=1e-4)
-    assert found == pytest.approx(metric, rel=1e-4)
-
-
-def after_a_full_run(name: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> float:
-    """The test metric of the default."""
-    task, built = TASKS[name], build(TASKS[name], seed)
-    monkeypatch.setattr(loop, "build", lambda *_: built)
-    loop.train(RunSpec(task=name, method=task.method, base_lr=task.base_lr, total_steps=task.full_steps, seed=seed))
-    return built.evaluate(built.test)[task.objective.metric]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("task", each(ALL))
-def test_the_default_beats_the_naive_predictor(task: Task, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = after_a_full_run(task.name, seed, monkeypatch)
-    assert task.naive is not None
-    assert task.margin is not None
-    lower = task.objective.lower_is_better
-    assert lower(found) <= lower(task.naive) - task.margin
 
 
 def of_the_train_mean(problem: Problem) -> float:

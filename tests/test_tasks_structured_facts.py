@@ -12,12 +12,7 @@ from contracts.task import splits
 from lrcontrol.training.tasks import data, graphs, molecules, ranking, series
 from lrcontrol.training.tasks.catalogue import TASKS
 from lrcontrol.training.tasks.problem import build
-
-
-def with_data(name: str) -> pytest.MarkDecorator:
-    """Skips a test where the files of a task are not to be had."""
-    missing = not data.here(TASKS[name].files)
-    return pytest.mark.skipif(missing, reason=f"the data of {name} are not here; set {data.FOLDER}")
+from task_kit import with_data
 
 
 @with_data("cora-gcn")

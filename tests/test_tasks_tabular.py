@@ -3,7 +3,6 @@
 import gzip
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +14,11 @@ from torch import nn
 
 from contracts.task import TaskContract, splits
 from lrcontrol.errors import DataDamaged
-from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.task import Task
-from lrcontrol.training import loop
 from lrcontrol.training.tasks import data, formats, tables, tabular
 from lrcontrol.training.tasks.catalogue import TASKS
 from lrcontrol.training.tasks.problem import build
+from task_kit import each, with_data
 
 ALL = [
     "bike-mlp",
@@ -39,61 +37,9 @@ TABULAR = sorted([*ALL, "diabetes-mlp"])
 NAMES = [name for name in ALL if data.here(TASKS[name].files)]
 
 
-def with_data(name: str) -> pytest.MarkDecorator:
-    """Skips a test where the files of a task are not to be had."""
-    missing = not data.here(TASKS[name].files)
-    return pytest.mark.skipif(missing, reason=f"the data of {name} are not here; set {data.FOLDER}")
-
-
-def each(names: list[str]) -> list[Any]:
-    return [pytest.param(TASKS[name], id=name, marks=with_data(name)) for name in names]
-
-
 @pytest.mark.parametrize("task", each(ALL))
 class TestTabular(TaskContract):
     """Every task keeps the contract."""
-
-
-PINNED: dict[str, tuple[list[float], float]] = {
-    "bike-mlp": ([1.32254, 2.7462, 1.30493], 1.20715),
-    "connect-4-mlp": ([1.13438, 0.9856, 0.851024], 0.736955),
-    "diabetes-mlp": ([0.868725, 0.819689, 0.922501], 61.1548),
-    "houses-mlp": ([1.28046, 3.70107, 1.0204], 0.838879),
-    "kin8nm-mlp": ([0.718852, 0.962454, 1.31702], 0.198296),
-    "krkopt-mlp": ([2.91168, 2.70292, 2.55237], 0.236678),
-    "magic-mlp": ([0.710097, 0.652492, 0.617713], 0.779159),
-    "optdigits-mlp": ([2.35152, 2.24733, 2.259], 0.709804),
-    "power-plant-mlp": ([1.19143, 0.58133, 0.405384], 5.52817),
-    "protein-mlp": ([0.897356, 1.23605, 1.0264], 5.44838),
-    "shuttle-mlp": ([1.75763, 0.929967, 0.559102], 0.591922),
-    "spambase-mlp": ([0.706708, 0.628787, 0.60326], 0.9239),
-}
-"""The first three losses, and the validation metric after 20 updates, of the default with seed 0."""
-
-
-@pytest.mark.parametrize("task", each(TABULAR))
-def test_a_short_run_is_pinned(task: Task) -> None:
-    record = loop.train(RunSpec(task=task.name, method=task.method, base_lr=task.base_lr, total_steps=20, seed=0))
-    losses, metric = PINNED[task.name]
-    found = record.evals[-1].values[task.objective.metric]
-    assert record.column("loss")[:3].tolist() == pytest.approx(losses, rel=1e-4)
-    assert found == pytest.approx(metric, rel=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("task", each(TABULAR))
-def test_the_default_beats_the_naive_predictor(task: Task, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    built = build(task, seed)
-    monkeypatch.setattr(loop, "build", lambda *_: built)
-    spec = RunSpec(task=task.name, method=task.method, base_lr=task.base_lr, total_steps=task.full_steps, seed=seed)
-    loop.train(spec)
-    found = built.evaluate(built.test)[task.objective.metric]
-    print(f"{task.name}, seed {seed}: {found:.5f}")
-    assert task.naive is not None
-    assert task.margin is not None
-    lower = task.objective.lower_is_better
-    assert lower(found) <= lower(task.naive) - task.margin
 
 
 @pytest.mark.parametrize("task", each(TABULAR))
