@@ -5,6 +5,7 @@ import pydoc
 from typing import Any
 
 import pytest
+import torch
 
 import lrcontrol as lrc
 from lrcontrol.errors import BadInput, BadText, OutOfSchedule, UnknownName
@@ -141,3 +142,16 @@ def test_names_of_others_may_be_spelled_as_one_likes(name: str) -> None:
 def test_a_percentage_is_told_how_a_share_is_written() -> None:
     with pytest.raises(BadText, match=r"unexpected '%'; a share is a number, 0\.05 for 5 %, at position 8"):
         lrc.schedule("warmup(5%)+rex")
+
+
+def test_a_method_in_place_of_a_schedule_is_told_everywhere() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    for read in (lrc.schedule, lrc.control, lambda text: lrc.as_torch_scheduler(optimizer, text, 100)):
+        with pytest.raises(BadText, match="this is a method, optimizer:schedule; a schedule is what stands after the"):
+            read("sgd:rex")
+
+
+def test_what_is_no_schedule_of_theirs_is_told() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    with pytest.raises(BadInput, match="`theirs` must be a schedule of torch, Transformers, optax or Keras, got SGD"):
+        lrc.describe(optimizer)

@@ -52,7 +52,7 @@ def describe(theirs: Any, total_steps: int | None = None) -> Description:
     """
     horizon = None if total_steps is None else checks.integer("total_steps", total_steps, low=1)
     library = {kind.__module__.partition(".")[0] for kind in type(theirs).__mro__}
-    if library & {"torch"}:
+    if library & {"torch"} and hasattr(theirs, "optimizer"):
         return _of_torch(theirs, horizon)
     if library & {"keras"}:
         from lrcontrol.interop.read_keras import read_keras

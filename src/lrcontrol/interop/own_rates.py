@@ -1,4 +1,4 @@
-"""The base learning rates and weight decays that an optimizer carries with it, for clients that keep no state of a schedule."""
+"""The base rates and weight decays that an optimizer carries with it, for clients that keep no state of a schedule."""
 
 from torch.optim import Optimizer
 

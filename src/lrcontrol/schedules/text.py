@@ -224,7 +224,7 @@ def _read_factor(reader: Reader) -> Schedule | float:
                 f"in a product, or in max or min beside schedules, as in max(cosine*{name}, 0.1)",
                 at,
             )
-        if reader.peek() in (":", "(") and ":" in reader.text and not reader.foreign:
+        if reader.peek() in (":", "(") and ":" in reader.text and reader.kind != "method":
             reader.fail("this is a method, optimizer:schedule; a schedule is what stands after the ':'", at)
         raise _unknown(reader, name)
     positional, named = reader.arguments([]) if reader.take("(") else ([], {})
