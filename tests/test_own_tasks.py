@@ -172,3 +172,25 @@ def test_a_task_that_was_never_loaded_is_told_and_not_looked_for():
         catalogue.task("mine.py:line")
     with pytest.raises(UnknownName):
         loop.train(RunSpec(task="mine.py:line", method="sgd:rex", base_lr=1, total_steps=1))
+
+
+def test_two_files_of_one_name_are_not_taken_for_each_other(tmp_path, monkeypatch):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder)
+    first = catalogue.named(f"{tmp_path}/a/mine.py:line")
+    with pytest.raises(
+        BadInput, match=r"tasks must have names of their own, and mine.py:line is in .*a/mine.py already"
+    ):
+        catalogue.named(f"{tmp_path}/b/mine.py:line")
+    monkeypatch.chdir(tmp_path / "b")
+    with pytest.raises(BadInput, match="names of their own"):
+        catalogue.named("mine.py:line")
+    monkeypatch.chdir(tmp_path)
+    assert catalogue.named("mine.py:line") is first
+
+
+def test_a_file_that_ends_the_process_is_told(tmp_path):
+    path = write(tmp_path, "import sys\nsys.exit(3)\n")
+    with pytest.raises(BadInput, match="must run without an error, got SystemExit in line 2: 3"):
+        catalogue.named(f"{path}:line")

@@ -41,7 +41,7 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def shown_error(error: Exception) -> str:
+def shown_error(error: BaseException) -> str:
     """The message of `error` as ours quote it: one line, cut to 300 characters, without its full stop."""
     text = " ".join(str(error).split())
     return (text if len(text) <= 300 else text[:297] + "...").removesuffix(".")

@@ -11,8 +11,8 @@ from lrcontrol import checks
 from lrcontrol.controls.text import CONTROLS, read_control
 from lrcontrol.errors import BadInput, UnknownName
 from lrcontrol.runs.method import OPTIMIZERS, read_method
-from lrcontrol.schedules.reader import Reader
 from lrcontrol.schedules.other_names import ours
+from lrcontrol.schedules.reader import Reader
 from lrcontrol.schedules.recipes.catalogue import RECIPES
 
 __all__ = ["Citation", "cite", "papers_of"]

@@ -36,14 +36,14 @@ def load(path: str | Path) -> ModuleType:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[spec.name]
         raise BadInput(f"{path} must run without an error, got {_where(error, file)}.") from error
     _LOADED[file] = module
     return module
 
 
-def _where(error: Exception, file: Path) -> str:
+def _where(error: Exception | SystemExit, file: Path) -> str:
     """The error, and the line of the file it came from."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     line = error.lineno if isinstance(error, SyntaxError) else next(reversed(lines), None)

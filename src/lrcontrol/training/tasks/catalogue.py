@@ -2,6 +2,7 @@
 
 import functools
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -84,9 +85,9 @@ def named(given: str | OwnTask) -> Task:
     if isinstance(given, OwnTask):
         return given.task
     checks.instance("task", given, str, "the name of a task, or one made by lrcontrol.as_task")
-    if ":" not in given or given in OWN:
-        return task(given)
     path, _, function = given.rpartition(":")
+    if ":" not in given or (given in OWN and not Path(path).exists()):
+        return task(given)
     module = user_code.load(path)
     own = {name: value for name, value in vars(module).items() if isinstance(value, OwnTask)}
     return own[checks.one_of(f"task of {path}", function, own)].task

@@ -30,6 +30,7 @@ Part = Literal["train", "test"]
 Images = tuple[NDArray[np.uint8], NDArray[np.int64]]
 """Pixels, and the class of each image."""
 
+FORMAT = 1  # of the pixels that are kept; another where they are decoded otherwise
 DIGEST = 32  # bytes of a SHA-256
 COLOURED = (3, 32, 32)
 EACH: dict[Part, int] = {"train": 5000, "test": 1000}  # images of a class of CIFAR-10
@@ -119,7 +120,7 @@ def _kept(part: Part, content: bytes) -> Path:
     import pooch
     from PIL import features
 
-    decoder = f"Pillow {PIL.__version__} with libjpeg-turbo {features.version('libjpeg_turbo')}"
+    decoder = f"format {FORMAT}, Pillow {PIL.__version__} with libjpeg-turbo {features.version('libjpeg_turbo')}"
     key = hashlib.sha256(hashlib.sha256(content).digest() + decoder.encode()).hexdigest()[:16]
     return Path(pooch.os_cache("lrcontrol")) / "decoded" / f"cifar10-{part}-{key}"
 

@@ -119,6 +119,12 @@ def as_task(
         own = OwnTask(
             builder, Objective(metric, direction), full_steps, about | ({} if model is None else {"model": model})
         )
+        other = OWN.get(own.name)
+        if other is not None and other.file != own.file:
+            raise BadInput(
+                f"tasks must have names of their own, and {own.name} is in {other.file} already; rename the function or "
+                f"the file, {own.file}."
+            )
         OWN[own.name] = own
         return own
 

@@ -83,11 +83,12 @@ class Problem:
         self.model.eval()
         rows = self.chunk or len(split)
         weights, judged = [], []
-        for first in range(0, len(split), rows):
-            targets = split.targets[first : first + rows]
-            outputs = self.model(split.inputs[first : first + rows])
-            judged.append({"loss": float(self.loss(outputs, targets)), **self.metrics(outputs, targets)})
-            weights.append(float(self.weight(targets)))
+        with torch.random.fork_rng(devices=[]):  # how often a run is looked at does not change its training
+            for first in range(0, len(split), rows):
+                targets = split.targets[first : first + rows]
+                outputs = self.model(split.inputs[first : first + rows])
+                judged.append({"loss": float(self.loss(outputs, targets)), **self.metrics(outputs, targets)})
+                weights.append(float(self.weight(targets)))
         self.model.train(training)
         if len(judged) == 1:
             return judged[0]

@@ -136,24 +136,24 @@ def zero_filled(images: NDArray[np.float64]) -> NDArray[np.float64]:
 @functools.cache
 def cifar10_lines() -> Splits:
     """CIFAR-10 in grey: of every class the first 400 images of the train file for train, the next 100 for validation,
-    and the first 100 of the test file for test.
+    and the first 100 of the test file for test; images of the train file that are alike to others do not count.
     """
-    (first, _), (last, _) = image_files.cifar10("train"), image_files.cifar10("test")
+    (first, of_first), (last, of_last) = image_files.cifar10("train"), image_files.cifar10("test")
+    own = np.setdiff1d(np.arange(len(first)), image_files.alike())
     return (
-        _split(_of_each_class(first, 0, TRAIN)),
-        _split(_of_each_class(first, TRAIN, TRAIN + VALIDATION)),
-        _split(_of_each_class(last, 0, TEST)),
+        _split(first[_of_each_class(own, of_first, 0, TRAIN)]),
+        _split(first[_of_each_class(own, of_first, TRAIN, TRAIN + VALIDATION)]),
+        _split(last[_of_each_class(np.arange(len(last)), of_last, 0, TEST)]),
     )
 
 
-def _of_each_class(pixels: NDArray[np.uint8], start: int, end: int) -> NDArray[np.float64]:
-    """Images [start, end) of every class in grey, shape (n, 32, 32), range [0, 1]."""
-    classes = len(image_files.CLASSES)
-    chosen = pixels.reshape(classes, -1, 3, SIDE, SIDE)[:, start:end]
-    grey: NDArray[np.float64] = np.einsum("knchw,c->knhw", chosen / 255, GREY).reshape(-1, SIDE, SIDE)
-    return grey
+def _of_each_class(rows: NDArray[np.int64], labels: NDArray[np.int64], start: int, end: int) -> NDArray[np.int64]:
+    """Of these rows, those that are [start, end) in their class."""
+    return np.concatenate([rows[labels[rows] == label][start:end] for label in range(len(image_files.CLASSES))])
 
 
-def _split(images: NDArray[np.float64]) -> Split:
+def _split(pixels: NDArray[np.uint8]) -> Split:
+    """From colours, shape (n, 3, 32, 32), to grey in [0, 1]."""
+    images: NDArray[np.float64] = np.einsum("nchw,c->nhw", pixels / 255, GREY)
     inputs, targets = (torch.from_numpy(each[:, None].astype(np.float32)) for each in (zero_filled(images), images))
     return Split(inputs, targets)
