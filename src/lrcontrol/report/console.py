@@ -144,13 +144,17 @@ def show_record(record: Record, written: Mapping[str, Path]) -> None:
     if record.evals:
         table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
         names = list(record.evals[-1].values)
-        for column in ("step", *(f"validation {name}" for name in names)):
+        for column in ("step", *(_label(name) for name in names)):
             table.add_column(column, justify="right")
         every = -(-len(record.evals) // SHOWN)
         for each in record.evals[::-every][::-1]:  # the last is always there
             table.add_row(str(each.step), *(metric_text(each.values.get(name)) for name in names))
         console.print(table)
     _print_files(console, written)
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ", 1) if name.startswith("train_") else f"validation {name}"
 
 
 def show_tasks(tasks: Sequence[ShownTask]) -> None:
@@ -168,14 +172,14 @@ def show_tasks(tasks: Sequence[ShownTask]) -> None:
                 task.name,
                 f"{task.parameters:,}",
                 f"{task.full_steps:,}",
-                "" if found is None else f"{found.seconds:.3g}",
+                "" if found is None else _seconds(found.seconds),
                 _default_text(task, found),
-                task.data if here else f"{task.data}; not here",
+                "; ".join([task.data, *["full size"] * (task.size == "full"), *["not here"] * (not here)]),
             )
             table.add_row(*map(escape, cells), style=None if here else "dim")
         console.print(table)
     console.print(
-        "seconds: a full run of the default on one core where it was measured; ±: over three seeds. "
+        "seconds: a full run of the default, of one core's own time where it was measured; ±: over three seeds. "
         "lrcontrol tasks NAME tells more.",
         highlight=False,
     )
@@ -192,26 +196,35 @@ def show_task(shown: ShownTask, seconds_here: float | None) -> None:
         "splits": f"train {train:,}, validation {validation:,}, test {test:,}",
         "parameters": f"{task.parameters:,}",
         "full run": f"{task.full_steps:,} updates of {task.batch_size}: "
-        f"{task.full_steps / task.steps_per_epoch:.3g} epochs ({task.size})",
+        f"{_plural(task.full_steps / task.steps_per_epoch, 'epoch')}"
+        + ("" if task.size == "small" else "; full size"),
         "seconds": ", ".join(
             part
             for part in (
                 "" if found is None else f"{found.seconds:.3g} on one core where it was measured",
-                "" if seconds_here is None else f"about {seconds_here:.3g} here",
+                "" if seconds_here is None else f"about {_seconds(seconds_here)} here",
             )
             if part
         ),
         "compared by": f"validation {task.objective.metric} ({task.objective.direction})",
-        "default": f"{task.method} at {task.base_lr:g}",
+        "default": f"{task.method} at {task.base_lr!r}",
         "it reaches": "" if found is None else f"{_default_text(task, found)} on test, three seeds",
         "without inputs": "" if task.naive is None else metric_text(task.naive),
         "source": task.source,
-        "files": "bundled with scikit-learn" if not task.files else ", ".join(task.files),
+        "files": ", ".join(task.files) or ("bundled with scikit-learn" if task.home else "of its own"),
     }
     for name, value in rows.items():
         if value:
             table.add_row(name, escape(value + ("" if here or name != "files" else "; not here")))
     console.print(table, highlight=False)
+
+
+def _plural(count: float, what: str) -> str:
+    return f"{count:.3g} {what}" + ("" if f"{count:.3g}" == "1" else "s")
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:.1f}"
 
 
 def _default_text(task: Task, found: Measured | None) -> str:

@@ -15,7 +15,7 @@ import msgspec
 
 from lrcontrol.errors import DataDamaged, DataMissing
 
-__all__ = ["FOLDER", "KnownFile", "available", "files", "here", "read"]
+__all__ = ["FOLDER", "KnownFile", "available", "ensure", "files", "here", "read"]
 
 FOLDER = "LRCONTROL_DATA"  # the environment variable
 
@@ -45,7 +45,7 @@ def here(names: Iterable[str]) -> bool:
     """Whether every one of these files is in the folder or, without one, in the cache: no network is needed."""
     given = os.environ.get(FOLDER)
     folder = Path(given) if given else _cache()
-    return all((folder / name).is_file() for name in names)
+    return all(_is_file(folder / name) for name in names)
 
 
 def read(name: str) -> bytes:
@@ -59,12 +59,12 @@ def read(name: str) -> bytes:
     known = files()[name]
     given = os.environ.get(FOLDER)
     path = Path(given) / name if given else _cache() / name
-    if not path.is_file():
-        if given:
-            raise DataMissing(
-                f"the data file {name} must be in the folder that {FOLDER} names, got {str(given)!r} without it; "
-                f"put it there, or unset {FOLDER} to have it downloaded."
-            )
+    if not _is_file(path):
+        if given or _is_there(path):
+            otherwise = f", or unset {FOLDER} to have it downloaded" if given and known.url is not None else ""
+            what = "something there that is no file or cannot be seen" if _is_there(path) else f"{given!r} without it"
+            where = f"the folder that {FOLDER} names" if given else f"{path.parent}"
+            raise DataMissing(f"the data file {name} must be in {where}, got {what}; put it there{otherwise}.")
         _download(name, known, path)
     try:
         content = path.read_bytes()
@@ -77,6 +77,26 @@ def read(name: str) -> bytes:
             f"got {found[:16]}... and {len(content)} bytes; delete it or put a whole copy there."
         )
     return content
+
+
+def ensure(names: Iterable[str]) -> None:
+    """See that every one of these files is here and whole, downloading what is not, or raise as `read` does."""
+    for name in names:
+        read(name)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder that must not be looked into
+        return False
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists() or path.is_symlink()
+    except OSError:
+        return True
 
 
 def _cache() -> Path:

@@ -144,3 +144,6 @@ def _keep(path: Path, pixels: NDArray[np.uint8]) -> None:
     with contextlib.suppress(OSError, BadInput):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, b"".join((hashlib.sha256(pixels.data).digest(), pixels.data)))
+        for older in path.parent.glob(f"{path.name.rpartition('-')[0]}-*"):
+            if older != path:
+                older.unlink()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
+from lrcontrol.runs.method import method as parse_method
 from lrcontrol.runs.record import Objective
 from lrcontrol.runs.task import Task
 
@@ -45,30 +46,38 @@ class OwnTask:
         functools.update_wrapper(self, builder)
 
     def __call__(self, seed: int) -> "Problem":
-        """The problem, checked."""
+        """The problem of a seed."""
         from lrcontrol.training.tasks.problem import Problem, seeded
 
         with seeded(seed):
             problem = self.builder(seed)
-        checks.instance(f"what {self.name} returns", problem, Problem, "an lrcontrol.Problem")
+        if not isinstance(problem, Problem):
+            raise BadInput(f"{self.name} must return an lrcontrol.Problem, got {checks.shown(problem)}.")
         return problem
 
     @functools.cached_property
     def task(self) -> Task:
-        """What every stage needs to know, read off the problem of seed 0, which is built and tried once."""
-        problem = self(0)
-        splits = (problem.train, problem.validation, problem.test)
-        if not all(map(len, splits)):
-            raise BadInput(f"every split of {self.name} must have rows, got {tuple(map(len, splits))}.")
-        values = problem.evaluate(problem.validation)
-        if self.objective.metric not in values:
+        """What every stage needs to know, read off the problem of seed 0, which is built twice and tried once.
+
+        Raises:
+            BadInput: the function raises, or what it returns cannot be trained or judged; the sentence says why.
+        """
+        from lrcontrol.training.tasks.problem import seeded
+        from lrcontrol.training.tasks.trial import tried
+
+        try:
+            with seeded(0):
+                problem = tried(self(0), self(0), self.objective.metric)
+        except BadInput as error:
+            raise BadInput(f"{self.name}: {error}") from None
+        except Exception as error:
             raise BadInput(
-                f"the metrics of {self.name} must have the one it is compared by, {self.objective.metric!r}, "
-                f"got {', '.join(sorted(values))}."
-            )
+                f"{self.name} must make a problem that can be trained and judged, got {type(error).__name__}: "
+                f"{checks.shown_error(error)}."
+            ) from error
         return Task(
             name=self.name,
-            sizes=(len(splits[0]), len(splits[1]), len(splits[2])),
+            sizes=(len(problem.train), len(problem.validation), len(problem.test)),
             parameters=sum(each.numel() for each in problem.model.parameters() if each.requires_grad),
             objective=self.objective,
             batch_size=problem.batch_size,
@@ -103,16 +112,19 @@ def as_task(
         kind: for people, such as "regression".
         data: for people; where they come from.
         model: for people; by default the name of the model's class.
-        method: a default for it, as text.
+        method: a default for it, as text; it is told in lists. `select` compares with its own plain default.
         base_lr: > 0; the base learning rate of that default.
     Raises:
         BadInput: a bad value, or a function that is not at the top of a file.
     Example:
         See docs/own_tasks.md, whose file is run by the tests.
     """
-    checks.instance("metric", metric, str, "the name of a metric")
+    if not isinstance(metric, str) or not metric:
+        raise BadInput(f"`metric` must be the name of a metric, got metric={checks.shown(metric)}.")
     checks.one_of("direction", direction, ("minimize", "maximize"))
     checks.integer("full_steps", full_steps, low=1)
+    parse_method(method)
+    checks.number("base_lr", base_lr, low=0, open_low=True)
     about = {"kind": kind, "data": data, "method": method, "base_lr": base_lr}
 
     def made(builder: Builder) -> OwnTask:
@@ -122,8 +134,8 @@ def as_task(
         other = OWN.get(own.name)
         if other is not None and other.file != own.file:
             raise BadInput(
-                f"tasks must have names of their own, and {own.name} is in {other.file} already; rename the function or "
-                f"the file, {own.file}."
+                f"tasks must have names of their own, and {own.name} is in {other.file} already; rename the function "
+                f"or the file, {own.file}."
             )
         OWN[own.name] = own
         return own
