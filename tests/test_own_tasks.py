@@ -21,8 +21,6 @@ TINY = """
 import torch
 import lrcontrol as lrc
 
-MODEL = torch.nn.Linear(3, 1)
-
 def split(rows):
     return lrc.Split(torch.randn(rows, 3), torch.randn(rows, 1))
 
@@ -135,9 +133,9 @@ def test_ours_keep_their_selections_as_they_were(tmp_path):
     [
         (
             ("full_steps=20", "full_steps=0"),
-            "must run without an error, got BadInput in line 13: `full_steps` must be",
+            "must run without an error, got BadInput in line 11: `full_steps` must be",
         ),
-        (("direction=", "way="), "must run without an error, got TypeError in line 13: "),
+        (("direction=", "way="), "must run without an error, got TypeError in line 11: "),
         (("import torch\n", "import torch,\n"), "must run without an error, got SyntaxError in line 2: "),
         (("return lrc.Problem", "return print"), "mine.py:line must return an lrcontrol.Problem, got None"),
         (
@@ -165,7 +163,7 @@ def test_ours_keep_their_selections_as_they_were(tmp_path):
         (("def line(seed)", "def line()"), "got TypeError: line.. takes 0 positional arguments but 1 was given"),
         (("model = torch", "open('/none.csv'); model = torch"), "got FileNotFoundError: .*none.csv"),
         (
-            ("model = torch.nn.Linear(3, 1)\n", "model = MODEL\n"),
+            ("model = torch.nn.Linear(3, 1)", "model = vars(line).setdefault('model', torch.nn.Linear(3, 1))"),
             "must make a model of its own, got the same one twice",
         ),
         (

@@ -41,7 +41,8 @@ def tried(problem: Problem, again: Problem, metric: str) -> Problem:
         if not loss.requires_grad:
             raise BadInput("`loss` must follow from parameters that are trained, got one that does not.")
         loss.backward()  # type: ignore[no-untyped-call]
-        values = again.metrics(again.model.eval()(again.validation.inputs[:2]), again.validation.targets[:2])
+        with torch.no_grad():
+            values = again.metrics(again.model.eval()(again.validation.inputs[:2]), again.validation.targets[:2])
         if not isinstance(values, dict):
             raise BadInput(f"`metrics` must return numbers by name, got {checks.shown(values)}.")
         judged = again.evaluate(again.validation)
