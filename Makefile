@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+NUMBERS := tests/test_numbers.py tests/test_documents.py tests/test_schedule_text.py tests/test_bad_numbers.py \
+	$(wildcard tests/test_adapter*.py)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all check bench reliability docs all clean
+.PHONY: demo test test-all check bench measure-tasks reliability docs all clean
 
 all: check test docs
 
@@ -31,6 +33,10 @@ bench: $(VENV)/ready-test
 
 reliability: $(VENV)/ready-test
 	$(BIN)/python reliability/run.py
+	$(BIN)/python -m pytest -q -s -m "slow or not slow" $(NUMBERS)
+
+measure-tasks: $(VENV)/ready-test
+	$(BIN)/python benchmarks/tasks.py
 
 docs: $(VENV)/ready-docs
 	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
