@@ -21,7 +21,7 @@ import msgspec
 from lrcontrol.files import write_whole
 from lrcontrol.runs.task import Measured
 from lrcontrol.training.tasks import data
-from lrcontrol.training.tasks.catalogue import MEASURED_FILE, TASKS, default_spec, measured
+from lrcontrol.training.tasks.catalogue import MEASURED_FILE, TASKS, content_of, default_spec, measured
 
 SEEDS = 3
 ROOT = Path(__file__).parents[1]
@@ -63,7 +63,7 @@ def rounded(value):
 def joined(name, runs):
     train = [rounded(each["train"]) for each in runs if each["train"] is not None]
     return Measured(
-        run=default_spec(TASKS[name], 0).id,
+        of=content_of(TASKS[name]),
         seconds=float(f"{statistics.median(each['seconds'] for each in runs):.3g}"),
         validation=tuple(rounded(each["validation"]) for each in runs),
         test=tuple(rounded(each["test"]) for each in runs),
@@ -82,7 +82,7 @@ def main():
         return
     known = {name: each for name, each in measured().items() if name in TASKS}
     small = [name for name, task in TASKS.items() if task.size == "small" and data.here(task.files)]
-    stale = [name for name in small if name not in known or known[name].run != default_spec(TASKS[name], 0).id]
+    stale = [name for name in small if name not in known or known[name].of != content_of(TASKS[name])]
     with ThreadPoolExecutor(options.workers) as pool:
         runs = {name: pool.submit(in_a_process, name) for name in options.names or stale}
         for name, promised in runs.items():

@@ -75,14 +75,14 @@ class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a task's default came to, in full, with seeds 0, 1 and 2; written by `benchmarks/tasks.py`.
 
     Args:
-        run: the id of the run with seed 0, which tells whether the task has changed since.
+        of: the task it was measured of, as `catalogue.content_of` has it, which tells whether that has changed since.
         seconds: of one core's own time.
         validation: the metric of each seed.
         test: the same on the test split.
         train: the same on the train split, where the task says so.
     """
 
-    run: str
+    of: str
     seconds: float
     validation: tuple[float, ...]
     test: tuple[float, ...]

@@ -1,6 +1,7 @@
 """The tasks there are, as data: listing them imports no training library."""
 
 import functools
+import hashlib
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from lrcontrol.training.tasks import data
 from lrcontrol.training.tasks.listed import convex, images, language, signals, structured, tabular
 from lrcontrol.training.tasks.own import OWN, OwnTask
 
-__all__ = ["MEASURED_FILE", "TASKS", "about", "default_spec", "here", "measured", "named", "task"]
+__all__ = ["MEASURED_FILE", "TASKS", "about", "content_of", "default_spec", "here", "measured", "named", "task"]
 
 FAMILIES = (convex, images, language, signals, structured, tabular)
 
@@ -51,6 +52,12 @@ def measured() -> dict[str, Measured]:
     """What has been measured of the tasks, by name."""
     text = resources.files("lrcontrol.training.tasks").joinpath("measured.json").read_bytes()
     return msgspec.json.decode(text, type=dict[str, Measured])
+
+
+def content_of(task: Task) -> str:
+    """20 hexadecimal digits of the SHA-256 of all that is listed of a task, and of its default's run."""
+    content = msgspec.json.encode(task) + default_spec(task, 0).to_json()
+    return hashlib.sha256(content).hexdigest()[:20]
 
 
 def default_spec(task: Task, seed: int, *, save: bool = False) -> RunSpec:
