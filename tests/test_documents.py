@@ -23,6 +23,7 @@ from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.controls.text import control
 from lrcontrol.errors import BadInput, BadText, DoesNotFit
 from lrcontrol.runs.method import method
+from lrcontrol.schedules.exact import power_of_written
 from lrcontrol.schedules.laying import edges_of_turns
 from lrcontrol.schedules.profiles import Cosine, Linear, Table
 from lrcontrol.schedules.reader import LARGEST_DOCUMENT
@@ -415,7 +416,7 @@ def test_turns_that_grow_are_what_scaled_schedules_are() -> None:
             continue
         edges = edges_of_turns(500, 4, 1.5)
         alone = [
-            (inner * 0.7**turn if turn else inner).multipliers(past - begin)
+            (inner * power_of_written(0.7, turn) if turn else inner).multipliers(past - begin)
             for turn, (begin, past) in enumerate(pairwise(edges))
         ]
         assert np.concatenate(alone).tobytes() == turns.tobytes()

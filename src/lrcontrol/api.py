@@ -307,7 +307,7 @@ def train(
         raise BadInput(f"a method needs a base learning rate, got {method} without one; give --lr (base_lr=...).")
     spec = RunSpec(
         task=known.name,
-        method=parse_method(method or known.method, steps_per_epoch=known.steps_per_epoch),
+        method=parse_method(known.method if method is None else method, steps_per_epoch=known.steps_per_epoch),
         base_lr=known.base_lr if base_lr is None else base_lr,
         total_steps=known.full_steps if total_steps is None else total_steps,
         seed=seed,

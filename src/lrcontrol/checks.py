@@ -9,6 +9,7 @@ import math
 import numbers
 import reprlib
 from collections.abc import Collection
+from itertools import accumulate
 from typing import Any
 
 from lrcontrol.errors import BadInput, UnknownName
@@ -26,6 +27,7 @@ __all__ = [
     "steps_or_share",
 ]
 
+MOST_LISTED = 360  # characters of names in a sentence
 LARGEST_STEP = 2**53  # above this a float64 no longer holds every whole number
 
 _BRIEF = reprlib.Repr()
@@ -126,7 +128,14 @@ def near_miss(kind: str, name: object, known: Collection[str], meant: str | None
     """The sentence for an unknown name: what was got, what was `meant` or else the nearest known name, all of them."""
     close = meant or _closest(name[:200], sorted(known)) if isinstance(name, str) else None
     guess = f"; did you mean '{close}'?" if close else ";"
-    return f"unknown {kind} {shown(name)}{guess} known: {', '.join(sorted(known))}."
+    return f"unknown {kind} {shown(name)}{guess} known: {_listed(known)}."
+
+
+def _listed(known: Collection[str]) -> str:
+    """All names, or where they are many the first of them and how many more there are."""
+    names = sorted(known)
+    shown = sum(length <= MOST_LISTED for length in accumulate(len(name) + 2 for name in names))
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if shown < len(names) else "")
 
 
 def _closest(name: str, known: list[str]) -> str | None:

@@ -63,12 +63,14 @@ def exponential(rng: random.Random, base_lr: float) -> Shape:
 
 
 def step(rng: random.Random, base_lr: float) -> Shape:
+    """As `multi_step`: of the number as it is written."""
     del base_lr
     every, gamma = length_of(rng), share_of(rng, least=1e-3)
+    written = Fraction(repr(gamma))
     return Shape(
         lambda optimizer: theirs.StepLR(optimizer, every, gamma),
         f"step({gamma!r}, every={every})",
-        lambda t: real(gamma) ** (t // every),
+        lambda t: (real(written.numerator) / written.denominator) ** (t // every),
     )
 
 

@@ -29,8 +29,8 @@ def as_skorch_callback(schedule: str | Schedule, total_steps: int) -> "SkorchSch
         BadInput: a bad value. DoesNotFit: the schedule is too long.
 
     Example:
-        >>> as_skorch_callback("linear", total_steps=4).simulate(5, initial_lr=1.0).tolist()
-        [1.0, 0.75, 0.5, 0.25, 0.0]
+        >>> as_skorch_callback("linear", total_steps=4).simulate(4, initial_lr=1.0).tolist()
+        [1.0, 0.75, 0.5, 0.25]
     """
     laid, horizon = parse_schedule(schedule), checks.integer("total_steps", total_steps, low=1)
     laid.multiplier(0, horizon)  # one that does not fit is refused now

@@ -91,9 +91,10 @@ def named(given: str | OwnTask) -> Task:
     """
     if isinstance(given, OwnTask):
         return given.task
-    checks.instance("task", given, str, "the name of a task, or one made by lrcontrol.as_task")
+    if not isinstance(given, str) or ":" not in given:
+        return task(given)
     path, _, function = given.rpartition(":")
-    if ":" not in given or (given in OWN and not Path(path).exists()):
+    if given in OWN and not Path(path).exists():
         return task(given)
     module = user_code.load(path)
     own = {name: value for name, value in vars(module).items() if isinstance(value, OwnTask)}
