@@ -476,12 +476,12 @@ def _carry_out(
     planned: Planned | None,
 ) -> None:
     """Carry out what is left of a search; no process is started where nothing is."""
-    data.ensure(task.files)  # once, before processes ask for them
     known = settled(store.records())
     if planned is not None:
         planned(min(way.cost, budget.steps), budget.spent(way.answered(known)))
     checks.one_of("executor", executor, EXECUTORS)
     if way.propose(known, [], 1, budget):
+        data.ensure(task.files)  # once, before processes ask for them
         with make_executor(executor, task, folder, workers) as runner:
             carry_out(way, runner, store, budget, seen=seen)
 
