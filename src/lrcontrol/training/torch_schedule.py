@@ -3,7 +3,8 @@
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Literal, Unpack
 
 from torch.optim import Optimizer
@@ -34,6 +35,7 @@ class TorchSchedule(Readings):
         last_epoch: updates made, which is torch's name for it.
     """
 
+    _rest: Iterator[float] | None  # multipliers to come, where there is nothing else to set
     _seen: list[dict[str, Any]] | None  # groups whose rates are floats, as they were last looked at
     _last: dict[str, Any] | None  # of them
     _floats: list[tuple[dict[str, Any], float]]  # each of them, and its base rate
@@ -96,7 +98,8 @@ class TorchSchedule(Readings):
             BadInput: what a control or horizon needs is not given, or a jump where none can be made. Nothing changes.
             OutOfSchedule: past the end, with `beyond="raise"`.
         """
-        if not self._plain or epoch is not None or told:
+        rest = self._rest
+        if rest is None or epoch is not None or told:
             self._step(epoch, told)
             return
         # The usual step, written out: it is a few look-ups, and calls would cost more than what they do.
@@ -104,11 +107,11 @@ class TorchSchedule(Readings):
         if not updates.made:
             self._wait()
             return
-        following = self.last_epoch + 1
-        place = following - self._first
-        multiplier = self._block[place] if 0 <= place < self._length else self._turn_to(following)
+        multiplier = next(rest, None)
+        if multiplier is None:
+            multiplier = self._turn_to(self.last_epoch + 1)
         updates.made = self._always
-        self.last_epoch = following
+        self.last_epoch += 1
         groups = self.optimizer.param_groups
         if groups is self._seen and groups[-1] is self._last and type(groups[0]["lr"]) is float:
             for group, base in self._floats:
@@ -182,16 +185,15 @@ class TorchSchedule(Readings):
         self._go_on(source)
 
     def _turn_to(self, following: int) -> float:
-        """The multiplier of a step that is not in the block at hand."""
+        """The multiplier of a step, those after it at hand."""
         assert isinstance(self._source, Plan)  # noqa: S101 - only those have blocks
         total = self._source.horizon.ticks
         if following > total:
             self._past_the_end()
-        self._first, self._block = self._source.block(following)
-        if following <= total:  # the step after the end comes here again
-            self._block = self._block[: total + 1 - self._first]
-        self._length = len(self._block)
-        return self._block[following - self._first]
+        first, block = self._source.block(following)
+        past = total + 1 - first if following <= total else None  # the step after the end comes here again
+        self._rest = islice(block, following - first + 1, past)
+        return block[following - first]
 
     def extend(self, to: int | str | Horizon, rule: Rule = "rescale") -> None:
         """Let the run be longer from now on; what is in force now does not change.
@@ -354,15 +356,15 @@ class TorchSchedule(Readings):
     def _set_pace(self) -> None:
         """Prepare the usual step: rates alone, over steps."""
         plan = self._source if isinstance(self._source, Plan) else None
-        self._plain = plan is not None and self._meter is None and plan.momentum is None and plan.weight_decay is None
-        self._first, self._block, self._length = 0, list[float](), 0
+        plain = plan is not None and self._meter is None and plan.momentum is None and plan.weight_decay is None
+        self._rest = iter(()) if plain else None
         self._seen, self._last, self._floats = None, None, []
-        if self._plain and self.last_epoch <= self.horizon.ticks:
+        if plain and self.last_epoch <= self.horizon.ticks:
             self._turn_to(self.last_epoch)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))
-        for name in ("_updates", "_block", "_seen", "_last", "_floats"):  # made anew by `_attach`
+        for name in ("_updates", "_rest", "_seen", "_last", "_floats"):  # made anew by `_attach`
             del state[name]
         return state | {"updated": bool(self._updates.made)}
 
