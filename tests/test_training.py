@@ -20,7 +20,7 @@ from lrcontrol.errors import BadInput, DoesNotFit, LRControlError, RecordError, 
 from lrcontrol.runs.method import SGD, AdamW, Method, OptimizerSpec
 from lrcontrol.runs.record import Outcome, Record, Weights
 from lrcontrol.runs.spec import RunSpec
-from lrcontrol.training import loop
+from lrcontrol.training import loop, under_way
 from lrcontrol.training.loop import test_metrics as metrics_on_test
 from lrcontrol.training.loop import train, trained_model, warm
 from lrcontrol.training.optimizers import make_optimizer
@@ -55,7 +55,7 @@ def test_the_recorded_rate_is_base_times_multiplier_and_is_what_the_optimizer_us
         optimizer.register_step_pre_hook(lambda it, *_: used.extend(group["lr"] for group in it.param_groups))
         return optimizer
 
-    monkeypatch.setattr(loop, "make_optimizer", watched)
+    monkeypatch.setattr(under_way, "make_optimizer", watched)
     spec = spec_of(method, 0.0123, 57)
     record = train(spec)
     wanted = 0.0123 * spec.method.control.schedule.multipliers(57)

@@ -68,7 +68,7 @@ class Progress:
     def seen(self, record: Record) -> None:
         """Count a run that has ended."""
         self._runs += 1
-        self._bars.update(self._bar, advance=record.spec.stop_step, description=f"{self._runs} runs done")
+        self._bars.update(self._bar, advance=record.spec.updates, description=f"{self._runs} runs done")
         if record.outcome is Outcome.FAILED:
             last = (record.message or "").strip().splitlines()[-1:]
             reason = escape(clean(last[0])) if last else "no reason given"

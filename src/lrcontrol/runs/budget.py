@@ -53,12 +53,12 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cls(int(steps), full_steps)
 
     def spent(self, records: Iterable[Record]) -> int:
-        """Updates made by these runs."""
-        return sum(record.cost.steps for record in records)
+        """Updates made by these runs; those that several share are counted once."""
+        return sum(record.cost.own for record in records)
 
     def left(self, records: Iterable[Record], running: Iterable[RunSpec] = ()) -> int:
         """Updates left when these runs are paid and those that still run have made all of theirs."""
-        return self.steps - self.spent(records) - sum(spec.stop_step for spec in running)
+        return self.steps - self.spent(records) - sum(spec.updates for spec in running)
 
     def runs(self, steps: float) -> str:
         """`steps` told as full runs.

@@ -58,14 +58,26 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a run took: updates made, and seconds of wall-clock time."""
+    """What a run took.
+
+    Args:
+        steps: updates made, from its own first one on.
+        seconds: of wall-clock time; where runs share a beginning, the first of them has the seconds of that.
+        shared: how many of the updates were made in another run of the same beginning, whose record counts them.
+    """
 
     steps: int
     seconds: float
+    shared: int = 0
+
+    @property
+    def own(self) -> int:
+        """Updates that no other record counts."""
+        return self.steps - self.shared
 
 
 class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Trained weights in a safetensors file of this name beside the store, and its SHA-256."""
+    """A file of this name beside the store, and its SHA-256: trained weights, or the manifest of a checkpoint."""
 
     file: str
     sha256: str
@@ -80,10 +92,12 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         objective: the task's metric and direction.
         evals: validation metrics, in the order of their steps; the last is of the final weights.
         cost: what it took.
-        columns: one value per update made, float32: `loss` (of the batch, before the update) and `lr` (in force
-            during it). Empty in records listed without columns.
+        columns: one value per update made, from `spec.first_step` on, float32: `loss` (of the batch, before the
+            update) and `lr` (in force during it). Empty in records listed without columns.
         message: for a failed, stopped or diverged run, what happened.
         weights: where the trained weights are, if they were to be kept.
+        checkpoint: where the checkpoint was written, if it was to be; a search may have dropped it since.
+        attempt: which try it was, from 1; runs whose process died are tried again.
     """
 
     spec: RunSpec
@@ -94,6 +108,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     columns: dict[str, Any] = {}
     message: str | None = None
     weights: Weights | None = None
+    checkpoint: Weights | None = None
+    attempt: int = 1
 
     @property
     def id(self) -> str:

@@ -1,6 +1,7 @@
 """RunSpec: what a run is asked to do. Frozen, hashable; its id is its content."""
 
 import hashlib
+import re
 from typing import Any
 
 import msgspec
@@ -10,10 +11,35 @@ from lrcontrol.errors import BadInput
 from lrcontrol.runs.method import Method
 from lrcontrol.runs.method import method as parse_method
 
-__all__ = ["RunSpec"]
+__all__ = ["RunSpec", "Start"]
 
-ADDED: dict[str, Any] = {"growth": 1.0, "momentum": None, "reverse": False, "shrink": 1.0, "weight_decay": None}
+ADDED: dict[str, Any] = {
+    "checkpoint": False,
+    "growth": 1.0,
+    "momentum": None,
+    "reverse": False,
+    "shrink": 1.0,
+    "start": None,
+    "weight_decay": None,
+}
 """Fields that specs did not have when the first ids were published, and the values at which they say nothing."""
+
+
+class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a run goes on from: the end of another, whose checkpoint was kept.
+
+    Args:
+        run: the id of that run.
+        step: >= 1; updates that its weights have seen.
+    """
+
+    run: str
+    step: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.run, str) or not re.fullmatch("[0-9a-f]{20}", self.run):
+            raise BadInput(f"`run` must be the id of a run, 20 hexadecimal digits, got run={checks.shown(self.run)}.")
+        msgspec.structs.force_setattr(self, "step", checks.integer("step", self.step, low=1))
 
 
 class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,6 +60,10 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         total_steps: >= 1.
         stop_step: 1 to total_steps; by default total_steps.
         save: whether the trained weights are kept.
+        start: the run whose end this one goes on from, with its weights, optimizer and place in the data. The
+            schedule is laid as without it: the first update is `start.step`. The method may be another, with the
+            same kind of optimizer.
+        checkpoint: whether all that another run needs to go on from the end of this one is kept.
     Example:
         >>> spec = RunSpec(task="digits-mlp", method="adamw:cosine", base_lr=1e-3, total_steps=100)
         >>> spec.stop_step, spec.is_cut, len(spec.id)
@@ -47,6 +77,8 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     seed: int = 0
     stop_step: int = 0
     save: bool = False
+    start: Start | None = None
+    checkpoint: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, str) or not self.task:
@@ -59,6 +91,21 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         put(self, "total_steps", total)
         stop = self.stop_step if self.stop_step != 0 else total
         put(self, "stop_step", checks.integer("stop_step", stop, low=1, high=total))
+        if self.start is not None and self.start.step >= self.stop_step:
+            raise BadInput(
+                f"a run must end after the step it goes on from, got start.step={self.start.step} and "
+                f"stop_step={self.stop_step}."
+            )
+
+    @property
+    def first_step(self) -> int:
+        """The first update that this run makes itself."""
+        return 0 if self.start is None else self.start.step
+
+    @property
+    def updates(self) -> int:
+        """How many updates it makes itself, where it does not end early."""
+        return self.stop_step - self.first_step
 
     @property
     def id(self) -> str:

@@ -1,13 +1,15 @@
 """What the control of a run puts in force: a table known beforehand, or decisions made along the way."""
 
-from typing import NamedTuple, Protocol
+import math
+from typing import Any, NamedTuple, Protocol
 
+import msgspec
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from lrcontrol.controls.control import Decision, Observation
 from lrcontrol.controls.scheduled import Scheduled
+from lrcontrol.runs.beginnings import rates
 from lrcontrol.runs.spec import RunSpec
 
 __all__ = ["InForce", "Pace", "pace_of", "put_in_force"]
@@ -38,10 +40,16 @@ class Pace(Protocol):
     def saw(self, seen: Observation) -> None:
         """Told after every update."""
 
+    def state(self) -> Any:
+        """What `restore` takes to decide on from here, as JSON values; None where all follows from the step."""
+
+    def restore(self, state: Any) -> None:
+        """Decide on from where another pace of the same control was."""
+
 
 def pace_of(spec: RunSpec) -> Pace:
     """The pace of a run."""
-    return _Table(spec, spec.method.control) if isinstance(spec.method.control, Scheduled) else _Looking(spec)
+    return _Table(spec) if isinstance(spec.method.control, Scheduled) else _Looking(spec)
 
 
 def put_in_force(optimizer: torch.optim.Optimizer, now: InForce) -> None:
@@ -60,22 +68,26 @@ def put_in_force(optimizer: torch.optim.Optimizer, now: InForce) -> None:
 class _Table:
     """All is known before the first update."""
 
-    def __init__(self, spec: RunSpec, control: Scheduled) -> None:
+    def __init__(self, spec: RunSpec) -> None:
         self.needs: frozenset[str] = frozenset()
         self.stop: str | None = None
-        with np.errstate(over="ignore"):  # a rate beyond float64 is infinite; such a run diverges
-            self._lr = spec.base_lr * control.multipliers(spec.total_steps)
-        self._momentum, decay = control.beside(spec.total_steps)
-        self._decay = None if decay is None else spec.method.optimizer.weight_decay * decay
+        self._first, self._rows = spec.first_step, rates(spec)
+        self._beside = not np.isnan(self._rows[:, 1:]).all()
 
     def at(self, step: int) -> InForce:
-        def value(table: NDArray[np.float64] | None) -> float | None:
-            return None if table is None else float(table[step])
-
-        return InForce(float(self._lr[step]), value(self._momentum), value(self._decay))
+        lr, *beside = self._rows[step - self._first].tolist()
+        return (
+            InForce(lr, *[None if math.isnan(value) else value for value in beside]) if self._beside else InForce(lr)
+        )
 
     def saw(self, seen: Observation) -> None:
         del seen
+
+    def state(self) -> None:
+        """Nothing: it follows from the step."""
+
+    def restore(self, state: Any) -> None:
+        del state
 
 
 class _Looking:
@@ -100,3 +112,9 @@ class _Looking:
 
     def saw(self, seen: Observation) -> None:
         self._decision, self._state = self._control.next(self._state, seen)
+
+    def state(self) -> dict[str, Any]:
+        return {"decision": msgspec.to_builtins(self._decision), "state": self._state}
+
+    def restore(self, state: Any) -> None:
+        self._decision, self._state = msgspec.convert(state["decision"], Decision), state["state"]

@@ -38,7 +38,7 @@ def failed(spec: RunSpec, objective: Objective, message: str, seconds: float = 0
         spec=spec,
         outcome=Outcome.FAILED,
         objective=objective,
-        cost=Cost(spec.stop_step, seconds),
+        cost=Cost(spec.updates, seconds),
         message=message[:10_000].encode("utf-8", "backslashreplace").decode(),  # a lone surrogate has no place in JSON
     )
 

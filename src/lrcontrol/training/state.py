@@ -1,0 +1,103 @@
+"""State: all that training goes on from, taken at a step and put back, to the bit."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lrcontrol.errors import RecordError
+
+__all__ = ["State", "put", "taken"]
+
+HYPERPARAMETERS = ("momentum", "dampening", "weight_decay", "nesterov", "betas", "eps")
+
+
+class State(NamedTuple):
+    """Weights, optimizer, random numbers and control after `step` updates.
+
+    Args:
+        step: updates made.
+        tensors: by name; nobody else holds them.
+        optimizer: the optimizer's own state as JSON values, in which `{"tensor": NAME}` stands for a tensor.
+        control: what its pace goes on from, as JSON values.
+    """
+
+    step: int
+    tensors: dict[str, Tensor]
+    optimizer: Any
+    control: Any
+
+
+def taken(step: int, model: nn.Module, optimizer: Optimizer | None = None, control: Any = None) -> State:
+    """The state now; nothing that is done later changes it. Without an optimizer it is that of the rest."""
+    tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors["random"] = torch.get_rng_state()
+    for device in _devices(model):
+        tensors[f"random.{device}"] = torch.cuda.get_rng_state(device)
+    plain = None if optimizer is None else _plain(optimizer.state_dict(), "optimizer", tensors)
+    return State(step, {name: value.detach().clone() for name, value in tensors.items()}, plain, control)
+
+
+def put(state: State, model: nn.Module, optimizer: Optimizer) -> None:
+    """Make model, optimizer and torch's random numbers what they were; the optimizer keeps its hyper-parameters.
+
+    A state without an optimizer is for one that has made no update.
+
+    Raises:
+        RecordError: the state is of another model or optimizer.
+    """
+    weights = {
+        name.removeprefix("model."): value for name, value in state.tensors.items() if name.startswith("model.")
+    }
+    own = [{key: group[key] for key in HYPERPARAMETERS if key in group} for group in optimizer.param_groups]
+    try:
+        model.load_state_dict(weights)
+        if state.optimizer is not None:
+            optimizer.load_state_dict(_with_tensors(state.optimizer, state.tensors))
+        torch.set_rng_state(state.tensors["random"])
+    except (KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise RecordError(f"a state must be of the same model and kind of optimizer, but: {error}.") from None
+    for group, kept in zip(optimizer.param_groups, own, strict=True):
+        group.update(kept)
+    for device in _devices(model):
+        if f"random.{device}" in state.tensors:
+            torch.cuda.set_rng_state(state.tensors[f"random.{device}"], device)
+
+
+def _devices(model: nn.Module) -> list[torch.device]:
+    """The CUDA devices of the parameters: each has random numbers of its own."""
+    found = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
+    return sorted(found, key=str)
+
+
+def _plain(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """`value` as JSON values, its tensors put into `tensors`; keys of dicts keep their types."""
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, dict):
+        return {"dict": [[key, _plain(inner, f"{name}.{key}", tensors)] for key, inner in value.items()]}
+    if isinstance(value, list | tuple):
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        return {kind: [_plain(inner, f"{name}.{place}", tensors) for place, inner in enumerate(value)]}
+    if value is None or isinstance(value, str | bool | int | float):
+        return {"value": value}
+    raise RecordError(f"the state of an optimizer must be numbers and tensors, got {name}={value!r}.")
+
+
+def _with_tensors(plain: Any, tensors: dict[str, Tensor]) -> Any:
+    """What `_plain` was given."""
+    ((kind, inner),) = plain.items()
+    match kind:
+        case "tensor":
+            return tensors[inner].clone()  # the optimizer goes on with it
+        case "dict":
+            return {key: _with_tensors(each, tensors) for key, each in inner}
+        case "list":
+            return [_with_tensors(each, tensors) for each in inner]
+        case "tuple":
+            return tuple(_with_tensors(each, tensors) for each in inner)
+        case "value":
+            return inner
+    raise KeyError(kind)

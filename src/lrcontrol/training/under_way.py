@@ -1,0 +1,246 @@
+"""Runs under way: updates made for all that are alike so far, and a record for each when it ends."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from lrcontrol.controls.control import Observation
+from lrcontrol.errors import RecordError
+from lrcontrol.runs.beginnings import Branch
+from lrcontrol.runs.record import Cost, Evaluation, Outcome, Record
+from lrcontrol.runs.spec import RunSpec
+from lrcontrol.runs.task import Task
+from lrcontrol.training.checkpoints import load_checkpoint, save_checkpoint
+from lrcontrol.training.optimizers import make_optimizer
+from lrcontrol.training.pace import pace_of, put_in_force
+from lrcontrol.training.state import State, put, taken
+from lrcontrol.training.tasks.problem import Problem
+from lrcontrol.training.weights import save_weights
+
+__all__ = ["BLOCK", "EVALUATIONS", "SHOWN", "End", "UnderWay", "grid"]
+
+EVALUATIONS = 10  # of the validation split over the horizon, evenly spaced
+SHOWN = 50  # the same, where the control looks at them
+BLOCK = 50  # updates between two looks at the losses: the device is not made to wait at each
+
+
+class End(NamedTuple):
+    """Why all runs that are alike end before their time, and after which update."""
+
+    outcome: Outcome
+    step: int
+    message: str
+
+
+def grid(spec: RunSpec) -> set[int]:
+    """After which updates of its own a run is judged on the validation split, beside its last one.
+
+    They follow from the horizon: wherever runs of one horizon begin and end, they are judged at the same places.
+    """
+    count = SHOWN if "metric" in spec.method.control.needs else EVALUATIONS
+    places = {round(spec.total_steps * (index + 1) / count) for index in range(count)}
+    return {place for place in places if spec.first_step < place <= spec.stop_step}
+
+
+class UnderWay:
+    """The model and optimizer of runs that have been alike so far, and what was seen of them.
+
+    Args:
+        task: what is trained.
+        problem: made for it; its model is trained where it is.
+        tree: the runs, from their first update on.
+        folder: of weights and checkpoints; needed where a run keeps some or goes on from one.
+        fresh: the state that the model of a fresh problem has, where it has been trained since.
+        progress: called with the number of updates made, now and then.
+    Raises:
+        RecordError: the checkpoint to go on from is missing, damaged or of another kind of run.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        problem: Problem,
+        tree: Branch,
+        *,
+        folder: Path | None = None,
+        fresh: State | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        spec = tree.specs[0]
+        self._task, self._problem, self._folder, self._progress = task, problem, folder, progress
+        self._spec, self._pace = spec, pace_of(spec)
+        self._optimizer = make_optimizer(spec.method.optimizer, problem.model.parameters(), spec.base_lr)
+        self._first = self.step = spec.first_step
+        self._losses = np.full(max(each.updates for each in tree.specs), np.nan, np.float32)
+        self._rates: list[float] = []
+        self._seen: dict[int, dict[str, float]] = {}
+        self._grids = {each.id: grid(each) for each in tree.specs}
+        self._seconds = dict.fromkeys(self._grids, 0.0)
+        self._shared = dict.fromkeys(self._grids, 0)
+        self.made = 0
+        if spec.start is not None:
+            self._go_on()
+        elif fresh is not None:
+            put(fresh, problem.model, self._optimizer)
+        problem.model.train()
+
+    def grow(self, branch: Branch) -> Iterator[Record]:
+        """Make the updates of a branch and of all that grow from it; the records as the runs end."""
+        began, before = time.perf_counter(), self.step
+        if branch.specs[0] is not self._spec:
+            self._spec, self._pace = branch.specs[0], pace_of(branch.specs[0])
+        end = self.advance(branch)
+        first, *others = (spec.id for spec in branch.specs)
+        self._seconds[first] += time.perf_counter() - began
+        for each in others:
+            self._shared[each] += self.step - before
+        for spec in branch.ended if end is None else branch.specs:
+            yield self._record(spec, end)
+        if end is not None or not branch.then:
+            return
+        fork = self._taken() if len(branch.then) > 1 else None
+        for place, child in enumerate(branch.then):
+            if fork is not None and place > 0:
+                self._put(fork)
+            yield from self.grow(child)
+
+    def advance(self, branch: Branch) -> End | None:
+        """Make the updates up to the end of a branch; why all of its runs end before that, or None."""
+        problem, model, pace = self._problem, self._problem.model, self._pace
+        grids = [self._grids[spec.id] for spec in branch.specs]
+        looks = set().union(*grids) | {spec.stop_step for spec in branch.ended}
+        blocks = range(self.step - self.step % BLOCK + BLOCK, branch.last, BLOCK)
+        for pause in sorted(place for place in {branch.last, *blocks, *looks} if self.step < place <= branch.last):
+            first, losses = self.step, []
+            for inputs, targets in problem.batches(first, pause):
+                now = pace.at(self.step)
+                put_in_force(self._optimizer, now)
+                self._rates.append(now.lr)
+                loss = problem.loss(model(inputs), targets)
+                self._optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                self._optimizer.step()
+                losses.append(loss.detach())
+                self.step += 1
+                if pace.needs and self.step < pause:
+                    pace.saw(Observation(self.step - 1, loss=float(loss) if "loss" in pace.needs else None))
+                    if pace.stop is not None:
+                        break
+            end = self._look(branch, first, torch.stack(losses).cpu().numpy(), looks)
+            if end is not None:
+                return end
+        return None
+
+    def _look(
+        self, branch: Branch, first: int, losses: "np.typing.NDArray[np.float32]", looks: set[int]
+    ) -> End | None:
+        """Look at the losses since update `first`, judge where it is time to, and tell the control."""
+        pace, step = self._pace, self.step
+        self._losses[first - self._first : step - self._first] = losses
+        self.made += step - first
+        if self._progress is not None:
+            self._progress(self.made)
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if len(bad):
+            update = first + int(bad[0])
+            return End(Outcome.DIVERGED, update + 1, f"the loss was not finite at update {update}")
+        metric = None
+        if step in looks or pace.stop is not None:
+            values = self._seen[step] = self._problem.evaluate(self._problem.validation)
+            if not _finite(values):
+                if all(step in {*self._grids[spec.id], spec.stop_step} for spec in branch.specs):
+                    return _bad_validation(step)
+            elif step in self._grids[self._spec.id]:
+                metric = self._task.objective.lower_is_better(values[self._task.objective.metric])
+        if pace.needs and pace.stop is None:
+            pace.saw(Observation(step - 1, loss=float(losses[-1]), metric=metric))
+        if pace.stop is not None:
+            if step not in self._seen:
+                self._seen[step] = self._problem.evaluate(self._problem.validation)
+            return End(Outcome.STOPPED, step, pace.stop)
+        return None
+
+    def _record(self, spec: RunSpec, end: End | None) -> Record:
+        """The record of a run that ends here, its files written."""
+        began = time.perf_counter()
+        problem, last = self._problem, self.step if end is None else end.step
+        evals = []
+        for step in sorted({*self._grids[spec.id], last}):
+            values = self._seen.get(step)
+            if values is None or step > last:
+                continue
+            if step == spec.stop_step and self._task.judges_train:
+                of_train = problem.evaluate(problem.train)
+                values = values | {f"train_{name}": value for name, value in of_train.items()}
+            if not _finite(values):
+                end = _bad_validation(step)
+                break
+            evals.append(Evaluation(step, values))
+        outcome, step, message = (Outcome.FINISHED, last, None) if end is None else end
+        kept = checkpoint = None
+        if self._folder is not None and outcome is not Outcome.DIVERGED:
+            if spec.save:
+                kept = save_weights(problem.model, self._folder, spec.id)
+            if spec.checkpoint:
+                checkpoint = save_checkpoint(self._taken(), self._folder, spec)
+        made = step - self._first
+        with np.errstate(over="ignore"):  # a rate beyond float32 is infinite in the record; such a run diverges
+            rates = np.array(self._rates[:made]).astype(np.float32)
+        self._seconds[spec.id] += time.perf_counter() - began
+        return Record(
+            spec=spec,
+            outcome=outcome,
+            objective=self._task.objective,
+            evals=tuple(evals),
+            cost=Cost(made, self._seconds[spec.id], min(self._shared[spec.id], made)),
+            columns={"loss": self._losses[:made].copy(), "lr": rates},
+            message=message,
+            weights=kept,
+            checkpoint=checkpoint,
+        )
+
+    def _go_on(self) -> None:
+        """Begin where the checkpoint that the runs start from ended."""
+        spec, start = self._spec, self._spec.start
+        assert start is not None and self._folder is not None  # noqa: S101, PT018 - told to the type checker
+        before, state = load_checkpoint(self._folder, start.run)
+        for name, own, other in (
+            ("task", spec.task, before.task),
+            ("seed", spec.seed, before.seed),
+            ("start.step", start.step, state.step),
+            ("kind of optimizer", type(spec.method.optimizer).__name__, type(before.method.optimizer).__name__),
+        ):
+            if own != other:
+                raise RecordError(
+                    f"a run must have the {name} of the run it goes on from, got {own}, where run {start.run} "
+                    f"has {other}."
+                )
+        self._put(state)
+        if state.control is not None and (before.method.control, before.total_steps) == (
+            spec.method.control,
+            spec.total_steps,
+        ):
+            self._pace.restore(state.control)
+
+    def _taken(self) -> State:
+        return taken(self.step, self._problem.model, self._optimizer, self._pace.state())
+
+    def _put(self, state: State) -> None:
+        """Go back to where a state was taken; what was seen after that is forgotten."""
+        put(state, self._problem.model, self._optimizer)
+        self.step = state.step
+        del self._rates[self.step - self._first :]
+        self._seen = {step: values for step, values in self._seen.items() if step <= self.step}
+
+
+def _finite(values: dict[str, float]) -> bool:
+    return all(map(math.isfinite, values.values()))
+
+
+def _bad_validation(step: int) -> End:
+    return End(Outcome.DIVERGED, step, f"the validation loss was not finite after {step} updates")
