@@ -16,7 +16,7 @@ import lrcontrol as lrc
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput, BadText, UnknownName
 from lrcontrol.runs.method import OPTIMIZERS, SGD, AdamW, Method, method
-from lrcontrol.runs.spec import RunSpec
+from lrcontrol.runs.spec import RunSpec, Start
 from strategies import schedules
 
 law = settings(max_examples=60, derandomize=True, deadline=None)
@@ -184,6 +184,8 @@ SPEC_MOVES = {
     "seed": 1,
     "stop_step": 99,
     "save": True,
+    "start": Start("0123456789abcdef0123", 5),
+    "checkpoint": True,
 }
 
 

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lrcontrol.controls.control import Observation
 from lrcontrol.errors import RecordError
 from lrcontrol.runs.beginnings import Branch
 from lrcontrol.runs.record import Cost, Evaluation, Outcome, Record
-from lrcontrol.runs.spec import RunSpec
+from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.runs.task import Task
 from lrcontrol.training.checkpoints import load_checkpoint, save_checkpoint
 from lrcontrol.training.optimizers import make_optimizer
@@ -83,8 +84,8 @@ class UnderWay:
         self._seconds = dict.fromkeys(self._grids, 0.0)
         self._shared = dict.fromkeys(self._grids, 0)
         self.made = 0
-        if spec.start is not None:
-            self._go_on()
+        if spec.start is not None and folder is not None:
+            self._go_on(spec, spec.start, folder)
         elif fresh is not None:
             put(fresh, problem.model, self._optimizer)
         problem.model.train()
@@ -137,7 +138,7 @@ class UnderWay:
         return None
 
     def _look(
-        self, branch: Branch, first: int, losses: "np.typing.NDArray[np.float32]", looks: set[int]
+        self, branch: Branch, first: int, losses: NDArray[np.float32], looks: set[int]
     ) -> End | None:
         """Look at the losses since update `first`, judge where it is time to, and tell the control."""
         pace, step = self._pace, self.step
@@ -204,11 +205,9 @@ class UnderWay:
             checkpoint=checkpoint,
         )
 
-    def _go_on(self) -> None:
+    def _go_on(self, spec: RunSpec, start: Start, folder: Path) -> None:
         """Begin where the checkpoint that the runs start from ended."""
-        spec, start = self._spec, self._spec.start
-        assert start is not None and self._folder is not None  # noqa: S101, PT018 - told to the type checker
-        before, state = load_checkpoint(self._folder, start.run)
+        before, state = load_checkpoint(folder, start.run)
         for name, own, other in (
             ("task", spec.task, before.task),
             ("seed", spec.seed, before.seed),
