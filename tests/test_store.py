@@ -11,7 +11,8 @@ from faults.samples import content, record
 from faults.writers import kill_writers, write_side_by_side
 from lrcontrol.errors import NotAStore, RecordError, StoreError, StoreFromTheFuture
 from lrcontrol.runs.record import Outcome
-from lrcontrol.runs.store import APPLICATION_ID, Store
+from lrcontrol.runs.storage.layouts import LAYOUTS
+from lrcontrol.runs.store import Store
 
 
 def filled(path: Path, count: int = 12) -> Path:
@@ -125,19 +126,26 @@ def test_a_missing_store_is_made_only_where_that_was_asked(tmp_path: Path) -> No
         Store(tmp_path / "file" / "runs.db")
 
 
-def test_a_store_of_format_1_stays_readable(tmp_path: Path) -> None:
-    """The file was written by `tests/data/make_store.py` when format 1 was new."""
+@pytest.mark.parametrize(("version", "digest"), [(1, "431780c9df4bcb96"), (2, "9172903fee3736da")])
+def test_stores_of_every_format_stay_readable_and_writable(version: int, digest: str, tmp_path: Path) -> None:
+    """The files were written by `tests/data/make_store.py` when their format was new; each keeps its layout."""
     path = tmp_path / "runs.db"
-    written = (Path(__file__).parent / "data" / "store-v1.db").read_bytes()
-    assert hashlib.sha256(written).hexdigest()[:16] == "431780c9df4bcb96"  # as it was then, never written anew
+    written = (Path(__file__).parent / "data" / f"store-v{version}.db").read_bytes()
+    assert hashlib.sha256(written).hexdigest()[:16] == digest  # as it was then, never written anew
     path.write_bytes(written)
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
-    connection.close()
-    with Store(path, create=False) as store:
-        assert [each.id for each in store.records()] == [record(number).id for number in range(5)]
-        for number in range(5):
-            assert content(store.record(record(number).id)) == content(record(number))
+    for reading in (True, False):
+        with Store(path, create=False, read_only=reading) as store:
+            assert store.version == version
+            assert store.records().ids == [record(number).id for number in range(5)]
+            for number in range(5):
+                assert content(store.record(record(number).id)) == content(record(number))
+    with Store(path) as store:
+        assert store.add(record(5))
+        assert not store.add(record(0))
+    with Store(path) as store:
+        assert store.version == version
+        assert content(store.record(record(5).id)) == content(record(5))
+        assert sorted(LAYOUTS) == [1, 2]
 
 
 def test_a_schema_that_is_no_text_is_told_as_damage(tmp_path: Path) -> None:

@@ -54,31 +54,42 @@ def swap_pages(path: Path, rng: random.Random) -> None:
 
 
 def exchange(path: Path, rng: random.Random) -> None:
-    """Two rows have exchanged their numbers, their contents or their ids, by way of SQL."""
+    """Two rows have exchanged their contents, their ids or their places, by way of SQL."""
+    table, parts = rng.choice(
+        (
+            ("runs", ["summary"]),
+            ("runs", ["id"]),
+            ("runs", ["id", "summary", "checksum"]),
+            ("columns", ["block"]),
+            ("columns", ["block", "checksum"]),
+        )
+    )
     with sqlite3.connect(path) as connection:
         one, two = (number for (number,) in rng.sample(connection.execute("SELECT number FROM runs").fetchall(), 2))
-        for part in rng.choice((["summary"], ["columns"], ["id"], ["id", "summary", "columns", "checksum"])):
-            values = dict(connection.execute(f"SELECT number, {part} FROM runs WHERE number IN (?, ?)", (one, two)))
-            connection.execute(f"UPDATE runs SET {part} = ? WHERE number = ?", (values[two], one))
-            connection.execute(f"UPDATE runs SET {part} = ? WHERE number = ?", (values[one], two))
+        for part in parts:
+            values = dict(connection.execute(f"SELECT number, {part} FROM {table} WHERE number IN (?, ?)", (one, two)))
+            connection.execute(f"UPDATE {table} SET {part} = ? WHERE number = ?", (values[two], one))
+            connection.execute(f"UPDATE {table} SET {part} = ? WHERE number = ?", (values[one], two))
     connection.close()
 
 
 def rewrite(path: Path, rng: random.Random) -> None:
     """A checksum, number or count is another, or a row is gone or there twice, by way of SQL."""
+    table, others = rng.choice((("runs", "id, summary, checksum"), ("columns", "block, checksum")))
     with sqlite3.connect(path) as connection:
         (last,) = connection.execute("SELECT max(number) FROM runs").fetchone()
         number = rng.randint(1, last)
         change = rng.choice(
             (
-                "UPDATE runs SET checksum = randomblob(32) WHERE number = :number",
-                "UPDATE runs SET checksum = substr(checksum, 1, 31) WHERE number = :number",
-                "UPDATE runs SET number = :last + 1 WHERE number = :number",
-                "UPDATE sqlite_sequence SET seq = seq - 1",
-                "DELETE FROM sqlite_sequence",
-                "DELETE FROM runs WHERE number = :number",
-                "DELETE FROM runs WHERE number = :last",
-                "INSERT INTO runs SELECT :last + 1, id, summary, columns, checksum FROM runs WHERE number = :number",
+                f"UPDATE {table} SET checksum = randomblob(32) WHERE number = :number",
+                f"UPDATE {table} SET checksum = substr(checksum, 1, 31) WHERE number = :number",
+                f"UPDATE {table} SET number = :last + 1 WHERE number = :number",
+                f"UPDATE sqlite_sequence SET seq = seq - 1 WHERE name = '{table}'",
+                f"DELETE FROM sqlite_sequence WHERE name = '{table}'",
+                "UPDATE sqlite_sequence SET seq = seq + 1",
+                f"DELETE FROM {table} WHERE number = :number",
+                f"DELETE FROM {table} WHERE number = :last",
+                f"INSERT INTO {table} SELECT :last + 1, {others} FROM {table} WHERE number = :number",
             )
         )
         connection.execute(change, {"number": number, "last": last})

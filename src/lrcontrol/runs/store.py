@@ -1,57 +1,53 @@
 """Store: records in one SQLite file, each row with a checksum of its own.
 
-A record that `add` has returned from survives the death of the process at any moment. The same record added twice
-is kept once. What is damaged, foreign or from the future is a clear error, never wrong data: a checksum tells a
-changed row, the numbers without gap and SQLite's own count of them (`AUTOINCREMENT`) tell a lost one, and nothing is
-looked up in an index, which may be damaged where the rows are not.
+A record that `add` has returned from survives the death of the process at any moment, and a loss of power where the
+disk keeps what it has promised to. The same record added twice is kept once. What is damaged, foreign or from the
+future is a clear error, never wrong data: a checksum tells a changed row, the numbers without gap and SQLite's own
+count of them (`AUTOINCREMENT`) tell a lost one, and nothing is looked up in an index, which may be damaged where the
+rows are not.
 """
 
 import contextlib
-import hashlib
 import os
-import random
 import sqlite3
 import time
-from collections.abc import Iterator
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
 import msgspec
 
-from lrcontrol import checks
 from lrcontrol.errors import NotAStore, RecordError, StoreDamaged, StoreError, StoreFromTheFuture
-from lrcontrol.runs.record import Outcome, Record
+from lrcontrol.runs.record import Outcome, Record, unpack_columns
+from lrcontrol.runs.storage.layouts import LAYOUTS, NEWEST, BadRow, Layout, Row
+from lrcontrol.runs.storage.listing import Listing, Records
+from lrcontrol.runs.storage.places import network_file_system, ready
+from lrcontrol.runs.storage.telling import REMEDY, cannot_be_read, told
+from lrcontrol.runs.storage.waiting import patiently
 
-__all__ = ["Store"]
+__all__ = ["APPLICATION_ID", "Store", "decoded", "with_columns"]
 
 APPLICATION_ID = 0x4C524354  # "LRCT"
-VERSION = 1
-WAIT_SECONDS = 30.0
-ROW = "SELECT number, id, summary, columns, checksum FROM runs WHERE number = ?"
-ROWS_AFTER = "SELECT number, id, summary, columns, checksum FROM runs WHERE number > ? ORDER BY number"
-REMEDY = "restore the file from a copy, or name a new one."
+OPEN_SECONDS = 1.5  # what is ours opens in milliseconds; a schema made to be slow is given up
+COUNTS = ("table", "sqlite_sequence", "CREATE TABLE sqlite_sequence(name,seq)")  # SQLite's own, for AUTOINCREMENT
 
-_JITTER = random.SystemRandom()  # nobody's seeded numbers are touched
-
-TABLE = """CREATE TABLE runs (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL,
-    summary BLOB NOT NULL,
-    columns BLOB NOT NULL,
-    checksum BLOB NOT NULL
-) STRICT"""
+Face = tuple[int, int, list[tuple[str, str, str]]]
 
 
 class Store:
     """The records of runs, in the order they were added.
 
     Args:
-        path: the file; made, with its folder, where there is none.
+        path: the file; made, with its folder, where there is none. Only its owner can read a file made here.
         create: whether a store is made where the file is missing or empty; else it is an error.
+        read_only: whether writing is refused; such a store is never made.
     Raises:
-        NotAStore: the file is something else. StoreFromTheFuture: a newer lrcontrol wrote it. StoreDamaged: a row is
-            not what was written. StoreError: it cannot be opened, read or written.
+        NotAStore: the file is something else. StoreFromTheFuture: a newer lrcontrol wrote it. StoreDamaged: it is
+            not laid out as it was. StoreError: it cannot be opened.
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "runs.db") as store:
@@ -59,32 +55,35 @@ class Store:
         0
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
-        self.path = Path(path)
-        if os.path.isdir(self.path):  # these two never raise, whatever the path
-            raise NotAStore(f"a store must be a file, got the folder {self.path}.")
-        if not os.path.exists(self.path):
-            if not create:
-                raise StoreError(f"there is no store at {self.path}.")
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StoreError(f"the folder {self.path.parent} cannot be made: {error.strerror}.") from None
-        self._records: dict[str, Record] = {}
-        self._numbers: dict[str, int] = {}
-        self._rows = 0
+    def __init__(self, path: str | os.PathLike[str], *, create: bool = True, read_only: bool = False) -> None:
+        self.path, self._read_only = Path(path), read_only
+        ready(self.path, create and not read_only)
+        self._kept: dict[str, Row] = {}
+        self._decoded = Records(partial(decoded, self.path))
+        self._count = 0
         try:
             # The whole path, so that no name is special to SQLite, as ':memory:' is.
-            self._connection = sqlite3.connect(os.path.abspath(self.path), WAIT_SECONDS, isolation_level=None)
+            self._connection = sqlite3.connect(os.path.abspath(self.path), 0, isolation_level=None)
         except (sqlite3.Error, ValueError) as error:
             raise StoreError(f"the store {self.path} cannot be opened: {error}.") from None
         try:
-            with self._told():
-                self._prepare(create)
-            self.records()
+            with told(self.path):
+                self._layout = self._prepare(create and not read_only)
         except BaseException:
             self._connection.close()
             raise
+        if not read_only and (kind := network_file_system(self.path)) is not None:
+            warnings.warn(
+                f"the store {self.path} is on a network file system ({kind}), whose locks may fail: "
+                "let one machine at a time write to it.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    @property
+    def version(self) -> int:
+        """Its format; a store keeps the one it was made with."""
+        return self._layout.version
 
     def add(self, record: Record) -> bool:
         """Keep a record, durably; False, and nothing written, where its run is already kept.
@@ -92,42 +91,55 @@ class Store:
         A FAILED record is provisional: another try of the same run takes its place.
 
         Raises:
-            RecordError: the record could not be read back.
+            RecordError: the record could not be read back. StoreError: it cannot be written; nothing kept is lost.
         """
-        summary, columns = record.packed()
-        with self._told(), self._transaction("IMMEDIATE"):
-            self._refresh()
-            if record.id in self._records and not self._failed(record.id):
-                return False
-            number = self._rows + 1
-            self._connection.execute(
-                "INSERT INTO runs (number, id, summary, columns, checksum) VALUES (?, ?, ?, ?, ?)",
-                (number, record.id, summary, columns, _checksum(number, record.id, summary, columns)),
-            )
-        return True
+        return self.add_all([record])[0]
 
-    def records(self) -> list[Record]:
-        """All records without their columns, in the order they were added."""
-        with self._told(), self._transaction("DEFERRED"):
+    def add_all(self, records: Iterable[Record]) -> list[bool]:
+        """Keep several records in one go, all or none; for each of them what `add` says."""
+        if self._read_only:
+            raise StoreError(f"the store {self.path} was opened for reading only.")
+        packed = [(record.id, *record.packed()) for record in records]
+        added: list[bool] = []
+        fresh: dict[str, Row] = {}
+        with told(self.path), self._transaction("IMMEDIATE"):
             self._refresh()
-        return list(self._records.values())
+            count = self._count
+            for run_id, summary, columns in packed:
+                row = fresh.get(run_id) or self._kept.get(run_id)
+                added.append(row is None or self._failed(row))
+                if added[-1]:
+                    count += 1
+                    fresh[run_id] = (count, run_id, summary)
+                    self._layout.write(self._connection, fresh[run_id], columns)
+        self._kept |= fresh  # only now: what was not committed is not kept
+        self._count = count
+        return added
+
+    def records(self) -> Listing:
+        """All records without their columns, in the order they were added; each is decoded when first looked at.
+
+        Raises:
+            StoreDamaged: a summary is not what was written, or one is gone.
+        """
+        with told(self.path), self._transaction("DEFERRED"):
+            self._refresh()
+        return Listing([*self._kept.values()], self._decoded)
 
     def record(self, run_id: str) -> Record:
         """One record with its columns.
 
         Raises:
-            RecordError: no run of this id is kept.
+            RecordError: no run of this id is kept. StoreDamaged: its columns are not what was written, or gone.
         """
-        if run_id not in self._numbers:
-            self.records()
-        if run_id not in self._numbers:
-            raise RecordError(f"the store {self.path} holds no run '{run_id}'.")
-        number = self._numbers[run_id]
-        with self._told():
-            row = self._connection.execute(ROW, (number,)).fetchone()
-        if row is None or row[:2] != (number, run_id):
-            raise StoreDamaged(f"run '{run_id}' is gone from the store {self.path}; {REMEDY}")
-        return self._decode(*row)
+        with told(self.path), self._transaction("DEFERRED"):
+            if run_id not in self._kept:
+                self._refresh()
+            if run_id not in self._kept:
+                raise RecordError(f"the store {self.path} holds no run '{run_id}'.")
+            row = self._kept[run_id]
+            block = self._layout.columns(self._connection, row[0], run_id)
+        return with_columns(self.path, row, self._decoded.of(row), block)
 
     def close(self) -> None:
         """Close the file; a closed store can be closed again."""
@@ -141,129 +153,105 @@ class Store:
     ) -> None:
         self.close()
 
-    def _prepare(self, create: bool) -> None:
-        """Set the connection up; make the table in an empty file, refuse what is not ours."""
-        connection = self._connection
-        connection.execute("PRAGMA trusted_schema = OFF")
-        found, version, schema = self._face()
-        if (found, version, schema) == (0, 0, []):
+    def _prepare(self, create: bool) -> Layout:
+        """Set the connection up; make the tables in an empty file, refuse what is not ours."""
+        ask = self._connection.execute
+        until = time.monotonic() + OPEN_SECONDS
+        self._connection.set_progress_handler(lambda: time.monotonic() > until, 100_000)
+        # EXTRA, since after FULL a loss of power may bring the journal of a commit back, which would undo it.
+        for setting in ("trusted_schema = OFF", "cell_size_check = ON", "synchronous = EXTRA"):
+            patiently(self._connection, self.path, f"PRAGMA {setting}")
+        with self._transaction("DEFERRED"):
+            face = self._face()
+        if face == (0, 0, []):
             if not create:
                 raise NotAStore(f"{self.path} is empty, not a store of lrcontrol; name another file.")
-            connection.execute("PRAGMA synchronous = FULL")
             with self._transaction("IMMEDIATE"):
-                if self._face()[2] == []:  # else another process made it between the look and the lock
-                    connection.execute(TABLE)
-                    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                    connection.execute(f"PRAGMA user_version = {VERSION}")
-            found, version, schema = self._face()
-        if found != APPLICATION_ID:
-            raise NotAStore(f"{self.path} is a database of something else; name another file for the store.")
-        if version > VERSION:
-            raise StoreFromTheFuture(
-                f"the store {self.path} has format {version}, this lrcontrol reads up to {VERSION}; update lrcontrol."
-            )
-        if version != VERSION or schema != [("table", TABLE)]:
-            raise StoreDamaged(f"the store {self.path} is not laid out as it must be; {REMEDY}")
-        # A rollback journal: before SQLite 3.51.3 a write-ahead log can lose data where two writers meet.
-        connection.execute("PRAGMA journal_mode = DELETE")
-        connection.execute("PRAGMA synchronous = FULL")
+                if self._face() == face:  # else another process made it between the look and the lock
+                    for table in LAYOUTS[NEWEST].tables.values():
+                        ask(table)
+                    ask(f"PRAGMA application_id = {APPLICATION_ID}")
+                    ask(f"PRAGMA user_version = {NEWEST}")
+                face = self._face()
+        layout = self._layout_of(face)
+        if self._read_only:
+            ask("PRAGMA query_only = ON")
+        else:  # a rollback journal: before SQLite 3.51.3 a write-ahead log can lose data where two writers meet
+            patiently(self._connection, self.path, "PRAGMA journal_mode = DELETE")
+        self._connection.set_progress_handler(None, 0)
+        with self._transaction("DEFERRED"):
+            layout.counted(self._connection)
+        return layout
 
-    def _face(self) -> tuple[int, int, list[tuple[str, str]]]:
+    def _face(self) -> Face:
         """Whose database it is, its format, and what it is made of."""
         ask = self._connection.execute
         return (
             ask("PRAGMA application_id").fetchone()[0],
             ask("PRAGMA user_version").fetchone()[0],
-            ask("SELECT type, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~'").fetchall(),
+            ask("SELECT type, name, sql FROM sqlite_schema LIMIT 9").fetchall(),
         )
+
+    def _layout_of(self, face: Face) -> Layout:
+        found, version, schema = face
+        if found != APPLICATION_ID:
+            raise NotAStore(f"{self.path} is a database of something else; name another file for the store.")
+        if version > NEWEST:
+            raise StoreFromTheFuture(
+                f"the store {self.path} has format {version}, this lrcontrol reads up to {NEWEST}; update lrcontrol."
+            )
+        layout = LAYOUTS.get(version)
+        expected = [] if layout is None else [("table", *table) for table in layout.tables.items()]
+        if layout is None or sorted(schema, key=repr) != sorted([*expected, COUNTS], key=repr):
+            raise StoreDamaged(f"the store {self.path} is not laid out as it must be; {REMEDY}")
+        return layout
 
     def _refresh(self) -> None:
         """Read the rows that came since the last look, from whichever process; within a transaction."""
-        rows = self._connection.execute(ROWS_AFTER, (self._rows,)).fetchall()
-        counted = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'runs'").fetchall()
-        expected = self._rows + len(rows)
-        if counted != ([(expected,)] if expected else []):
-            raise StoreDamaged(f"the store {self.path} does not hold as many runs as were added; {REMEDY}")
-        for number, *row in rows:
-            record = self._decode(number, *row)
-            known = record.id in self._records and not self._failed(record.id)
-            if number != self._rows + 1 or known:
-                raise StoreDamaged(f"run '{record.id}' in the store {self.path} is out of place; {REMEDY}")
-            self._records[record.id] = record.without_columns()
-            self._numbers[record.id] = self._rows = number
+        counted = self._layout.counted(self._connection)
+        if counted != self._count:
+            for row in self._layout.rows_after(self._connection, self._count):
+                known = self._kept.get(row[1])
+                if known is not None and not self._failed(known):
+                    raise BadRow(f"run '{row[1]}' is out of place")
+                self._kept[row[1]] = row
+                self._count = row[0]
+        if counted != self._count:
+            raise BadRow("there are not as many runs as were added")
 
-    def _failed(self, run_id: str) -> bool:
-        return self._records[run_id].outcome is Outcome.FAILED
-
-    def _decode(self, number: int, run_id: object, summary: object, columns: object, checksum: object) -> Record:
-        """The record of a row, in which anything may have become anything."""
-        if not (isinstance(run_id, str) and isinstance(summary, bytes) and isinstance(columns, bytes)):
-            raise StoreDamaged(f"run number {number} in the store {self.path} is damaged; {REMEDY}")
-        if checksum != _checksum(number, run_id, summary, columns):
-            raise StoreDamaged(f"run '{checks.shown(run_id)[1:-1]}' in the store {self.path} is damaged; {REMEDY}")
-        try:
-            record = Record.from_summary(summary, columns)
-        except (msgspec.MsgspecError, ValueError) as error:
-            reason = checks.shown_error(error)
-            raise StoreDamaged(f"run '{run_id}' in the store {self.path} cannot be read: {reason}.") from None
-        if record.id != run_id:
-            raise StoreDamaged(f"run '{run_id}' in the store {self.path} holds run '{record.id}'; {REMEDY}")
-        return record
+    def _failed(self, row: Row) -> bool:
+        return self._decoded.of(row).outcome is Outcome.FAILED
 
     @contextlib.contextmanager
     def _transaction(self, kind: Literal["IMMEDIATE", "DEFERRED"]) -> Iterator[None]:
         try:
-            if kind == "IMMEDIATE":
-                self._take_turn()
-            else:
-                self._connection.execute("BEGIN DEFERRED")
+            patiently(self._connection, self.path, f"BEGIN {kind}")
+            if kind == "DEFERRED":  # which takes no lock before something is read
+                patiently(self._connection, self.path, "PRAGMA schema_version")
             yield
-            self._connection.execute("COMMIT")
+            patiently(self._connection, self.path, "COMMIT")
         except BaseException:
             if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
             raise
 
-    def _take_turn(self) -> None:
-        """Begin to write; SQLite's own waiting, ever longer, would starve some of many writers."""
-        self._connection.execute("PRAGMA busy_timeout = 0")
-        try:
-            until = time.monotonic() + WAIT_SECONDS
-            while True:
-                try:
-                    self._connection.execute("BEGIN IMMEDIATE")
-                    return
-                except sqlite3.OperationalError as error:
-                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                        raise
-                time.sleep(_JITTER.uniform(0.001, 0.005))
-        finally:
-            self._connection.execute(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000:.0f}")
 
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """SQLite's errors as ours, in a sentence."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            reason = str(error)
-            if "locked" in reason or "busy" in reason:
-                reason = f"another process has held its lock for {WAIT_SECONDS:g} s; stop it, or use another store"
-            kind = StoreDamaged if "decode" in reason else StoreError  # text that is not text
-            raise kind(f"the store {self.path} cannot be used: {reason.rstrip('.')}.") from None
-        except UnicodeDecodeError:  # SQLite quotes the damaged text of its schema in a message that is then no UTF-8
-            raise StoreDamaged(f"the store {self.path} is damaged: its schema cannot be read; {REMEDY}") from None
-        except sqlite3.ProgrammingError as error:  # closed, or used in another thread
-            raise StoreError(f"the store {self.path} cannot be used: {checks.shown_error(error)}.") from None
-        except sqlite3.Error as error:
-            if "not a database" in str(error):
-                raise NotAStore(f"{self.path} is not a store of lrcontrol; name another file.") from None
-            raise StoreDamaged(f"the store {self.path} is damaged: {error}.") from None
+def decoded(path: Path, row: Row) -> Record:
+    """The record of a verified row, without columns."""
+    _, run_id, summary = row
+    try:
+        return Record.from_summary(summary)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise cannot_be_read(path, run_id, error) from None
 
 
-def _checksum(number: int, run_id: str, summary: bytes, columns: bytes) -> bytes:
-    """SHA-256 over the parts of a row, each with its length, so that no part or row can pass for another."""
-    digest = hashlib.sha256()
-    for part in (str(number).encode(), run_id.encode("utf-8", "surrogatepass"), summary, columns):
-        digest.update(len(part).to_bytes(8, "little") + part)
-    return digest.digest()
+def with_columns(path: Path, row: Row, record: Record, block: bytes) -> Record:
+    """A record with the columns of a verified block; here it is also made sure that the row is of its run."""
+    run_id = row[1]
+    if record.id != run_id:
+        raise StoreDamaged(f"run '{run_id}' in the store {path} holds run '{record.id}'; {REMEDY}")
+    try:
+        return msgspec.structs.replace(record, columns=unpack_columns(block))
+    except (ValueError, TypeError, zlib.error) as error:
+        raise cannot_be_read(path, run_id, error) from None
