@@ -9,33 +9,24 @@ rows are not.
 
 import contextlib
 import os
-import sqlite3
-import time
 import warnings
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-import msgspec
-
-from lrcontrol.errors import NotAStore, RecordError, StoreDamaged, StoreError, StoreFromTheFuture
-from lrcontrol.runs.record import Outcome, Record, unpack_columns
-from lrcontrol.runs.storage.layouts import LAYOUTS, NEWEST, BadRow, Layout, Row
+from lrcontrol.errors import RecordError, StoreError
+from lrcontrol.runs.record import Outcome, Record
+from lrcontrol.runs.storage.decoding import decoded, with_columns
+from lrcontrol.runs.storage.layouts import BadRow, Row
 from lrcontrol.runs.storage.listing import Listing, Records
-from lrcontrol.runs.storage.places import network_file_system, ready
-from lrcontrol.runs.storage.telling import REMEDY, cannot_be_read, told
-from lrcontrol.runs.storage.waiting import patiently
+from lrcontrol.runs.storage.opening import opened
+from lrcontrol.runs.storage.places import network_file_system
+from lrcontrol.runs.storage.telling import told
+from lrcontrol.runs.storage.waiting import transaction
 
-__all__ = ["APPLICATION_ID", "Store", "decoded", "with_columns"]
-
-APPLICATION_ID = 0x4C524354  # "LRCT"
-OPEN_SECONDS = 1.5  # what is ours opens in milliseconds; a schema made to be slow is given up
-COUNTS = ("table", "sqlite_sequence", "CREATE TABLE sqlite_sequence(name,seq)")  # SQLite's own, for AUTOINCREMENT
-
-Face = tuple[int, int, list[tuple[str, str, str]]]
+__all__ = ["Store"]
 
 
 class Store:
@@ -57,18 +48,13 @@ class Store:
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = True, read_only: bool = False) -> None:
         self.path, self._read_only = Path(path), read_only
-        ready(self.path, create and not read_only)
         self._kept: dict[str, Row] = {}
         self._decoded = Records(partial(decoded, self.path))
         self._count = 0
+        self._connection, self._layout = opened(self.path, create=create, read_only=read_only)
         try:
-            # The whole path, so that no name is special to SQLite, as ':memory:' is.
-            self._connection = sqlite3.connect(os.path.abspath(self.path), 0, isolation_level=None)
-        except (sqlite3.Error, ValueError) as error:
-            raise StoreError(f"the store {self.path} cannot be opened: {error}.") from None
-        try:
-            with told(self.path):
-                self._layout = self._prepare(create and not read_only)
+            with told(self.path), self._transaction("DEFERRED"):
+                self._layout.counted(self._connection)
         except BaseException:
             self._connection.close()
             raise
@@ -153,105 +139,26 @@ class Store:
     ) -> None:
         self.close()
 
-    def _prepare(self, create: bool) -> Layout:
-        """Set the connection up; make the tables in an empty file, refuse what is not ours."""
-        ask = self._connection.execute
-        until = time.monotonic() + OPEN_SECONDS
-        self._connection.set_progress_handler(lambda: time.monotonic() > until, 100_000)
-        # EXTRA, since after FULL a loss of power may bring the journal of a commit back, which would undo it.
-        for setting in ("trusted_schema = OFF", "cell_size_check = ON", "synchronous = EXTRA"):
-            patiently(self._connection, self.path, f"PRAGMA {setting}")
-        with self._transaction("DEFERRED"):
-            face = self._face()
-        if face == (0, 0, []):
-            if not create:
-                raise NotAStore(f"{self.path} is empty, not a store of lrcontrol; name another file.")
-            with self._transaction("IMMEDIATE"):
-                if self._face() == face:  # else another process made it between the look and the lock
-                    for table in LAYOUTS[NEWEST].tables.values():
-                        ask(table)
-                    ask(f"PRAGMA application_id = {APPLICATION_ID}")
-                    ask(f"PRAGMA user_version = {NEWEST}")
-                face = self._face()
-        layout = self._layout_of(face)
-        if self._read_only:
-            ask("PRAGMA query_only = ON")
-        else:  # a rollback journal: before SQLite 3.51.3 a write-ahead log can lose data where two writers meet
-            patiently(self._connection, self.path, "PRAGMA journal_mode = DELETE")
-        self._connection.set_progress_handler(None, 0)
-        with self._transaction("DEFERRED"):
-            layout.counted(self._connection)
-        return layout
-
-    def _face(self) -> Face:
-        """Whose database it is, its format, and what it is made of."""
-        ask = self._connection.execute
-        return (
-            ask("PRAGMA application_id").fetchone()[0],
-            ask("PRAGMA user_version").fetchone()[0],
-            ask("SELECT type, name, sql FROM sqlite_schema LIMIT 9").fetchall(),
-        )
-
-    def _layout_of(self, face: Face) -> Layout:
-        found, version, schema = face
-        if found != APPLICATION_ID:
-            raise NotAStore(f"{self.path} is a database of something else; name another file for the store.")
-        if version > NEWEST:
-            raise StoreFromTheFuture(
-                f"the store {self.path} has format {version}, this lrcontrol reads up to {NEWEST}; update lrcontrol."
-            )
-        layout = LAYOUTS.get(version)
-        expected = [] if layout is None else [("table", *table) for table in layout.tables.items()]
-        if layout is None or sorted(schema, key=repr) != sorted([*expected, COUNTS], key=repr):
-            raise StoreDamaged(f"the store {self.path} is not laid out as it must be; {REMEDY}")
-        return layout
-
     def _refresh(self) -> None:
         """Read the rows that came since the last look, from whichever process; within a transaction."""
         counted = self._layout.counted(self._connection)
-        if counted != self._count:
-            for row in self._layout.rows_after(self._connection, self._count):
-                known = self._kept.get(row[1])
-                if known is not None and not self._failed(known):
-                    raise BadRow(f"run '{row[1]}' is out of place")
-                self._kept[row[1]] = row
-                self._count = row[0]
-        if counted != self._count:
+        if counted == self._count:
+            return
+        kept, count = self._kept, self._count
+        try:
+            for row in self._layout.rows_after(self._connection, count):
+                number, run_id, _ = row
+                if run_id in kept and not self._failed(kept[run_id]):
+                    raise BadRow(f"run '{run_id}' is out of place")
+                kept[run_id] = row
+                count = number
+        finally:
+            self._count = count
+        if counted != count:
             raise BadRow("there are not as many runs as were added")
+
+    def _transaction(self, kind: Literal["IMMEDIATE", "DEFERRED"]) -> contextlib.AbstractContextManager[None]:
+        return transaction(self._connection, self.path, kind)
 
     def _failed(self, row: Row) -> bool:
         return self._decoded.of(row).outcome is Outcome.FAILED
-
-    @contextlib.contextmanager
-    def _transaction(self, kind: Literal["IMMEDIATE", "DEFERRED"]) -> Iterator[None]:
-        try:
-            patiently(self._connection, self.path, f"BEGIN {kind}")
-            if kind == "DEFERRED":  # which takes no lock before something is read
-                patiently(self._connection, self.path, "PRAGMA schema_version")
-            yield
-            patiently(self._connection, self.path, "COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                with contextlib.suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
-            raise
-
-
-def decoded(path: Path, row: Row) -> Record:
-    """The record of a verified row, without columns."""
-    _, run_id, summary = row
-    try:
-        return Record.from_summary(summary)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise cannot_be_read(path, run_id, error) from None
-
-
-def with_columns(path: Path, row: Row, record: Record, block: bytes) -> Record:
-    """A record with the columns of a verified block; here it is also made sure that the row is of its run."""
-    run_id = row[1]
-    if record.id != run_id:
-        raise StoreDamaged(f"run '{run_id}' in the store {path} holds run '{record.id}'; {REMEDY}")
-    try:
-        return msgspec.structs.replace(record, columns=unpack_columns(block))
-    except (ValueError, TypeError, zlib.error) as error:
-        raise cannot_be_read(path, run_id, error) from None

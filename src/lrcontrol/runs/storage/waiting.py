@@ -1,19 +1,38 @@
 """Waiting for the lock of a store: fairly among many writers, told after a while, and not for ever."""
 
+import contextlib
 import os
 import random
 import sqlite3
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from lrcontrol.errors import StoreError
 
-__all__ = ["holders", "patiently"]
+__all__ = ["holders", "patiently", "transaction"]
 
 TELL_SECONDS, WAIT_SECONDS = 3.0, 30.0
 
 _JITTER = random.SystemRandom()  # nobody's seeded numbers are touched
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection, path: Path, kind: Literal["IMMEDIATE", "DEFERRED"]) -> Iterator[None]:
+    """All of what is done inside or nothing; IMMEDIATE to write, DEFERRED to read one and the same state."""
+    try:
+        patiently(connection, path, f"BEGIN {kind}")
+        if kind == "DEFERRED":  # which takes no lock before something is read
+            patiently(connection, path, "PRAGMA schema_version")
+        yield
+        patiently(connection, path, "COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        raise
 
 
 def patiently(connection: sqlite3.Connection, path: Path, statement: str) -> sqlite3.Cursor:
