@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import importlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lrcontrol.runs.task import Task
 from lrcontrol.training.tasks.own import OWN
 
-__all__ = ["Problem", "Split", "build", "seeded"]
+__all__ = ["Problem", "Split", "build", "over_chunks", "seeded"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,17 @@ class Problem:
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
 
     def batches(self, first: int, last: int) -> "list[tuple[Tensor, Tensor]]":
-        """The batches of updates [first, last), a pure function of seed and step.
+        """The batches of updates [first, last), a pure function of seed and step."""
+        result = []
+        for step, chosen in enumerate(self.chosen(first, last), start=first):
+            inputs = self.train.inputs[chosen]
+            if self.augment is not None:
+                inputs = self.augment(inputs, torch.Generator().manual_seed(self.seed * 1_000_003 + step))
+            result.append((inputs, self.train.targets[chosen]))
+        return result
+
+    def chosen(self, first: int, last: int) -> list[Tensor]:
+        """The rows of train in the batches of updates [first, last).
 
         Every epoch is a fresh permutation; the examples that do not fill a batch sit that epoch out.
         """
@@ -69,11 +79,7 @@ class Problem:
             if epoch not in drawn:
                 generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
                 drawn[epoch] = torch.randperm(len(self.train), generator=generator)
-            chosen = drawn[epoch][index * self.batch_size : (index + 1) * self.batch_size]
-            inputs = self.train.inputs[chosen]
-            if self.augment is not None:
-                inputs = self.augment(inputs, torch.Generator().manual_seed(self.seed * 1_000_003 + step))
-            result.append((inputs, self.train.targets[chosen]))
+            result.append(drawn[epoch][index * self.batch_size : (index + 1) * self.batch_size])
         return result
 
     @torch.no_grad()
@@ -90,13 +96,18 @@ class Problem:
                 judged.append({"loss": float(self.loss(outputs, targets)), **self.metrics(outputs, targets)})
                 weights.append(float(self.weight(targets)))
         self.model.train(training)
-        if len(judged) == 1:
-            return judged[0]
-        whole = math.fsum(weights)
-        return {
-            name: math.fsum(weight * values[name] for weight, values in zip(weights, judged, strict=True)) / whole
-            for name in judged[0]
-        }
+        return over_chunks(judged, weights)
+
+
+def over_chunks(judged: Sequence[dict[str, float]], weights: Sequence[float]) -> dict[str, float]:
+    """What a whole split came to, from its chunks: means, each chunk weighted by what counts in it."""
+    if len(judged) == 1:
+        return judged[0]
+    whole = math.fsum(weights)
+    return {
+        name: math.fsum(weight * values[name] for weight, values in zip(weights, judged, strict=True)) / whole
+        for name in judged[0]
+    }
 
 
 def build(task: Task, seed: int) -> Problem:
