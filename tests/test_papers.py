@@ -14,7 +14,7 @@ from lrcontrol.runs.method import OPTIMIZERS
 from lrcontrol.runs.papers import papers_of
 from lrcontrol.schedules.recipes.catalogue import RECIPES
 
-NO_PAPER = {"constant", "polynomial", "piecewise", "table"}
+NO_PAPER = {"constant", "own", "polynomial", "piecewise", "table"}
 
 
 def test_a_method_is_cited_part_by_part_in_the_order_of_its_text():

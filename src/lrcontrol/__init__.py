@@ -37,14 +37,17 @@ if TYPE_CHECKING:
     from lrcontrol.schedules.schedule import Schedule
     from lrcontrol.schedules.text import from_json, schedule, to_json
     from lrcontrol.training.adapter import as_torch_scheduler
+    from lrcontrol.training.run import Run
     from lrcontrol.training.tasks.own import as_task
     from lrcontrol.training.tasks.problem import Problem, Split
+    from lrcontrol.training.tasks.script import task
     from lrcontrol.training.tensorize import tensorize
 
 _HOME = {
     "Horizon": "schedules.horizon",
     "Method": "runs.method",
     "Problem": "training.tasks.problem",
+    "Run": "training.run",
     "Schedule": "schedules.schedule",
     "Selection": "api",
     "Split": "training.tasks.problem",
@@ -79,6 +82,7 @@ _HOME = {
     "snapshot": "schedules.recipes.cycles",
     "step": "schedules.recipes.phases",
     "table": "schedules.recipes.single",
+    "task": "training.tasks.script",
     "tensorize": "training.tensorize",
     "to_json": "schedules.text",
     "train": "api",

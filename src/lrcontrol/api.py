@@ -2,9 +2,10 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -19,7 +20,7 @@ from lrcontrol.runs.executors.processes import Processes
 from lrcontrol.runs.executors.serial import Serial
 from lrcontrol.runs.method import Method
 from lrcontrol.runs.method import method as parse_method
-from lrcontrol.runs.record import Record
+from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
 from lrcontrol.runs.task import Task
@@ -28,11 +29,12 @@ from lrcontrol.search.halving import SuccessiveHalving, rungs_within
 from lrcontrol.search.plan import Plan, random_draws, spec_of
 from lrcontrol.search.search import Candidate, Search
 from lrcontrol.selection.choice import Choice, choose
-from lrcontrol.selection.portfolio import DEFAULT, candidates_of, portfolio
+from lrcontrol.selection.portfolio import DEFAULT, candidates_of, own_portfolio, portfolio, rates_around
 from lrcontrol.selection.race import Race, plan_race
 from lrcontrol.selection.stages import search_reasons, stages_of
 from lrcontrol.training.tasks import catalogue, data
 from lrcontrol.training.tasks.own import OWN, OwnTask
+from lrcontrol.training.tasks.script import ScriptTask
 
 if TYPE_CHECKING:
     import torch
@@ -84,7 +86,7 @@ class Selection:
         seed: of every run.
         folder: holds `runs.db`, `weights/` and `selection.json`.
         choice: the records and the reasons.
-        test: the chosen run's metrics on the test split.
+        test: the chosen run's metrics on the test split; empty for a script, of which none is known.
         default_test: those of the plain default's run, or None where it has no weights.
     """
 
@@ -127,10 +129,29 @@ class Selection:
         It takes inputs as the task prepares them and gives what its loss takes: scaled features (and, for
         `diabetes-mlp`, targets in units of the train split's spread). `lrcontrol.training.tasks.problem.build`
         gives a task's prepared splits.
+
+        Raises:
+            BadInput: the task is a script, which makes its model itself; `state` has what it saved.
         """
         from lrcontrol.training.loop import trained_model
 
+        if self.task.is_script:
+            raise BadInput(
+                f"{self.task.name} is a script and makes its model itself; load what `state()` gives into it."
+            )
         return trained_model(self.record, self.folder / "weights")
+
+    def state(self) -> Any:
+        """What the chosen run of a script saved last, by `run.save`.
+
+        Raises:
+            BadInput: the task is no script. RecordError: the script saved nothing.
+        """
+        from lrcontrol.training.weights import load_state
+
+        if not self.task.is_script:
+            raise BadInput(f"{self.task.name} is no script, so that nothing was saved by one; use `model()`.")
+        return load_state(self.folder / "weights", self.record)
 
     def study(self) -> "Study":
         """Everything the page and the terminal show."""
@@ -145,7 +166,7 @@ class Selection:
             chosen=self.choice.record,
             default=self.choice.default,
             reasons=self.choice.reasons,
-            test=self.test,
+            test=self.test or None,
             default_test=self.default_test,
         )
 
@@ -155,13 +176,12 @@ class Selection:
 
     def __repr__(self) -> str:
         metric = self.task.objective.metric
-        return (
-            f"<Selection {self.task.name}: {self.method} at {self.base_lr:g}, test {metric} {self.test[metric]:.4g}>"
-        )
+        kind, value = ("test", self.test[metric]) if self.test else ("validation", self.record.final)
+        return f"<Selection {self.task.name}: {self.method} at {self.base_lr:g}, {kind} {metric} {value:.4g}>"
 
 
 def select(
-    task: str | OwnTask,
+    task: str | OwnTask | ScriptTask,
     *,
     budget: str | Budget = "20runs",
     seed: int = 0,
@@ -181,7 +201,8 @@ def select(
     or seed it takes the place of the earlier selection there; runs that both ask for are made once.
 
     Args:
-        task: a task's name; one of your own as `path/to/file.py:function`, or what `lrcontrol.as_task` made.
+        task: a task's name; one of your own as `path/to/file.py:function`, or what `lrcontrol.as_task` or
+            `lrcontrol.task` made.
         budget: such as `20runs` or `5000steps`; every update of every run counts.
         seed: of every run.
         out: a folder for the store and the weights; by default `lrcontrol-out/TASK`.
@@ -206,10 +227,15 @@ def select(
     known = catalogue.named(task)
     allowed = Budget.parse(budget, known.full_steps)
     seed = checks.integer("seed", seed, high=2**31 - 1)
-    entered = portfolio() if candidates is None else tuple(candidates)
+    default = DEFAULT
+    if catalogue.makes_own_optimizer(known):
+        default = Candidate(parse_method(known.method), known.base_lr)
+    entered = _portfolio_of(known) if candidates is None else tuple(candidates)
+    for each in entered:
+        catalogue.check_optimizer(known, each.method)
     if not entered:
         raise BadInput("`candidates` must hold at least one candidate, got none; leave it out for the portfolio.")
-    race = plan_race(known, allowed, entered, DEFAULT, seed)
+    race = plan_race(known, allowed, entered, default, seed)
     folder = _folder(out, known)
     with contextlib.suppress(BadInput):  # no earlier selection, or none that can be read: it is replaced
         earlier = _read_document(folder)
@@ -262,7 +288,7 @@ def _read_document(folder: str | os.PathLike[str]) -> _Document:
     except BadText as error:
         raise BadText(f"{path}: {error}") from None
     known = _task_of(document)
-    if known.objective.metric not in document.test:
+    if known.objective.metric not in document.test and not known.is_script:
         raise BadText(f"{path}: the test metrics must hold {known.objective.metric}, got {sorted(document.test)}.")
     return document
 
@@ -272,7 +298,7 @@ def _task_of(document: _Document) -> Task:
 
 
 def train(
-    task: str | OwnTask,
+    task: str | OwnTask | ScriptTask,
     method: str | Method | None = None,
     *,
     base_lr: float | None = None,
@@ -284,7 +310,8 @@ def train(
     """Train a task once with a method at a base learning rate.
 
     Args:
-        task: a task's name; one of your own as `path/to/file.py:function`, or what `lrcontrol.as_task` made.
+        task: a task's name; one of your own as `path/to/file.py:function`, or what `lrcontrol.as_task` or
+            `lrcontrol.task` made.
         method: `optimizer:control`, such as `adamw:cosine`; by default the task's default.
         base_lr: > 0; by default that of the task's default, where no method is given.
         total_steps: by default the task's full horizon.
@@ -340,7 +367,7 @@ class Searched:
 
 
 def search(
-    task: str | OwnTask,
+    task: str | OwnTask | ScriptTask,
     strategy: Literal["grid", "random", "halving"] = "halving",
     *,
     methods: Sequence[str | Method] | None = None,
@@ -356,7 +383,8 @@ def search(
     """Search methods and base learning rates of a task within a budget, on validation alone.
 
     Args:
-        task: a task's name; one of your own as `path/to/file.py:function`, or what `lrcontrol.as_task` made.
+        task: a task's name; one of your own as `path/to/file.py:function`, or what `lrcontrol.as_task` or
+            `lrcontrol.task` made.
         strategy: `grid` (every method at every rate, in full, as far as the budget reaches), `random` (methods
             uniformly, rates log-uniformly between the least and the largest given, in full), or `halving`
             (successive halving over compressed horizons).
@@ -383,10 +411,13 @@ def search(
         )
     named = [
         parse_method(given, steps_per_epoch=known.steps_per_epoch)
-        for given in (methods or sorted({str(each.method) for each in portfolio()}))
+        for given in (methods or sorted({str(each.method) for each in _portfolio_of(known)}))
     ]
+    if base_lrs is None and catalogue.makes_own_optimizer(known):
+        base_lrs = rates_around(known.base_lr)
     entered = candidates_of(named, base_lrs)
     for method in named:
+        catalogue.check_optimizer(known, method)
         method.control.check_fits(full)
     way: Search
     match checks.one_of("strategy", strategy, ("grid", "random", "halving")):
@@ -456,6 +487,8 @@ def _selected(
     )
     if measured is not None and measured.run == choice.record.id:
         return Selection(task, budget, seed, folder, full, measured.test, measured.default_test)
+    if task.is_script:
+        return Selection(task, budget, seed, folder, full, {}, None)
     from lrcontrol.training.loop import test_metrics
 
     weights = folder / "weights"
@@ -483,7 +516,33 @@ def _carry_out(
     if way.propose(known, [], 1, budget):
         data.ensure(task.files)  # once, before processes ask for them
         with make_executor(executor, task, folder, workers) as runner:
+            if task.is_script and not any(record.outcome is not Outcome.FAILED for record in known):
+                _try_script(task, way.propose(known, [], 1, budget)[0], runner)
             carry_out(way, runner, store, budget, seen=seen)
+
+
+def _try_script(task: Task, spec: RunSpec, runner: Executor) -> None:
+    """Make one update of a script, so that what is wrong with it is known before its runs begin, and not after each.
+
+    Raises:
+        BadInput: it raised, or does not do what a script must.
+    """
+    runner.submit(msgspec.structs.replace(spec, stop_step=1, save=False, checkpoint=False, start=None))
+    record = runner.wait()
+    if record.outcome is Outcome.FAILED:
+        lines = (record.message or "it failed").strip().splitlines()
+        said = lines[-1].removeprefix("lrcontrol.errors.").removeprefix("BadInput: ")
+        place = [
+            found[1]
+            for line in lines
+            if (found := re.search(rf'File "{re.escape(str(OWN[task.name].file))}", line (\d+)', line))
+        ]
+        where = f" in line {place[-1]}" if place else ""
+        raise BadInput(f"{task.name} was tried with one update before its runs, and failed{where}: {said}")
+
+
+def _portfolio_of(task: Task) -> tuple[Candidate, ...]:
+    return own_portfolio(task.base_lr) if catalogue.makes_own_optimizer(task) else portfolio()
 
 
 def _write_page(study: "Study", path: str | os.PathLike[str]) -> Path:

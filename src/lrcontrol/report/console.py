@@ -47,7 +47,7 @@ class Progress:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        console = Console(stderr=True)
+        console = Console(stderr=True, emoji=False)
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -170,7 +170,7 @@ def show_tasks(tasks: Sequence[ShownTask]) -> None:
         for task, found, here in (each for each in tasks if each.task.kind == kind):
             cells = (
                 task.name,
-                f"{task.parameters:,}",
+                "" if task.is_script else f"{task.parameters:,}",
                 f"{task.full_steps:,}",
                 "" if found is None else _seconds(found.seconds),
                 _default_text(task, found),
@@ -192,12 +192,12 @@ def show_task(shown: ShownTask, seconds_here: float | None) -> None:
     train, validation, test = task.sizes
     console.print(f"[bold]{escape(task.name)}[/]: {escape(task.kind)}, {escape(task.model)} on {escape(task.data)}")
     table = rich.table.Table(box=None, show_header=False)
+    epoch = task.steps_per_epoch
+    length = f" of {task.batch_size}: {_plural(task.full_steps / epoch, 'epoch')}" if epoch else ""
     rows = {
-        "splits": f"train {train:,}, validation {validation:,}, test {test:,}",
-        "parameters": f"{task.parameters:,}",
-        "full run": f"{task.full_steps:,} updates of {task.batch_size}: "
-        f"{_plural(task.full_steps / task.steps_per_epoch, 'epoch')}"
-        + ("" if task.size == "small" else "; full size"),
+        "splits": "" if task.is_script else f"train {train:,}, validation {validation:,}, test {test:,}",
+        "parameters": "" if task.is_script else f"{task.parameters:,}",
+        "full run": f"{task.full_steps:,} updates{length}" + ("" if task.size == "small" else "; full size"),
         "seconds": ", ".join(
             part
             for part in (
@@ -270,8 +270,8 @@ def show_citations(found: Sequence[Citation]) -> None:
 
 
 def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=140)
+    console = Console(emoji=False)  # a task `train.py:train` is no train
+    return console if console.is_terminal else Console(width=140, emoji=False)
 
 
 def _print_table(console: Console, source: Any, title: str) -> None:

@@ -15,6 +15,7 @@ __all__ = [
     "AnyControl",
     "Method",
     "OptimizerSpec",
+    "Own",
     "method",
     "optimizer_name",
     "read_method",
@@ -65,9 +66,18 @@ class AdamW(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
         _numbers(self, beta1=(0, 1), beta2=(0, 1), eps=(0, None), weight_decay=(0, None))
 
 
-OptimizerSpec = SGD | AdamW
+class Own(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="optimizer", tag="own"):
+    """The optimizer that a training script makes itself, with all but its learning rate."""
 
-OPTIMIZERS: dict[str, type[SGD | AdamW]] = {"adamw": AdamW, "sgd": SGD}
+    @property
+    def weight_decay(self) -> float:
+        """1: what is scheduled is told in multiples of the script's own."""
+        return 1.0
+
+
+OptimizerSpec = SGD | AdamW | Own
+
+OPTIMIZERS: dict[str, type[SGD | AdamW | Own]] = {"adamw": AdamW, "own": Own, "sgd": SGD}
 """Every optimizer by its name in text."""
 
 
@@ -86,7 +96,7 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     control: AnyControl
 
     def __post_init__(self) -> None:
-        checks.instance("optimizer", self.optimizer, (SGD, AdamW), "an optimizer such as SGD() or AdamW()")
+        checks.instance("optimizer", self.optimizer, (SGD, AdamW, Own), "an optimizer such as SGD() or AdamW()")
         checks.instance("control", self.control, AnyControl, "a control such as Scheduled(schedule)")
 
     def __str__(self) -> str:

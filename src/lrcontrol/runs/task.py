@@ -16,6 +16,8 @@ ACCURACY = Objective("accuracy", "maximize")
 class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A training task as data.
 
+    A script makes model and batches itself: nothing is known of them, so `sizes`, `parameters` and `batch_size` are 0.
+
     Args:
         name: as in specs and on the command line.
         kind: for people, such as "image classification".
@@ -24,7 +26,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         model: for people, such as "64-128-10 MLP, ReLU".
         parameters: how many numbers are trained.
         objective: the validation metric runs are compared by.
-        batch_size: >= 1.
+        batch_size: >= 1, or 0 for a script.
         full_steps: >= 1; the 100 % budget of one run, in updates.
         home: the module that builds it.
         files: the data files it reads, as in `training/tasks/files.json`; none for bundled data.
@@ -57,13 +59,18 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     size: Literal["small", "full"] = "small"
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Updates that see the train split once; what does not fill a batch sits out."""
-        return self.sizes[0] // self.batch_size
+    def is_script(self) -> bool:
+        """Whether it is a training script of a user, which trains and judges by itself."""
+        return self.batch_size == 0
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Updates that see the train split once; what does not fill a batch sits out. None for a script."""
+        return None if self.is_script else self.sizes[0] // self.batch_size
 
     def __post_init__(self) -> None:
         checks.integer("full_steps", self.full_steps, low=1)
-        checks.integer("batch_size", self.batch_size, low=1)
+        checks.integer("batch_size", self.batch_size, low=1 if any(self.sizes) else 0)
         checks.number("base_lr", self.base_lr, low=0, open_low=True)
         if self.batch_size > self.sizes[0]:
             raise BadInput(

@@ -105,7 +105,7 @@ def _reasons(
 
 def _noise(best: Record, finalists: Sequence[Record], task: Task) -> list[str]:
     """How coarse an accuracy on the validation split is, and how many other full runs are that close."""
-    if task.objective.metric != "accuracy" or best.final is None or len(finalists) < 2:
+    if task.objective.metric != "accuracy" or task.is_script or best.final is None or len(finalists) < 2:
         return []
     count = task.sizes[1]
     error = accuracy_error(best.final, count)

@@ -12,7 +12,17 @@ from lrcontrol.runs.papers import papers_of
 from lrcontrol.schedules.recipes.catalogue import RECIPES
 from lrcontrol.search.search import Candidate
 
-__all__ = ["BASE_LRS", "DEFAULT", "SCHEDULES", "candidates_of", "method_list", "portfolio"]
+__all__ = [
+    "BASE_LRS",
+    "DEFAULT",
+    "OWN_SHARES",
+    "SCHEDULES",
+    "candidates_of",
+    "method_list",
+    "own_portfolio",
+    "portfolio",
+    "rates_around",
+]
 
 DEFAULT = Candidate(method("adamw:cosine"), 1e-3)
 """What many people would run without thinking: the measure of every selection."""
@@ -26,6 +36,9 @@ BASE_LRS = {
 }
 """Half-decade grids around the usual rate of each optimizer, from the middle outwards."""
 
+OWN_SHARES = (3.0, 0.3, 10.0, 0.1, 30.0)
+"""The same as shares of the rate that a script would train with."""
+
 
 def portfolio() -> tuple[Candidate, ...]:
     """Every optimizer with every schedule at every base learning rate; the likeliest rates of all methods first.
@@ -36,6 +49,26 @@ def portfolio() -> tuple[Candidate, ...]:
     """
     methods = [method(f"{optimizer}:{schedule}") for schedule in SCHEDULES for optimizer in BASE_LRS]
     return candidates_of(methods)
+
+
+def own_portfolio(base_lr: float) -> tuple[Candidate, ...]:
+    """Every schedule for the optimizer that a script makes itself, at base learning rates around that of the script.
+
+    Example:
+        >>> len(own_portfolio(0.1)), str(own_portfolio(0.1)[0]), str(own_portfolio(0.1)[5])
+        (30, 'own:cosine at 0.1', 'own:cosine at 0.3')
+    """
+    return candidates_of([method(f"own:{schedule}") for schedule in SCHEDULES], rates_around(base_lr))
+
+
+def rates_around(base_lr: float) -> tuple[float, ...]:
+    """Base learning rates around that of a script, from the middle outwards.
+
+    Example:
+        >>> rates_around(0.1)
+        (0.1, 0.3, 0.03, 1.0, 0.01, 3.0)
+    """
+    return (base_lr, *(float(f"{base_lr * share:.15g}") for share in OWN_SHARES))
 
 
 def candidates_of(methods: Sequence[Method], base_lrs: Sequence[float] | None = None) -> tuple[Candidate, ...]:

@@ -16,10 +16,10 @@ from lrcontrol.errors import RecordError
 from lrcontrol.files import write_whole
 from lrcontrol.runs.kept_files import manifest_name, state_name
 from lrcontrol.runs.record import Weights
-from lrcontrol.runs.spec import RunSpec
+from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.training.state import State
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["load_checkpoint", "load_start", "save_checkpoint"]
 
 FORMAT, VERSION = "lrcontrol/checkpoint", 1
 LARGEST_MANIFEST = 16 << 20  # bytes
@@ -95,6 +95,27 @@ def load_checkpoint(folder: Path, run_id: str) -> tuple[RunSpec, State]:
         raise RecordError(f"the tensors beside {path} are not those that were written: their SHA-256 differs.")
     tensors: dict[str, Tensor] = safetensors.torch.load(blob)
     return manifest.spec, State(manifest.step, tensors, _read(manifest.optimizer), _read(manifest.control))
+
+
+def load_start(folder: Path, spec: RunSpec, start: Start) -> State:
+    """The state that a run goes on from; that of a control only where it goes on with the same.
+
+    Raises:
+        RecordError: as `load_checkpoint`, or the run it goes on from is of another kind.
+    """
+    before, state = load_checkpoint(folder, start.run)
+    for name, own, other in (
+        ("task", spec.task, before.task),
+        ("seed", spec.seed, before.seed),
+        ("start.step", start.step, state.step),
+        ("kind of optimizer", type(spec.method.optimizer).__name__, type(before.method.optimizer).__name__),
+    ):
+        if own != other:
+            raise RecordError(
+                f"a run must have the {name} of the run it goes on from, got {own}, where run {start.run} has {other}."
+            )
+    same = (before.method.control, before.total_steps) == (spec.method.control, spec.total_steps)
+    return state if same else state._replace(control=None)
 
 
 def _told(value: Any) -> Any:

@@ -15,7 +15,7 @@ from lrcontrol.errors import BadInput, OutOfSchedule
 from lrcontrol.schedules.horizon import Horizon, horizon
 from lrcontrol.training.plan import Settings
 
-__all__ = ["Loop", "Told", "read_loop_state"]
+__all__ = ["Loop", "Told", "one_number", "read_loop_state"]
 
 _NAMES = {"metric": "metrics", "loss": "loss", "grad_norm": "grad_norm"}  # of Observation, and of step()
 
@@ -65,7 +65,7 @@ class Loop:
 
     def hear(self, told: Mapping[str, Any]) -> None:
         """Keep what one call of `step()` was told, also where no update was made, until the next update."""
-        heard = {name: _number(key, told[key]) for name, key in _NAMES.items() if key in told}
+        heard = {name: one_number(key, told[key]) for name, key in _NAMES.items() if key in told}
         if "metric" in heard:
             heard["metric"] *= self.sign
         self._heard |= {name: value for name, value in heard.items() if name in self.control.needs}
@@ -203,7 +203,7 @@ def _json(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def _number(name: str, value: Any) -> float:
+def one_number(name: str, value: Any) -> float:
     """`value` as a float, whatever its library; the control judges what is not finite."""
     try:
         if not isinstance(value, bool | str | bytes):

@@ -9,13 +9,15 @@ import torch
 
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.beginnings import Branch, branches
-from lrcontrol.runs.method import OptimizerSpec
+from lrcontrol.runs.method import SGD, OptimizerSpec, Own
 from lrcontrol.runs.method import method as parse_method
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.task import Task
 from lrcontrol.training.optimizers import make_optimizer
+from lrcontrol.training.scripts import carry_out_script
 from lrcontrol.training.state import taken
+from lrcontrol.training.tasks.catalogue import check_optimizer, script_of
 from lrcontrol.training.tasks.catalogue import task as find_task
 from lrcontrol.training.tasks.problem import build
 from lrcontrol.training.under_way import EVALUATIONS, UnderWay
@@ -80,7 +82,7 @@ def train_all(
         [0, 31]
     """
     for spec in specs:
-        find_task(spec.task)
+        check_optimizer(find_task(spec.task), spec.method)
         spec.method.control.check_fits(spec.total_steps)
         kept = {"save=True": spec.save, "checkpoint=True": spec.checkpoint, "start=...": spec.start is not None}
         if weights is None and any(kept.values()):
@@ -111,8 +113,13 @@ def warm(spec: RunSpec) -> None:
         return
     _WARM.add((spec.task, optimizer))
     with _alone():
-        problem = build(find_task(spec.task), spec.seed)
-        problem.evaluate(problem.validation)
+        script = script_of(spec.task)
+        if script is not None:
+            script.prepare()
+            optimizer = SGD() if isinstance(optimizer, Own) else optimizer
+        else:
+            problem = build(find_task(spec.task), spec.seed)
+            problem.evaluate(problem.validation)
         number = torch.nn.Parameter(torch.zeros(1))
         number.grad = torch.zeros(1)
         make_optimizer(optimizer, [number], spec.base_lr).step()
@@ -161,17 +168,27 @@ def _records(
     specs: Sequence[RunSpec], folder: Path | None, progress: Callable[[int], None] | None
 ) -> Iterator[Record]:
     """The records of `train_all`; a problem is built once for all runs of a task and seed."""
-    trees: dict[tuple[str, int], list[Branch]] = {}
-    for tree in branches(specs):
-        trees.setdefault((tree.specs[0].task, tree.specs[0].seed), []).append(tree)
     made = 0
+
+    def told(own: int) -> None:
+        if progress is not None:
+            progress(made + own)
+
+    trees: dict[tuple[str, int], list[Branch]] = {}
+    for spec in specs:
+        script = script_of(spec.task)
+        if script is not None:
+            record = carry_out_script(spec, script.task, script, folder, told)
+            made += record.cost.steps
+            yield record
+    for tree in branches([spec for spec in specs if script_of(spec.task) is None]):
+        trees.setdefault((tree.specs[0].task, tree.specs[0].seed), []).append(tree)
     for (name, seed), grown in trees.items():
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every accelerator too
         task = find_task(name)
         problem = build(task, seed)
         fresh = taken(0, problem.model) if len(grown) > 1 else None
         for tree in grown:
-            told = None if progress is None else lambda own, made=made: progress(made + own)
             under_way = UnderWay(task, problem, tree, folder=folder, fresh=fresh, progress=told)
             yield from under_way.grow(tree)
             made += under_way.made

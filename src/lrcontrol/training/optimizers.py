@@ -1,17 +1,25 @@
 """Optimizers of methods, made for a model's parameters."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
 
-from lrcontrol.runs.method import SGD, AdamW, OptimizerSpec
+from lrcontrol.errors import BadInput
+from lrcontrol.runs.method import SGD, AdamW, OptimizerSpec, Own
 
 __all__ = ["make_optimizer"]
 
 
-def make_optimizer(spec: OptimizerSpec, parameters: Iterable[nn.Parameter], base_lr: float) -> torch.optim.Optimizer:
-    """The torch optimizer that `spec` describes, fused: one kernel an update instead of one an operation."""
+def make_optimizer(
+    spec: OptimizerSpec, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], base_lr: float
+) -> torch.optim.Optimizer:
+    """The torch optimizer that `spec` describes, fused: one kernel an update instead of one an operation.
+
+    Raises:
+        BadInput: it leaves the optimizer to a script.
+    """
     match spec:
         case SGD():
             return torch.optim.SGD(
@@ -31,3 +39,5 @@ def make_optimizer(spec: OptimizerSpec, parameters: Iterable[nn.Parameter], base
                 weight_decay=spec.weight_decay,
                 fused=True,
             )
+        case Own():
+            raise BadInput("a method must name the optimizer that is to be made, got own; give one such as adamw.")

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lrcontrol import checks
 from lrcontrol.errors import RecordError
 
-__all__ = ["State", "put", "taken"]
+__all__ = ["State", "as_plain", "put", "taken", "with_tensors"]
 
 HYPERPARAMETERS = ("momentum", "dampening", "weight_decay", "nesterov", "betas", "eps")
 
@@ -35,7 +36,7 @@ def taken(step: int, model: nn.Module, optimizer: Optimizer | None = None, contr
     tensors["random"] = torch.get_rng_state()
     for device in _devices(model):
         tensors[f"random.{device}"] = torch.cuda.get_rng_state(device)
-    plain = None if optimizer is None else _plain(optimizer.state_dict(), "optimizer", tensors)
+    plain = None if optimizer is None else as_plain(optimizer.state_dict(), "optimizer", tensors)
     return State(step, {name: value.detach().clone() for name, value in tensors.items()}, plain, control)
 
 
@@ -54,7 +55,7 @@ def put(state: State, model: nn.Module, optimizer: Optimizer) -> None:
     try:
         model.load_state_dict(weights)
         if state.optimizer is not None:
-            optimizer.load_state_dict(_with_tensors(state.optimizer, state.tensors))
+            optimizer.load_state_dict(with_tensors(state.optimizer, state.tensors))
         torch.set_rng_state(state.tensors["random"])
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
         raise RecordError(f"a state must be of the same model and kind of optimizer, but: {error}.") from None
@@ -71,33 +72,37 @@ def _devices(model: nn.Module) -> list[torch.device]:
     return sorted(found, key=str)
 
 
-def _plain(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+def as_plain(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """`value` as JSON values, its tensors put into `tensors`; keys of dicts keep their types."""
     if isinstance(value, Tensor):
+        while name in tensors:  # {"a.b": ...} beside {"a": {"b": ...}}
+            name += "'"
         tensors[name] = value
         return {"tensor": name}
-    if isinstance(value, dict):
-        return {"dict": [[key, _plain(inner, f"{name}.{key}", tensors)] for key, inner in value.items()]}
+    if isinstance(value, dict) and all(key is None or isinstance(key, str | bool | int | float) for key in value):
+        return {"dict": [[key, as_plain(inner, f"{name}.{key}", tensors)] for key, inner in value.items()]}
     if isinstance(value, list | tuple):
         kind = "tuple" if isinstance(value, tuple) else "list"
-        return {kind: [_plain(inner, f"{name}.{place}", tensors) for place, inner in enumerate(value)]}
+        return {kind: [as_plain(inner, f"{name}.{place}", tensors) for place, inner in enumerate(value)]}
     if value is None or isinstance(value, str | bool | int | float):
         return {"value": value}
-    raise RecordError(f"the state of an optimizer must be numbers and tensors, got {name}={value!r}.")
+    raise RecordError(
+        f"a state must be tensors, numbers and texts, in dicts, lists and tuples, got {name}={checks.shown(value)}."
+    )
 
 
-def _with_tensors(plain: Any, tensors: dict[str, Tensor]) -> Any:
-    """What `_plain` was given."""
+def with_tensors(plain: Any, tensors: dict[str, Tensor]) -> Any:
+    """What `as_plain` was given."""
     ((kind, inner),) = plain.items()
     match kind:
         case "tensor":
             return tensors[inner].clone()  # the optimizer goes on with it
         case "dict":
-            return {key: _with_tensors(each, tensors) for key, each in inner}
+            return {key: with_tensors(each, tensors) for key, each in inner}
         case "list":
-            return [_with_tensors(each, tensors) for each in inner]
+            return [with_tensors(each, tensors) for each in inner]
         case "tuple":
-            return tuple(_with_tensors(each, tensors) for each in inner)
+            return tuple(with_tensors(each, tensors) for each in inner)
         case "value":
             return inner
     raise KeyError(kind)

@@ -11,12 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from lrcontrol.controls.control import Observation
-from lrcontrol.errors import RecordError
 from lrcontrol.runs.beginnings import Branch
 from lrcontrol.runs.record import Cost, Evaluation, Outcome, Record
 from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.runs.task import Task
-from lrcontrol.training.checkpoints import load_checkpoint, save_checkpoint
+from lrcontrol.training.checkpoints import load_start, save_checkpoint
 from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.pace import pace_of, put_in_force
 from lrcontrol.training.state import State, put, taken
@@ -137,9 +136,7 @@ class UnderWay:
                 return end
         return None
 
-    def _look(
-        self, branch: Branch, first: int, losses: NDArray[np.float32], looks: set[int]
-    ) -> End | None:
+    def _look(self, branch: Branch, first: int, losses: NDArray[np.float32], looks: set[int]) -> End | None:
         """Look at the losses since update `first`, judge where it is time to, and tell the control."""
         pace, step = self._pace, self.step
         self._losses[first - self._first : step - self._first] = losses
@@ -207,23 +204,9 @@ class UnderWay:
 
     def _go_on(self, spec: RunSpec, start: Start, folder: Path) -> None:
         """Begin where the checkpoint that the runs start from ended."""
-        before, state = load_checkpoint(folder, start.run)
-        for name, own, other in (
-            ("task", spec.task, before.task),
-            ("seed", spec.seed, before.seed),
-            ("start.step", start.step, state.step),
-            ("kind of optimizer", type(spec.method.optimizer).__name__, type(before.method.optimizer).__name__),
-        ):
-            if own != other:
-                raise RecordError(
-                    f"a run must have the {name} of the run it goes on from, got {own}, where run {start.run} "
-                    f"has {other}."
-                )
+        state = load_start(folder, spec, start)
         self._put(state)
-        if state.control is not None and (before.method.control, before.total_steps) == (
-            spec.method.control,
-            spec.total_steps,
-        ):
+        if state.control is not None:
             self._pace.restore(state.control)
 
     def _taken(self) -> State:

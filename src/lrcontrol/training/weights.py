@@ -1,24 +1,29 @@
 """Trained weights on disk: safetensors, with the SHA-256 of the file in the record; nothing is ever unpickled."""
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
-from torch import nn
+from torch import Tensor, nn
 
 from lrcontrol.errors import RecordError
 from lrcontrol.files import write_whole
 from lrcontrol.runs.record import Record, Weights
+from lrcontrol.training.state import with_tensors
 
-__all__ = ["load_weights", "save_weights"]
+__all__ = ["load_state", "load_weights", "save_state", "save_weights"]
 
 
 def save_weights(model: nn.Module, folder: Path, name: str) -> Weights:
     """Write parameters and buffers to `folder/name.safetensors`, whole or not at all."""
-    blob = safetensors.torch.save({key: value.contiguous() for key, value in model.state_dict().items()})
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / f"{name}.safetensors", blob)
-    return Weights(f"{name}.safetensors", hashlib.sha256(blob).hexdigest())
+    return _kept(safetensors.torch.save(_whole(model.state_dict())), folder, name)
+
+
+def save_state(plain: Any, tensors: dict[str, Tensor], folder: Path, name: str) -> Weights:
+    """Write what a script saved, as `as_plain` has it: the tensors, and all else as JSON in the head of the file."""
+    return _kept(safetensors.torch.save(_whole(tensors), {"state": json.dumps(plain)}), folder, name)
 
 
 def load_weights(model: nn.Module, folder: Path, record: Record) -> None:
@@ -27,8 +32,37 @@ def load_weights(model: nn.Module, folder: Path, record: Record) -> None:
     Raises:
         RecordError: the record kept no weights, the file is missing, or its SHA-256 is another.
     """
+    model.load_state_dict(safetensors.torch.load(_read(folder, record)))
+
+
+def load_state(folder: Path, record: Record) -> Any:
+    """What the script of a record saved last, after the same checks.
+
+    Raises:
+        RecordError: as `load_weights`.
+    """
+    blob = _read(folder, record)
+    head = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
+    return with_tensors(json.loads(head["__metadata__"]["state"]), safetensors.torch.load(blob))
+
+
+def _whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.contiguous() for key, value in tensors.items()}
+
+
+def _kept(blob: bytes, folder: Path, name: str) -> Weights:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / f"{name}.safetensors", blob)
+    return Weights(f"{name}.safetensors", hashlib.sha256(blob).hexdigest())
+
+
+def _read(folder: Path, record: Record) -> bytes:
+    """The file that a record names, if it is the one that was written."""
     if record.weights is None:
-        raise RecordError(f"record {record.id} must have weights, but they were not kept; run it with save=True.")
+        raise RecordError(
+            f"record {record.id} must have weights, but they were not kept; run it with save=True (a script must call "
+            "run.save)."
+        )
     path = folder / record.weights.file
     try:
         blob = path.read_bytes()
@@ -36,4 +70,4 @@ def load_weights(model: nn.Module, folder: Path, record: Record) -> None:
         raise RecordError(f"the weights of record {record.id} cannot be read: {error}.") from None
     if hashlib.sha256(blob).hexdigest() != record.weights.sha256:
         raise RecordError(f"the weights in {path} are not those of record {record.id}: their SHA-256 differs.")
-    model.load_state_dict(safetensors.torch.load(blob))
+    return blob

@@ -9,16 +9,31 @@ from typing import Any
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.errors import UnknownName
+from lrcontrol.errors import BadInput, UnknownName
 from lrcontrol.runs import user_code
+from lrcontrol.runs.method import Method, Own
 from lrcontrol.runs.method import method as parse_method
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.task import Measured, Task
 from lrcontrol.training.tasks import data
 from lrcontrol.training.tasks.listed import convex, images, language, signals, structured, tabular
 from lrcontrol.training.tasks.own import OWN, OwnTask
+from lrcontrol.training.tasks.script import ScriptTask
 
-__all__ = ["MEASURED_FILE", "TASKS", "about", "content_of", "default_spec", "here", "measured", "named", "task"]
+__all__ = [
+    "MEASURED_FILE",
+    "TASKS",
+    "about",
+    "check_optimizer",
+    "content_of",
+    "default_spec",
+    "here",
+    "makes_own_optimizer",
+    "measured",
+    "named",
+    "script_of",
+    "task",
+]
 
 FAMILIES = (convex, images, language, signals, structured, tabular)
 
@@ -83,13 +98,39 @@ def about(task: Task) -> dict[str, Any]:
     return {**msgspec.to_builtins(task), "here": here(task), "measured": msgspec.to_builtins(found)}
 
 
-def named(given: str | OwnTask) -> Task:
+def script_of(name: str) -> ScriptTask | None:
+    """The training script of this name, if the task is one; it has been loaded."""
+    own = OWN.get(name)
+    return own if isinstance(own, ScriptTask) else None
+
+
+def makes_own_optimizer(task: Task) -> bool:
+    """Whether the task is a script that makes its optimizer itself."""
+    return isinstance(parse_method(task.method).optimizer, Own)
+
+
+def check_optimizer(task: Task, method: Method) -> None:
+    """BadInput where a method leaves the optimizer to a task that makes none, or the other way round."""
+    if isinstance(method.optimizer, Own) == makes_own_optimizer(task):
+        return
+    if makes_own_optimizer(task):
+        raise BadInput(
+            f"{task.name} makes its optimizer itself, so that methods must be own:..., got {method}; write "
+            f"own:{method.control_text}, or have the script take its optimizer from run.optimizer."
+        )
+    raise BadInput(
+        f"{task.name} makes no optimizer itself, so that methods must name one, got {method}; write for example "
+        f"adamw:{method.control_text}."
+    )
+
+
+def named(given: str | OwnTask | ScriptTask) -> Task:
     """The task that a user names; `path/to/file.py:function` loads that file.
 
     Raises:
         UnknownName: there is no such task. BadInput: the file cannot be loaded, or builds no whole problem.
     """
-    if isinstance(given, OwnTask):
+    if isinstance(given, OwnTask | ScriptTask):
         return given.task
     if not isinstance(given, str) or ":" not in given:
         return task(given)
@@ -97,5 +138,5 @@ def named(given: str | OwnTask) -> Task:
     if given in OWN and not Path(path).exists():
         return task(given)
     module = user_code.load(path)
-    own = {name: value for name, value in vars(module).items() if isinstance(value, OwnTask)}
+    own = {name: value for name, value in vars(module).items() if isinstance(value, OwnTask | ScriptTask)}
     return own[checks.one_of(f"task of {path}", function, own)].task

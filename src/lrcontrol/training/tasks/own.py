@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
@@ -14,12 +14,14 @@ from lrcontrol.runs.task import Task
 
 if TYPE_CHECKING:
     from lrcontrol.training.tasks.problem import Problem
+    from lrcontrol.training.tasks.script import ScriptTask
 
-__all__ = ["OWN", "OwnTask", "as_task"]
+__all__ = ["OWN", "OwnTask", "as_task", "file_of", "registered"]
 
 Builder = Callable[[int], "Problem"]
+Made = TypeVar("Made", "OwnTask", "ScriptTask")
 
-OWN: dict[str, "OwnTask"] = {}
+OWN: dict[str, "OwnTask | ScriptTask"] = {}
 """The user's tasks of this process, by `file.py:function`."""
 
 
@@ -35,13 +37,7 @@ class OwnTask:
 
     def __init__(self, builder: Builder, objective: Objective, full_steps: int, about: dict[str, Any]) -> None:
         self.builder, self.objective, self.full_steps, self.about = builder, objective, full_steps, about
-        file = inspect.getsourcefile(builder)
-        if file is None or not Path(file).is_file() or "<locals>" in builder.__qualname__:
-            raise BadInput(
-                f"a task must be a function at the top of a Python file, so that other processes can load it, got "
-                f"{builder.__qualname__}; put it in a file and import or name that."
-            )
-        self.file = Path(file).resolve()
+        self.file = file_of(builder)
         self.name = f"{self.file.name}:{builder.__name__}"
         functools.update_wrapper(self, builder)
 
@@ -128,16 +124,38 @@ def as_task(
     about = {"kind": kind, "data": data, "method": method, "base_lr": base_lr}
 
     def made(builder: Builder) -> OwnTask:
-        own = OwnTask(
-            builder, Objective(metric, direction), full_steps, about | ({} if model is None else {"model": model})
-        )
-        other = OWN.get(own.name)
-        if other is not None and other.file != own.file:
-            raise BadInput(
-                f"tasks must have names of their own, and {own.name} is in {other.file} already; rename the function "
-                f"or the file, {own.file}."
-            )
-        OWN[own.name] = own
-        return own
+        told = about | ({} if model is None else {"model": model})
+        return registered(OwnTask(builder, Objective(metric, direction), full_steps, told))
 
     return made
+
+
+def file_of(function: Callable[..., object]) -> Path:
+    """The file that other processes find a function in.
+
+    Raises:
+        BadInput: it is not at the top of one.
+    """
+    file = inspect.getsourcefile(function)
+    if file is None or not Path(file).is_file() or "<locals>" in function.__qualname__:
+        raise BadInput(
+            f"a task must be a function at the top of a Python file, so that other processes can load it, got "
+            f"{function.__qualname__}; put it in a file and import or name that."
+        )
+    return Path(file).resolve()
+
+
+def registered(own: Made) -> Made:
+    """The same task, known by its name from now on in this process.
+
+    Raises:
+        BadInput: another file has one of this name.
+    """
+    other = OWN.get(own.name)
+    if other is not None and other.file != own.file:
+        raise BadInput(
+            f"tasks must have names of their own, and {own.name} is in {other.file} already; rename the function "
+            f"or the file, {own.file}."
+        )
+    OWN[own.name] = own
+    return own

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from lrcontrol.errors import BadInput
 from lrcontrol.runs.task import Task
 from lrcontrol.training.tasks.own import OWN
+from lrcontrol.training.tasks.script import ScriptTask
 
 __all__ = ["Problem", "Split", "build", "over_chunks", "seeded"]
 
@@ -111,9 +113,16 @@ def over_chunks(judged: Sequence[dict[str, float]], weights: Sequence[float]) ->
 
 
 def build(task: Task, seed: int) -> Problem:
-    """The problem of a task; weights and data order follow from `seed`, the splits do not."""
-    if task.name in OWN:
-        return OWN[task.name](seed)
+    """The problem of a task; weights and data order follow from `seed`, the splits do not.
+
+    Raises:
+        BadInput: the task is a script.
+    """
+    own = OWN.get(task.name)
+    if isinstance(own, ScriptTask):
+        raise BadInput(f"{task.name} must be a task with a model and splits, but it is a script, which makes its own.")
+    if own is not None:
+        return own(seed)
     with seeded(seed):
         problem: Problem = importlib.import_module(task.home).build(task, seed)
     return problem

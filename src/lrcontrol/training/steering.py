@@ -1,0 +1,182 @@
+"""Steering: the rates of a run on the optimizer of a script, and the updates that it really makes."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch.optim import Optimizer
+
+from lrcontrol import checks
+from lrcontrol.controls.scheduled import Scheduled
+from lrcontrol.errors import BadInput
+from lrcontrol.runs.spec import RunSpec
+from lrcontrol.schedules.horizon import Horizon
+from lrcontrol.training.closed import Loop
+from lrcontrol.training.groups import Groups, own_bases
+from lrcontrol.training.plan import Plan
+from lrcontrol.training.updates import hooked
+
+__all__ = ["CutOff", "Steering"]
+
+SETTINGS = ("betas", "dampening", "eps", "momentum", "nesterov", "weight_decay")
+
+
+class CutOff(BaseException):
+    """Ends a script that makes updates after the last one it was asked for; no `except Exception` is in its way."""
+
+
+class Steering:
+    """The optimizer of a run: what is in force is set before every update, and updates are counted.
+
+    Args:
+        spec: the run.
+        optimizer: has made no update. Its first group gets the base learning rate times the multiplier; the others,
+            also those that are added later, keep their ratio to it.
+        direction: of the metric that a control is told.
+        loss_of: the batch loss of an update, or None where it was not told.
+        made_by_us: whether all its settings are those of the method, also where it loads a state with others.
+    Raises:
+        BadInput: an optimizer without a learning rate, or one that cannot have what the method sets.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        optimizer: Optimizer,
+        direction: str,
+        *,
+        loss_of: Callable[[int], float | None],
+        made_by_us: bool,
+    ) -> None:
+        checks.instance("optimizer", optimizer, Optimizer, "a torch optimizer")
+        self._optimizer, self._base_lr, self._loss_of = optimizer, spec.base_lr, loss_of
+        self._source = _source(spec, direction)
+        own = own_bases("lr", optimizer)
+        self._first_lr = own[0]
+        if not self._first_lr > 0:
+            raise BadInput(
+                f"the first group of an optimizer must have a rate > 0, as that of others is kept in ratio to it, got "
+                f"lr={self._first_lr:g}."
+            )
+        self._groups = Groups(optimizer, [self._scaled(lr) for lr in own])
+        self._groups.prepare(optimizer, self._source.settings)
+        self._settings = [_settings(group) for group in optimizer.param_groups] if made_by_us else None
+        self._written: tuple[dict[str, Any], float] | None = None
+        self._first = self.step = spec.first_step
+        self._last = spec.stop_step
+        self._decided = spec.first_step  # the update whose settings are at hand
+        self._told = False  # whether the control was told a metric since
+        self._now = self._source.at(self.step) if isinstance(self._source, Plan) else self._source.settings
+        self.rates: list[float] = []
+        self.ended = False
+        self.cut_off = False
+        self._updates = hooked(optimizer, self, self._before)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the control must be told."""
+        return self._source.control.needs if isinstance(self._source, Loop) else frozenset()
+
+    @property
+    def stop(self) -> str | None:
+        """Why the control ends the run here, or None."""
+        return self._source.decision.stop if isinstance(self._source, Loop) else None
+
+    @property
+    def lr(self) -> float:
+        """The first group's rate, at the update that is next or has been made last."""
+        return self._base_lr * self._now.multiplier
+
+    def count(self) -> int:
+        """How many updates have been made, the one that may have been made since the last look included."""
+        if self._updates.made:  # where the device knows, this waits for it
+            self._updates.made = False
+            self.step += 1
+            self.rates.append(self.lr)
+        return self.step
+
+    def hear(self, metric: float) -> None:
+        """Tell the control the metric after the last update, unless it has decided on the next one already."""
+        if isinstance(self._source, Loop) and self._decided < self.count():
+            self._source.hear({"metrics": metric})
+            self._told = True
+
+    def decide_if_told(self) -> None:
+        """Have the control decide on the next update, if it has been told all it needs to know of the last one."""
+        if ("metric" not in self.needs or self._told) and (
+            "loss" not in self.needs or self._loss_of(self.count() - 1) is not None
+        ):
+            self.decide()
+
+    def decide(self) -> None:
+        """Have the control decide on the next update, once.
+
+        Raises:
+            BadInput: it needs a loss that it was not told.
+        """
+        if self._decided == self.count():
+            return
+        if isinstance(self._source, Loop):
+            if "loss" in self.needs:
+                loss = self._loss_of(self.step - 1)
+                if loss is None:
+                    raise BadInput(
+                        f"{self._source.name} needs the loss of every update, got none of update {self.step - 1}; "
+                        "call run.log_loss(loss)."
+                    )
+                self._source.hear({"loss": loss})
+            self._now = self._source.next(self.step - 1)
+        else:
+            self._now = self._source.at(self.step)
+        self._decided, self._told = self.step, False
+
+    def state(self) -> dict[str, Any] | None:
+        """What the control goes on from, as JSON values; None where all follows from the step."""
+        return self._source.state() if isinstance(self._source, Loop) else None
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from where the same control was."""
+        if isinstance(self._source, Loop):
+            self._source = self._source.restored(state)
+            self._now = self._source.settings
+
+    def _before(self) -> bool:
+        """Before an update: it counts, if the run has not ended."""
+        self.decide()
+        if self.ended or self.step >= self._last or self.stop is not None:
+            self.cut_off = True
+            raise CutOff
+        optimizer = self._optimizer
+        group = optimizer.param_groups[0]
+        if self._written is not None and group is self._written[0] and group["lr"] != self._written[1]:
+            raise BadInput(
+                f"the learning rate must be left to the run once an optimizer is steered, but something set it to "
+                f"{checks.shown(group['lr'])}; take the script's own scheduler out."
+            )
+        known = len(self._groups.lrs.bases)
+        if self._groups.changed(optimizer):
+            bases = self._groups.lrs.bases
+            bases[known:] = [self._scaled(lr) for lr in bases[known:]]
+            self._groups.lrs.forget()
+            for own, each in zip(self._settings or (), optimizer.param_groups, strict=False):
+                each.update(own)  # a state that was loaded may be of another method
+        self._groups.write(optimizer, self._now)
+        group = optimizer.param_groups[0]
+        self._written = (group, group["lr"]) if isinstance(group["lr"], float) else None
+        return True
+
+    def _scaled(self, lr: float) -> float:
+        return self._base_lr * (lr / self._first_lr)
+
+
+def _source(spec: RunSpec, direction: str) -> Plan | Loop:
+    control, total = spec.method.control, Horizon(spec.total_steps, "steps")
+    if isinstance(control, Scheduled):
+        return Plan(control.schedule, total, momentum=control.momentum, weight_decay=control.weight_decay)
+    unknown = sorted(control.needs - {"loss", "metric"})
+    if unknown:
+        raise BadInput(f"a script tells a control its loss and its metric, but {spec.method} needs {unknown[0]}.")
+    return Loop(control, total, direction)
+
+
+def _settings(group: dict[str, Any]) -> dict[str, Any]:
+    return {name: group[name] for name in SETTINGS if name in group}
