@@ -33,7 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": BASE | {"schedules", "controls", "runs", "analysis"},
 }
 EVERYTHING = {*MAY_IMPORT, "interop"}
-MAY_IMPORT |= {"interop": EVERYTHING, "api": EVERYTHING, "cli": EVERYTHING | {"api"}, "__main__": {"cli"}}
+MAY_IMPORT |= {"interop": EVERYTHING, "api": EVERYTHING, "cli_store": EVERYTHING, "__main__": {"cli"}}
+MAY_IMPORT["cli"] = EVERYTHING | {"api", "cli_store"}
 UPWARDS = {  # a schedule draws itself; nothing else goes against the layers
     ("lrcontrol.schedules.schedule", "lrcontrol.report.charts.schedules"),
     ("lrcontrol.schedules.schedule", "lrcontrol.report.theme.Chart"),

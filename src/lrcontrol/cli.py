@@ -16,7 +16,9 @@ import cyclopts
 from cyclopts import Parameter
 
 from lrcontrol import checks
+from lrcontrol.cli_store import store_app
 from lrcontrol.errors import BadInput, LRControlError
+from lrcontrol.report.words import clean
 
 __all__ = ["app", "main"]
 
@@ -28,6 +30,7 @@ app = cyclopts.App(
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,  # `main` tells how to go on
 )
+app.command(store_app)
 
 
 def _whole(kind: Any, tokens: Sequence[cyclopts.Token]) -> int:
@@ -83,6 +86,7 @@ def select(
             planned=progress.planned,
         )
     page = found.report(found.folder / "report.html")
+    kept = None if found.record.weights is None else found.folder / "weights" / found.record.weights.file
     if as_json:
         _print_json(
             {
@@ -91,7 +95,7 @@ def select(
                 "base_lr": found.base_lr,
                 "run": found.record.id,
                 "validation": dict(found.record.evals[-1].values),
-                "test": found.test,
+                "test": found.test or None,
                 "default": {
                     "method": str(found.choice.default.spec.method),
                     "base_lr": found.choice.default.spec.base_lr,
@@ -101,12 +105,12 @@ def select(
                 "budget_steps": found.budget.steps,
                 "reasons": list(found.reasons),
                 "report": str(page),
-                "weights": str(found.folder / "weights" / f"{found.record.id}.safetensors"),
+                "weights": None if kept is None else str(kept),
             }
         )
         return
-    weights = found.folder / "weights" / f"{found.record.id}.safetensors"
-    console.show_study(found.study(), {"report": page, "weights": weights})
+    weights = {} if kept is None else {"weights": kept}
+    console.show_study(found.study(), {"report": page, **weights})
 
 
 @app.command
@@ -265,7 +269,8 @@ def tasks(names: Annotated[list[str] | None, Parameter(negative="")] = None, /, 
     from lrcontrol.training import loop
 
     for each in shown:
-        console.show_task(each, loop.seconds_of(each.task) if each.here and len(shown) == 1 else None)
+        timed = each.here and len(shown) == 1 and not each.task.is_script
+        console.show_task(each, loop.seconds_of(each.task) if timed else None)
 
 
 @app.command
@@ -317,7 +322,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _leave(sentence: str, status: int) -> None:
-    print(f"lrcontrol: {sentence}", file=sys.stderr)
+    print(f"lrcontrol: {clean(sentence)}", file=sys.stderr)
     sys.exit(status)
 
 

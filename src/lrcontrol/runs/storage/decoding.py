@@ -14,17 +14,18 @@ from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.storage.layouts import Row
 from lrcontrol.runs.storage.telling import REMEDY, cannot_be_read
 
-__all__ = ["decoded", "method_of", "with_columns"]
+__all__ = ["UNREADABLE", "decoded", "method_of", "with_columns"]
 
 UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, RecursionError, zlib.error)
+"""What may be raised where bytes are read that are whole, but not of a form that is known."""
 
 
 def _read_as(kind: type[msgspec.Struct], **other: Any) -> Any:
     """A struct like `kind`, with some of its fields of other types, and no checks beyond those of types."""
     fields: list[Any] = []
     for each in msgspec.structs.fields(kind):
-        default = msgspec.field(default=each.default, default_factory=each.default_factory)
-        fields.append((each.name, other.get(each.name, each.type), default))
+        defaults: dict[str, Any] = {"default": each.default, "default_factory": each.default_factory}
+        fields.append((each.name, other.get(each.name, each.type), msgspec.field(**defaults)))
     return msgspec.defstruct(kind.__name__, fields, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 

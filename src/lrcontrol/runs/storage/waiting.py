@@ -27,12 +27,12 @@ def transaction(connection: sqlite3.Connection, path: Path, kind: Literal["IMMED
         if kind == "DEFERRED":  # which takes no lock before something is read
             patiently(connection, path, "PRAGMA schema_version")
         yield
-        patiently(connection, path, "COMMIT")
-    except BaseException:
+        if kind == "IMMEDIATE":
+            patiently(connection, path, "COMMIT")
+    finally:
         if connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
-        raise
 
 
 def patiently(connection: sqlite3.Connection, path: Path, statement: str) -> sqlite3.Cursor:
