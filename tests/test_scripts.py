@@ -1,0 +1,555 @@
+"""Training scripts of a user: what a run gives them, counts, and makes of what they tell."""
+
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import lrcontrol as lrc
+from lrcontrol.errors import BadInput, RecordError
+from lrcontrol.runs.record import Objective, Outcome, Record
+from lrcontrol.runs.spec import RunSpec, Start
+from lrcontrol.runs.task import Task
+from lrcontrol.training import loop, run, under_way
+from lrcontrol.training.scripts import carry_out_script
+from lrcontrol.training.tasks import catalogue
+from lrcontrol.training.tasks.problem import build
+from lrcontrol.training.weights import load_state
+
+STEPS = 30
+INPUTS = torch.arange(24.0).reshape(8, 3).sin()
+TARGETS = INPUTS @ torch.tensor([[1.0], [-2.0], [0.5]])
+
+
+def script_task(metric: str = "val_loss", direction: Any = "minimize", method: str = "own:cosine") -> Task:
+    return Task(
+        name="mine.py:train",
+        kind="training script",
+        data="its own",
+        sizes=(0, 0, 0),
+        model="a script",
+        parameters=0,
+        objective=Objective(metric, direction),
+        batch_size=0,
+        full_steps=STEPS,
+        home="",
+        method=method,
+    )
+
+
+def asked(method: str = "own:cosine", **more: Any) -> RunSpec:
+    return RunSpec(**({"task": "mine.py:train", "method": method, "base_lr": 0.05, "total_steps": STEPS} | more))
+
+
+def carried(script: Callable[[lrc.Run], object], spec: RunSpec | None = None, folder: Path | None = None) -> Record:
+    spec = asked() if spec is None else spec
+    return carry_out_script(spec, script_task(), script, folder)
+
+
+def sgd(model: nn.Module, **more: Any) -> torch.optim.SGD:
+    return torch.optim.SGD(model.parameters(), **({"lr": 1.0, "momentum": 0.9} | more))
+
+
+def update(model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+    loss = (model(INPUTS) - TARGETS).square().mean()
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss
+
+
+def plain(run: lrc.Run) -> None:
+    """What a script is at its shortest."""
+    model = nn.Linear(3, 1)
+    optimizer = run.steer(sgd(model))
+    while not run.should_stop:
+        loss = update(model, optimizer)
+        run.log_loss(loss)
+    run.log(val_loss=loss)
+
+
+# ---- the rates ----
+
+
+@pytest.mark.parametrize("control", ["cosine", "warmup(0.1)+rex", "one_cycle, momentum=one_cycle_momentum"])
+@pytest.mark.parametrize("last", [STEPS, 11, 1])
+def test_every_update_has_the_rate_of_the_schedule_and_the_record_holds_it(control: str, last: int) -> None:
+    spec, seen = asked(f"own:{control}", stop_step=last), []
+
+    def script(run: lrc.Run) -> None:
+        model = nn.Linear(3, 1)
+        optimizer = run.steer(sgd(model))
+        optimizer.register_step_pre_hook(lambda it, _a, _k: seen.append(it.param_groups[0]["lr"]))
+        while not run.should_stop:
+            assert run.lr == spec.base_lr * spec.method.control.multipliers(STEPS)[run.step]
+            update(model, optimizer)
+        run.log(val_loss=1.0)
+
+    record = carried(script, spec)
+    wanted = spec.base_lr * spec.method.control.multipliers(STEPS)[:last]
+    assert seen == wanted.tolist()
+    assert record.column("lr").tolist() == wanted.astype(np.float32).tolist()
+    assert (record.outcome, record.cost.steps, record.evals[-1].step) == (Outcome.FINISHED, last, last)
+
+
+def test_groups_keep_their_ratio_to_the_first_also_those_that_are_added_later() -> None:
+    seen = []
+
+    def script(run: lrc.Run) -> None:
+        head, body, late = nn.Linear(3, 1), nn.Linear(3, 3), nn.Linear(1, 1)
+        groups = [{"params": head.parameters(), "lr": 0.4}, {"params": body.parameters(), "lr": 0.1}]
+        optimizer = run.steer(torch.optim.SGD(groups, lr=7.0))
+        while not run.should_stop:
+            if run.step == 2:
+                optimizer.add_param_group({"params": late.parameters(), "lr": 0.8})
+            loss = (late(head(body(INPUTS))) - TARGETS).square().mean()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            seen.append([group["lr"] for group in optimizer.param_groups])
+        run.log(val_loss=1.0)
+
+    spec = asked(total_steps=4, base_lr=0.01)
+    carried(script, spec)
+    rates = 0.01 * spec.method.control.multipliers(4)
+    assert seen == [[rate, rate * 0.25, *[rate * 2] * (step >= 2)] for step, rate in enumerate(rates)]
+
+
+def test_a_script_that_trains_as_our_loop_does_gives_its_numbers_to_the_bit() -> None:
+    """Schedules, both optimizers, momentum beside, and a control that is told its metric."""
+    known = catalogue.task("digits-mlp")
+
+    def script(run: lrc.Run) -> None:
+        problem = build(known, run.seed)
+        looks = under_way.grid(ours) | {run.stop_step}
+        model = problem.model.train()
+        optimizer = run.optimizer(model.parameters())
+        while not run.should_stop:
+            ((inputs, targets),) = problem.batches(run.step, run.step + 1)
+            loss = problem.loss(model(inputs), targets)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            run.log_loss(loss)
+            if run.step in looks:
+                run.log(problem.evaluate(problem.validation))
+
+    task = script_task("accuracy", "maximize", "adamw:cosine")
+    for text, base_lr in (
+        ("adamw:warmup(0.1)+rex", 3e-3),
+        ("sgd(momentum=0.8, weight_decay=0.01):one_cycle, momentum=one_cycle_momentum", 0.1),
+        ("sgd:plateau(patience=0, factor=0.5)", 0.5),
+    ):
+        ours = RunSpec(task="digits-mlp", method=text, base_lr=base_lr, total_steps=60, seed=3)
+        torch.set_num_threads(1)
+        theirs = carry_out_script(asked(text, base_lr=base_lr, total_steps=60, seed=3), task, script)
+        expected = loop.train(ours)
+        assert expected.evals == theirs.evals
+        for name in ("loss", "lr"):
+            assert expected.column(name).tolist() == theirs.column(name).tolist()
+    assert len(set(theirs.column("lr").tolist())) > 1
+
+
+def test_only_real_updates_count() -> None:
+    """Not micro-batches whose gradients are gathered, and not those that a scaler skips."""
+    calls = 0
+
+    def script(run: lrc.Run) -> None:
+        nonlocal calls
+        model = nn.Linear(3, 1)
+        optimizer = run.steer(sgd(model))
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+        while not run.should_stop:
+            for _ in range(2):
+                loss = (model(INPUTS) - TARGETS).square().mean()
+                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                run.log_loss(loss)
+            calls += 1
+            if calls % 3 == 0:
+                model.weight.grad.fill_(math.inf)  # type: ignore[union-attr]
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+        run.log(val_loss=1.0)
+
+    record = carried(script)
+    assert record.cost.steps == STEPS
+    assert calls == STEPS + (STEPS - 1) // 2
+    assert np.isfinite(record.column("loss")).all()
+
+
+def test_a_methods_optimizer_has_the_settings_of_the_method() -> None:
+    def script(run: lrc.Run) -> None:
+        model = nn.Linear(3, 1)
+        optimizer = run.optimizer([{"params": [model.weight]}, {"params": [model.bias], "lr": 0.1}])
+        made.append(optimizer)
+        while not run.should_stop:
+            update(model, optimizer)
+        run.log(val_loss=1.0)
+
+    made: list[torch.optim.Optimizer] = []
+    for text in ("sgd(momentum=0.7, nesterov=true):constant", "adamw(beta1=0.8, weight_decay=0.3):constant"):
+        carry_out_script(asked(text, base_lr=0.2), script_task(method="adamw:cosine"), script)
+    first, second = made
+    assert isinstance(first, torch.optim.SGD)
+    assert isinstance(second, torch.optim.AdamW)
+    assert (first.param_groups[0]["momentum"], first.param_groups[0]["nesterov"]) == (0.7, True)
+    assert (second.param_groups[0]["betas"][0], second.param_groups[0]["weight_decay"]) == (0.8, 0.3)
+    assert [group["lr"] for group in first.param_groups] == [0.2, 0.1]
+
+
+# ---- what is told ----
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_losses_are_told_before_their_update_or_after_it(first: bool) -> None:
+    losses = []
+
+    def script(run: lrc.Run) -> None:
+        model = nn.Linear(3, 1)
+        optimizer = run.steer(sgd(model))
+        while not run.should_stop:
+            loss = (model(INPUTS) - TARGETS).square().mean()
+            losses.append(loss.item())
+            if first:
+                run.log_loss(loss)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            if not first:
+                run.log_loss(loss.item())
+        run.log(val_loss=1.0)
+
+    assert carried(script).column("loss").tolist() == np.float32(losses).tolist()
+
+
+def test_what_is_logged_is_kept_by_the_updates_made_whatever_library_it_is_of() -> None:
+    def script(run: lrc.Run) -> None:
+        model = nn.Linear(3, 1)
+        optimizer = run.steer(sgd(model))
+        while not run.should_stop:
+            update(model, optimizer)
+            if run.step % 10 == 0:
+                run.log({"val_loss": torch.tensor(run.step / 4, requires_grad=True)}, rows=np.int64(8))
+                run.log(other=math.nan, more=np.float32(0.5))
+
+    record = carried(script)
+    assert [each.step for each in record.evals] == [10, 20, 30]
+    assert record.evals[-1].values == {"val_loss": 7.5, "rows": 8.0, "more": 0.5}
+    assert record.final == 7.5
+    assert "loss" not in record.columns
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_loss_that_is_not_finite_ends_the_run_there(looks: bool) -> None:
+    def script(run: lrc.Run) -> None:
+        model = nn.Linear(3, 1)
+        optimizer = run.steer(sgd(model))
+        while not (run.should_stop if looks else run.step == STEPS):
+            update(model, optimizer)
+            run.log_loss(math.inf if run.step == 8 else 1.0)
+            if run.step % 4 == 0:
+                run.log(val_loss=1.0)
+
+    record = carried(script)
+    assert (record.outcome, record.cost.steps, record.usable) == (Outcome.DIVERGED, 8, False)
+    assert record.message == "the loss was not finite at update 7"
+    assert [each.step for each in record.evals] == [4]
+    assert len(record.column("loss")) == len(record.column("lr")) == 8
+
+
+def test_a_metric_that_is_not_finite_ends_the_run_there() -> None:
+    def script(run: lrc.Run) -> None:
+        model = nn.Linear(3, 1)
+        optimizer = run.steer(sgd(model))
+        while not run.should_stop:
+            update(model, optimizer)
+            run.log(val_loss=math.nan if run.step == 5 else 1.0)
+        assert run.step == 5
+
+    record = carried(script)
+    assert (record.outcome, record.cost.steps) == (Outcome.DIVERGED, 5)
+    assert record.message == "the val_loss was not finite after 5 updates"
+
+
+def test_a_script_that_goes_on_is_cut_off_and_told() -> None:
+    made = []
+
+    def script(run: lrc.Run) -> None:
+        model = nn.Linear(3, 1)
+        optimizer = run.steer(sgd(model))
+        while True:
+            try:
+                update(model, optimizer)
+            except Exception:  # noqa: BLE001, S112 - a script may have such a line, and it changes nothing
+                continue
+            made.append(model.weight.detach().clone())
+            run.log(val_loss=1.0)
+
+    record = carried(script)
+    assert (record.outcome, record.cost.steps, len(made)) == (Outcome.FINISHED, STEPS, STEPS)
+    assert record.message == "the script went on after its last update and was cut off there"
+
+
+def test_progress_is_told_now_and_then() -> None:
+    told: list[int] = []
+    spec = asked(total_steps=130)
+    carry_out_script(spec, script_task(), plain, progress=told.append)
+    assert told == [50, 100]
+
+
+# ---- chance ----
+
+
+def test_the_seed_decides_all_chance_and_the_callers_is_left_alone() -> None:
+    def script(run: lrc.Run) -> None:
+        drawn.append((random.random(), random.gauss(0, 1), np.random.rand(), float(torch.rand(()))))  # noqa: S311, NPY002
+        plain(run)
+
+    drawn: list[Any] = []
+    torch.manual_seed(5)
+    np.random.seed(6)  # noqa: NPY002 - the caller's
+    random.seed(7)
+    random.gauss(0, 1)
+    before = (torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate())  # type: ignore[index, union-attr]  # noqa: NPY002
+    losses = [carried(script, asked(seed=seed)).column("loss").tolist() for seed in (0, 1, 0)]
+    assert losses[0] == losses[2] != losses[1]
+    assert drawn[0] == drawn[2]
+    assert all(one != other for one, other in zip(drawn[0], drawn[1], strict=True))
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1:] == (np.random.get_state()[1].tolist(), random.getstate())  # type: ignore[index, union-attr]  # noqa: NPY002
+
+
+# ---- going on ----
+
+
+def going_on(run: lrc.Run) -> None:
+    """Draws from every source of chance in every update."""
+    model = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+    optimizer = run.optimizer(model.parameters()) if not run.method.startswith("own") else run.steer(sgd(model))
+    order = list(range(8))
+    state = run.restore()
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        order = state["order"]
+    while not run.should_stop:
+        random.shuffle(order)
+        rows = order[: 2 + np.random.randint(4)]  # noqa: NPY002 - what is tested
+        loss = (model(INPUTS[rows]) - TARGETS[rows]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        run.log_loss(loss)
+        if run.step % 5 == 0:
+            run.log(val_loss=loss)
+    run.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "order": order})
+
+
+@pytest.mark.parametrize("control", ["cosine", "plateau(patience=1, factor=0.5)"])
+@pytest.mark.parametrize("optimizer", ["own", "sgd", "adamw"])
+def test_a_run_goes_on_from_another_as_if_it_had_not_ended(tmp_path: Path, optimizer: str, control: str) -> None:
+    method = f"{optimizer}:{control}"
+    task = script_task(method=method)
+    whole = carry_out_script(asked(method, checkpoint=True), task, going_on, tmp_path)
+    first = asked(method, stop_step=15, checkpoint=True)
+    begun = carry_out_script(first, task, going_on, tmp_path)
+    second = asked(method, start=Start(first.id, 15), checkpoint=True)
+    ended = carry_out_script(second, task, going_on, tmp_path)
+    for name in ("loss", "lr"):
+        both = [*begun.column(name).tolist(), *ended.column(name).tolist()]
+        assert both == whole.column(name).tolist()
+    assert begun.evals + ended.evals == whole.evals
+    assert (ended.cost.steps, ended.evals[-1].step) == (15, STEPS)
+    assert (tmp_path / f"{whole.id}.checkpoint.safetensors").read_bytes() == (
+        tmp_path / f"{ended.id}.checkpoint.safetensors"
+    ).read_bytes()
+
+
+def test_a_run_that_goes_on_with_another_method_has_the_settings_of_that(tmp_path: Path) -> None:
+    task = script_task(method="sgd:cosine")
+    first = asked("sgd(momentum=0.5):cosine", stop_step=15, checkpoint=True)
+    carry_out_script(first, task, going_on, tmp_path)
+    made = []
+
+    def script(run: lrc.Run) -> None:
+        run_optimizer = run.optimizer
+
+        def kept(parameters: Any) -> torch.optim.Optimizer:
+            made.append(run_optimizer(parameters))
+            return made[-1]
+
+        run.optimizer = kept  # type: ignore[method-assign]
+        going_on(run)
+
+    second = asked("sgd(momentum=0.8):linear", base_lr=0.01, start=Start(first.id, 15))
+    record = carry_out_script(second, task, script, tmp_path)
+    assert made[0].param_groups[0]["momentum"] == 0.8
+    rates = 0.01 * second.method.control.multipliers(STEPS)[15:]
+    assert record.column("lr").tolist() == rates.astype(np.float32).tolist()
+
+
+def test_what_was_saved_last_is_kept_where_the_run_is(tmp_path: Path) -> None:
+    def script(run: lrc.Run) -> None:
+        plain(run)
+        tensor = torch.arange(3.0)
+        run.save({"early": tensor})
+        run.save({"a.b": tensor, "a": {"b": tensor + 1}, 3: [1, (2.5, None)], "text": "x", "nan": math.inf})
+        tensor.zero_()
+
+    record = carried(script, asked(save=True), tmp_path)
+    state = load_state(tmp_path, record)
+    assert [state["a.b"].tolist(), state["a"]["b"].tolist()] == [[0.0, 1.0, 2.0], [1.0, 2.0, 3.0]]
+    assert (state[3], state["text"], state["nan"]) == ([1, (2.5, None)], "x", math.inf)
+    assert carried(script).weights is None
+    with pytest.raises(RecordError, match="a script must call run.save"):
+        load_state(tmp_path, carried(plain, asked(save=True), tmp_path))
+
+
+# ---- mistakes ----
+
+
+def with_optimizer(then: Callable[[lrc.Run, nn.Module, torch.optim.Optimizer], object]) -> Callable[[lrc.Run], None]:
+    def script(run: lrc.Run) -> None:
+        model = nn.Linear(3, 1)
+        then(run, model, run.steer(sgd(model)))
+
+    return script
+
+
+def trained(run: lrc.Run, model: nn.Module, optimizer: torch.optim.Optimizer, logged: Any = None) -> None:
+    while not run.should_stop:
+        update(model, optimizer)
+    run.log(logged or {"val_loss": 1.0})
+
+
+def second_optimizer(run: lrc.Run, model: nn.Module, _optimizer: torch.optim.Optimizer) -> None:
+    run.steer(sgd(model))
+
+
+def own_scheduler(run: lrc.Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    while not run.should_stop:
+        update(model, optimizer)
+        scheduler.step()
+
+
+def late(run: lrc.Run) -> None:
+    model = nn.Linear(3, 1)
+    optimizer = sgd(model)
+    update(model, optimizer)
+    run.steer(optimizer)
+
+
+def other_optimizer(run: lrc.Run, model: nn.Module, _optimizer: torch.optim.Optimizer) -> None:
+    other = sgd(model)
+    while not run.should_stop:
+        update(model, other)
+
+
+def ends_early(run: lrc.Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    for _ in range(7):
+        update(model, optimizer)
+    run.log(val_loss=1.0)
+
+
+def never_looks(run: lrc.Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    for _ in range(10):
+        for _ in range(8):
+            update(model, optimizer)
+        run.log(val_loss=1.0)
+
+
+def logs_early(run: lrc.Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    update(model, optimizer)
+    run.log(val_loss=1.0)
+    while not run.should_stop:
+        update(model, optimizer)
+
+
+def logged_value(value: Any) -> Callable[[lrc.Run], None]:
+    return with_optimizer(lambda run, model, optimizer: trained(run, model, optimizer, value))
+
+
+MISTAKES = {
+    "no steer": (lambda run: None, "must give its optimizer to run.steer, or take it from run.optimizer"),
+    "stop before steer": (lambda run: run.should_stop, "run.should_stop needs an optimizer whose updates are counted"),
+    "log before steer": (lambda run: run.log(val_loss=1.0), "run.log needs an optimizer whose updates are counted"),
+    "loss before steer": (lambda run: run.log_loss(1.0), "run.log_loss needs an optimizer"),
+    "no optimizer": (lambda run: run.steer(nn.Linear(3, 1)), "`optimizer` must be a torch optimizer, got optimizer=Lin"),
+    "two": (with_optimizer(second_optimizer), "a run must have one optimizer, got a second"),
+    "late": (late, "must be steered before its first update, but this one has made some"),
+    "rate 0": (lambda run: run.steer(sgd(nn.Linear(3, 1), lr=0.0)), "must have a rate > 0, .* got lr=0"),
+    "own scheduler": (with_optimizer(own_scheduler), "something set it to .*; take the script's own scheduler out"),
+    "log at 0": (with_optimizer(lambda run, *_: run.log(val_loss=1.0)), r"got \['val_loss'\] before the first one"),
+    "no updates": (with_optimizer(lambda *_: None), "must make updates with the optimizer that is steered"),
+    "other optimizer": (with_optimizer(other_optimizer), "must be the one that trains, but 100 looks"),
+    "early": (with_optimizer(ends_early), "must train until run.should_stop, but returned after 7 of 30 updates"),
+    "never looks": (with_optimizer(never_looks), "after its last update, 30, .* after 24; .* was cut off"),
+    "logs early": (with_optimizer(logs_early), "must log 'val_loss' after its last update, 30, but did so last after 1;"),
+    "other metric": (logged_value({"val_los": 1.0}), "must log the metric .* 'val_loss', got val_los; call run.log"),
+    "text": (logged_value({"val_loss": "1.0"}), "`val_loss` must be one number, got val_loss='1.0'"),
+    "two numbers": (logged_value({"val_loss": torch.ones(2)}), "`val_loss` must be one number, got val_loss=tensor"),
+    "flag": (logged_value({"val_loss": True}), "`val_loss` must be one number, got val_loss=True"),
+    "a lone number": (logged_value(0.1), r"takes values by name, as in run.log\(val_loss=0.1\), got 0.1"),
+    "a step": (logged_value({"val_loss": 1.0, "step": 3}), "updates are counted by the run; leave `step` out"),
+    "losses": (with_optimizer(lambda run, *_: run.log_loss(torch.ones(2))), "`loss` must be one number, got loss=tensor"),
+    "method's": (lambda run: run.optimizer(nn.Linear(3, 1).parameters()), "a method must name an optimizer .* own:cosine"),
+    "a model": (with_optimizer(lambda run, model, _: run.save(model)), "a state must be tensors, numbers and texts"),
+    "a key": (with_optimizer(lambda run, *_: run.save({(1, 2): 1.0})), "a state must be tensors, numbers and texts"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_every_mistake_is_one_sentence(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    script, sentence = MISTAKES[name]
+    monkeypatch.setattr(run, "IDLE", 100)
+    with pytest.raises((BadInput, RecordError), match=sentence) as caught:
+        carried(script)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_optimizer_of_a_method_is_not_exchanged() -> None:
+    with pytest.raises(BadInput, match="must be taken from run.optimizer.* got adamw:cosine"):
+        carry_out_script(asked("adamw:cosine"), script_task(method="adamw:cosine"), plain)
+
+
+def test_what_another_run_is_to_go_on_from_must_be_saved_and_asked_for(tmp_path: Path) -> None:
+    def early(run: lrc.Run) -> None:
+        model = nn.Linear(3, 1)
+        optimizer = run.steer(sgd(model))
+        run.restore()
+        while not run.should_stop:
+            update(model, optimizer)
+            if run.step == 4:
+                run.save({})
+        run.log(val_loss=1.0)
+
+    with pytest.raises(BadInput, match="after its last update, 30, .* but nothing was saved"):
+        carried(plain, asked(checkpoint=True), tmp_path)
+    with pytest.raises(BadInput, match="but it did so last after 4"):
+        carried(early, asked(checkpoint=True), tmp_path)
+    first = asked(stop_step=10, checkpoint=True)
+    carry_out_script(first, script_task(), going_on, tmp_path)
+    with pytest.raises(BadInput, match="must call run.restore"):
+        carried(plain, asked(start=Start(first.id, 10)), tmp_path)
+    with pytest.raises(RecordError, match="must have the seed of the run it goes on from, got 4"):
+        carried(going_on, asked(start=Start(first.id, 10), seed=4), tmp_path)
+    with pytest.raises(RecordError, match="kind of optimizer"):
+        carried(going_on, asked("sgd:cosine", start=Start(first.id, 10)), tmp_path)
+
+
+def test_what_a_script_raises_is_raised_and_chance_is_put_back() -> None:
+    def script(run: lrc.Run) -> None:
+        raise KeyError(run.seed)
+
+    before = torch.get_rng_state()
+    with pytest.raises(KeyError):
+        carried(script)
+    assert torch.equal(before, torch.get_rng_state())
