@@ -1,22 +1,26 @@
 """Executors: every run answers once, and how one ends is no other's concern."""
 
+import contextlib
 import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from faults import endings
+from contracts.executor import ExecutorContract, Make, answers
+from faults import targets
+from faults.drivers import TARGET
+from faults.nursery import Nursery, gone, marked
 from faults.samples import OBJECTIVE, spec
 from lrcontrol.errors import BadInput
+from lrcontrol.runs.executors.lots import Lots, by_beginnings, by_seconds
 from lrcontrol.runs.executors.processes import Processes
 from lrcontrol.runs.executors.serial import Serial
-from lrcontrol.runs.record import Outcome
-
-TARGET = "faults.endings:train"
-WELL = 100  # from this seed on a run ends well
+from lrcontrol.runs.record import Cost, Outcome, Record
+from lrcontrol.runs.spec import RunSpec
 
 
 @pytest.fixture(autouse=True)
@@ -24,120 +28,209 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
 
-@pytest.fixture(params=["serial", "processes"])
-def executor(request: pytest.FixtureRequest):
-    """Each executor, closed at the end."""
-    made = Serial(endings.train, OBJECTIVE) if request.param == "serial" else Processes(TARGET, OBJECTIVE, workers=2)
-    yield made
-    made.close()
+def well(number: int, **changes: object) -> RunSpec:
+    """A run that is answered by a finished one."""
+    return spec(5 * number, **changes)
 
 
-def carry(executor, specs):
-    """All records, as they come."""
-    todo, found = list(specs), []
-    while todo or executor.running:
-        while todo and executor.room:
-            executor.submit(todo.pop(0))
-        found.append(executor.wait())
-    return found
+def closing(executor: Serial | Processes) -> contextlib.AbstractContextManager[Serial | Processes]:
+    return contextlib.closing(executor)
 
 
-def test_every_run_answers_once(executor) -> None:
-    asked = [spec(number, seed=WELL + number) for number in range(7)]
-    room = executor.room
-    found = carry(executor, asked)
-    assert sorted(each.id for each in found) == sorted(each.id for each in asked)
-    assert {each.outcome for each in found} == {Outcome.FINISHED}
-    assert executor.running == []
-    assert executor.room == room
+class TestSerial(ExecutorContract):
+    @pytest.fixture
+    def make(self) -> Make:
+        return lambda: closing(Serial(targets.run, OBJECTIVE))
 
 
-def test_a_run_that_raises_is_a_record(executor) -> None:
-    found = carry(executor, [spec(0, seed=0), spec(1, seed=WELL)])
-    by_seed = {each.spec.seed: each for each in found}
-    assert by_seed[0].outcome is Outcome.FAILED
-    assert "a plain reason" in by_seed[0].message
-    assert by_seed[WELL].outcome is Outcome.FINISHED
+class TestSerialAhead(ExecutorContract):
+    @pytest.fixture
+    def make(self) -> Make:
+        return lambda: closing(Serial(targets.run, OBJECTIVE, ahead=5))
 
 
-def test_every_ending_is_told_and_hurts_no_other() -> None:
-    """Fifteen ways to end, and as many runs that end well between them."""
-    executor = Processes(TARGET, OBJECTIVE, workers=2)
-    kinds = list(endings.ENDINGS)
-    asked = [spec(0, seed=seed) for number in range(len(kinds)) for seed in (number, WELL + number)]
+class TestProcesses(ExecutorContract):
+    @pytest.fixture
+    def make(self) -> Make:
+        return lambda: closing(Processes(TARGET, OBJECTIVE, workers=2))
+
+
+class TestProcessesAhead(ExecutorContract):
+    @pytest.fixture
+    def make(self) -> Make:
+        return lambda: closing(Processes(TARGET, OBJECTIVE, workers=2, ahead=4))
+
+
+@pytest.fixture(params=[1, 8], ids=["alone", "ahead"])
+def executor(request: pytest.FixtureRequest) -> Iterator[Processes]:
+    with closing(Processes(TARGET, OBJECTIVE, workers=2, ahead=request.param, retries=0)) as made:
+        yield made  # type: ignore[misc]
+
+
+def test_every_ending_is_told_and_hurts_no_other(executor: Processes) -> None:
+    """However a run ends, it and no other is a failed one; the others, before and after, answer."""
+    endings = {name: told for name, (_, told) in (targets.RAISES | targets.DIES).items()}
+    bad = [spec(number, task=name) for number, name in enumerate(endings)]
+    good = [well(number, task=name) for number, name in enumerate([*targets.ANSWERS, *["made-up"] * len(bad)], 100)]
+    found = answers(executor, [each for pair in zip(bad, good, strict=False) for each in pair])
+    for asked in bad:
+        message = found[asked.id].message or ""
+        assert found[asked.id].outcome is Outcome.FAILED, asked.task
+        assert endings[asked.task] in message, (asked.task, message[-300:])
+    assert {found[asked.id].outcome for asked in good[: len(bad)]} == {Outcome.FINISHED}
+
+
+def test_a_run_whose_process_died_is_tried_again_and_its_record_tells(tmp_path: Path) -> None:
+    """What only the first try does (a machine short of memory) costs no run; the record tells which try it was."""
+    with closing(Processes("faults.targets:first_try_dies", OBJECTIVE, workers=1, retries=2)) as executor:
+        found = answers(executor, [well(number, task=str(tmp_path / f"{number}")) for number in (1, 2)])
+    assert {(each.outcome, each.attempt) for each in found.values()} == {(Outcome.FINISHED, 2)}
+    with closing(Processes(TARGET, OBJECTIVE, workers=1, retries=2)) as executor:
+        (lost,) = answers(executor, [spec(1, task="sigkill")]).values()
+    assert lost.outcome is Outcome.FAILED
+    assert lost.attempt == 3
+    assert "probably out of memory (3 attempts)" in (lost.message or "")
+
+
+@pytest.mark.parametrize("kind", sorted(targets.HANGS))
+def test_a_run_that_hangs_is_ended_in_time_with_all_it_began(kind: str) -> None:
+    mark = f"hang-{kind}-{os.getpid()}"
+    os.environ["LRCONTROL_MARK"] = mark
     try:
-        by_seed = {each.spec.seed: each for each in carry(executor, asked)}
+        with closing(Processes(TARGET, OBJECTIVE, workers=2, seconds=0.5)) as executor:
+            began = time.monotonic()
+            found = answers(executor, [spec(0, task=kind), well(1), well(2)])
+            took = time.monotonic() - began
     finally:
-        executor.close()
-    for number, kind in enumerate(kinds):
-        bad = by_seed[number]
-        assert bad.outcome is Outcome.FAILED, kind
-        assert endings.ENDINGS[kind][1] in bad.message, (kind, bad.message[-300:])
-        assert len(bad.message) <= 20_000, kind
-        assert by_seed[WELL + number].outcome is Outcome.FINISHED, kind
+        del os.environ["LRCONTROL_MARK"]
+    hung = found[spec(0, task=kind).id]
+    assert hung.outcome is Outcome.FAILED
+    assert "longer than 0.5 s" in (hung.message or "")
+    assert [found[well(number).id].outcome for number in (1, 2)] == [Outcome.FINISHED] * 2
+    assert took < 15
+    assert gone(mark, 5), marked(mark)
 
 
-def test_a_killed_host_is_a_failed_run_and_the_executor_goes_on() -> None:
-    executor = Processes(TARGET, OBJECTIVE, workers=1)
-    try:
-        carry(executor, [spec(0, seed=WELL)])
+def test_a_run_that_takes_too_much_memory_is_ended_and_hurts_no_other() -> None:
+    with closing(Processes(TARGET, OBJECTIVE, workers=1, memory=400 << 20, retries=1)) as executor:
+        found = answers(executor, [spec(0, task="greedy"), well(1)])
+    greedy = found[spec(0, task="greedy").id]
+    assert greedy.outcome is Outcome.FAILED
+    assert f"used more than {400 << 20} bytes of memory" in (greedy.message or "")
+    assert greedy.attempt == 2
+    assert found[well(1).id].outcome is Outcome.FINISHED
+
+
+def test_a_killed_host_costs_one_try_and_the_executor_goes_on() -> None:
+    with closing(Processes(TARGET, OBJECTIVE, workers=1, retries=0)) as executor:
+        answers(executor, [spec(0)])
         host = executor._hosts[0].process.pid
         os.kill(host, signal.SIGSTOP)
-        executor.submit(spec(1, seed=WELL))
+        executor.submit(spec(1))
+        executor._fill()
         os.kill(host, signal.SIGKILL)
         assert executor.wait().outcome is Outcome.FAILED
-        assert [each.outcome for each in carry(executor, [spec(2, seed=WELL)])] == [Outcome.FINISHED]
-    finally:
-        executor.close()
+        assert [each.outcome for each in answers(executor, [well(2)]).values()] == [Outcome.FINISHED]
+
+
+def test_a_late_answer_of_an_ended_run_is_never_taken() -> None:
+    """A process that is stopped until its time is over and then goes on answers nobody: its run was given up."""
+    with closing(Processes(TARGET, OBJECTIVE, workers=1, seconds=0.4)) as executor:
+        found = answers(executor, [spec(number, task="stops-itself") for number in range(3)])
+        assert {each.outcome for each in found.values()} == {Outcome.FAILED}
+        assert [each.outcome for each in answers(executor, [well(9)]).values()] == [Outcome.FINISHED]
 
 
 def test_a_run_outlives_the_thread_that_submitted_it() -> None:
     """Notebooks and servers submit from threads that end."""
-    executor = Processes(TARGET, OBJECTIVE, workers=1)
-    try:
-        thread = threading.Thread(target=lambda: executor.submit(spec(0, seed=WELL)))
+    with closing(Processes(TARGET, OBJECTIVE, workers=1)) as executor:
+        thread = threading.Thread(target=lambda: executor.submit(well(0)))
         thread.start()
         thread.join()
         assert executor.wait().outcome is Outcome.FINISHED
-    finally:
-        executor.close()
 
 
 def test_close_leaves_no_process() -> None:
     executor = Processes(TARGET, OBJECTIVE, workers=2)
     for number in range(2):
-        executor.submit(spec(number, seed=WELL + number))
+        executor.submit(spec(number))
     hosts = [host.process for host in executor._hosts]
     executor.close()
     assert [host.poll() for host in hosts] == [-signal.SIGKILL] * 2
 
 
 def test_a_target_that_cannot_be_imported_is_said_at_once() -> None:
-    executor = Processes("faults.nowhere:train", OBJECTIVE, workers=1)
-    try:
-        executor.submit(spec(0, seed=WELL))
+    with closing(Processes("faults.nowhere:train", OBJECTIVE, workers=1)) as executor:
+        executor.submit(spec(0))
         with pytest.raises(BadInput, match="nowhere"):
             executor.wait()
-    finally:
-        executor.close()
 
 
-def test_hosts_end_with_their_driver(tmp_path: Path) -> None:
-    """A driver that is killed leaves no host behind for more than seconds."""
-    reader, writer = os.pipe()
-    driver = os.fork()
-    if driver == 0:
-        executor = Processes(TARGET, OBJECTIVE, workers=1)
-        executor.submit(spec(0, seed=WELL))
-        os.write(writer, str(executor._hosts[0].process.pid).encode())
-        time.sleep(60)
-        os._exit(0)
-    host = int(os.read(reader, 20))
-    os.kill(driver, signal.SIGKILL)
-    os.waitpid(driver, 0)
-    for _ in range(300):
-        state = Path(f"/proc/{host}/stat")
-        if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
-            return
-        time.sleep(0.1)
-    raise AssertionError("the host still runs")
+def test_hosts_and_runs_end_with_their_driver(tmp_path: Path) -> None:
+    mark = f"driver-{os.getpid()}"
+    with Nursery("faults.drivers", mark=mark) as nursery:
+        driver = nursery.begin("faults.drivers:hold", 2, out=tmp_path / "out")
+        for _ in range(600):
+            if (tmp_path / "out").read_text():
+                break
+            time.sleep(0.05)
+        assert len(marked(mark)) >= 4  # two hosts, and a run of each
+        driver.send(signal.SIGKILL)
+        assert gone(mark), marked(mark)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"workers": 0}, "`workers` must be an integer >= 1, got workers=0"),
+        ({"seconds": 0}, "`seconds` must be a number > 0, got seconds=0"),
+        ({"memory": "1GB"}, "`memory` must be an integer >= 1, got memory='1GB'"),
+        ({"retries": -1}, "`retries` must be an integer >= 0, got retries=-1"),
+        ({"ahead": 0}, "`ahead` must be an integer >= 1, got ahead=0"),
+    ],
+)
+def test_limits_are_checked_at_once(change: dict[str, object], match: str) -> None:
+    with pytest.raises(BadInput, match=match):
+        Processes(TARGET, OBJECTIVE, **change)  # type: ignore[arg-type]
+
+
+def cooldown(end: float, base_lr: float = 0.1) -> RunSpec:
+    method = f"sgd:constant(share=0.8)+linear(start=1, end={end})"
+    return RunSpec(task="digits-mlp", method=method, base_lr=base_lr, total_steps=100)
+
+
+def nobody_knows(_: RunSpec) -> float | None:
+    return None
+
+
+def test_runs_that_share_their_beginnings_are_a_lot_and_others_are_alone() -> None:
+    shared = [cooldown(end / 10) for end in range(4)]
+    others = [RunSpec(task="digits-mlp", method="adamw:cosine", base_lr=rate, total_steps=100) for rate in (1.0, 2.0)]
+    lots = by_beginnings([shared[0], others[0], *shared[1:], others[1]], 2, nobody_knows)
+    assert sorted(map(len, lots)) == [1, 1, 4]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_one_tree_is_divided_among_workers_that_would_have_nothing_to_do(workers: int) -> None:
+    lots = by_beginnings([cooldown(end / 10) for end in range(8)], workers, nobody_knows)
+    assert len(lots) == workers
+    assert sum(map(len, lots)) == 8
+    assert max(map(len, lots)) - min(map(len, lots)) <= 1
+
+
+def test_short_runs_are_put_together_to_half_a_second() -> None:
+    specs = [cooldown(0.0, base_lr) for base_lr in range(1, 41)]
+    assert [len(lot) for lot in by_seconds(specs, 2, lambda _: 0.1)] == [5] * 8
+    assert [len(lot) for lot in by_seconds(specs, 2, lambda _: 0.001)] == [20, 20]
+    assert [len(lot) for lot in by_seconds(specs, 2, lambda _: 2.0)] == [1] * 40
+
+
+def test_what_waits_is_divided_anew_when_it_is_known_how_long_runs_take() -> None:
+    lots = Lots(by_beginnings, workers=2)
+    specs = [cooldown(0.0, base_lr) for base_lr in range(1, 22)]
+    for each in specs:
+        lots.add(each)
+    (first,) = lots.take()
+    lots.saw(Record(spec=first, outcome=Outcome.FINISHED, objective=OBJECTIVE, cost=Cost(100, 0.05)))
+    assert len(lots.take()) == 10
+    assert len(lots.waiting) == 10

@@ -1,6 +1,7 @@
 """The verbs: what a user asks for, joined from training, search, selection and report."""
 
 import contextlib
+import functools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +52,8 @@ __all__ = [
     "train",
 ]
 
-TRAIN = "lrcontrol.training.loop:train"
+TRAIN = "lrcontrol.training.loop:train_all"
+AHEAD = 32  # runs that are taken on for each worker, so that those that belong together can be found
 FORMAT, VERSION = "lrcontrol/selection", 1
 ExecutorName = Literal["serial", "processes"]
 EXECUTORS = ("serial", "processes")
@@ -459,12 +461,13 @@ def make_executor(name: ExecutorName, task: Task, folder: Path, workers: int | N
     weights = str(folder / "weights")
     runner: Executor
     if name == "serial":
-        from lrcontrol.training.loop import train as carry
+        from lrcontrol.training.loop import train_all
 
-        runner = Serial(lambda spec: carry(spec, weights=weights), task.objective)
+        runner = Serial(functools.partial(train_all, weights=weights), task.objective, ahead=AHEAD)
     else:
         files = [str(OWN[task.name].file)] if task.name in OWN else []
-        runner = Processes(TRAIN, task.objective, workers=workers, options={"weights": weights}, files=files)
+        options = {"weights": weights}
+        runner = Processes(TRAIN, task.objective, workers=workers, options=options, files=files, ahead=AHEAD)
     try:
         yield runner
     finally:

@@ -83,7 +83,7 @@ class ExecutorContract:
             assert RAISES[kind][1] in (failed.message or ""), kind
             assert len(failed.message or "") <= 20_000, kind
             assert failed.objective == OBJECTIVE
-            assert failed.cost.steps == asked.stop_step  # nobody knows how far it came: all is counted
+            assert failed.cost.steps == asked.updates  # nobody knows how far it came: all is counted
 
     def test_a_failed_record_can_be_kept(self, executor: Executor) -> None:
         for kind in RAISES:

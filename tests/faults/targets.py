@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from faults import samples
@@ -156,13 +156,73 @@ ANSWERS: dict[str, Callable[[RunSpec], Record]] = {
 }
 
 
-def run(spec: RunSpec) -> Record:
-    """Do what the task's name says."""
-    if spec.task in ANSWERS:
-        return ANSWERS[spec.task](spec)
-    known = RAISES | DIES
-    if spec.task not in known:
-        seconds = float(spec.task.removeprefix("sleep-"))
-        time.sleep(seconds)
-        return answer(spec)
-    return known[spec.task][0](spec)
+def busy(_: RunSpec) -> NoReturn:
+    """Compute without end, where Python cannot be interrupted."""
+    import re
+
+    re.match(r"(a+)+$", "a" * 60 + "b")
+    raise AssertionError
+
+
+def deaf(_: RunSpec) -> NoReturn:
+    """Sleep through every signal that can be slept through."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    time.sleep(60)
+    raise AssertionError
+
+
+def with_family(_: RunSpec) -> NoReturn:
+    """Sleep beside a child that sleeps beside its own, all holding the pipe."""
+    if os.fork() == 0:
+        os.fork()
+        time.sleep(60)
+        os._exit(0)
+    time.sleep(60)
+    raise AssertionError
+
+
+def stop_itself(_: RunSpec) -> NoReturn:
+    """Be stopped."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(60)
+    raise AssertionError
+
+
+def greedy(_: RunSpec) -> NoReturn:
+    """Hold ever more memory, slowly, up to a gigabyte."""
+    held = []
+    for _ in range(50):
+        held.append(b"x" * (20 << 20))
+        time.sleep(0.05)
+    time.sleep(60)
+    raise AssertionError
+
+
+HANGS: dict[str, Callable[[RunSpec], Record]] = {
+    "sleep-60": lambda _: time.sleep(60),  # type: ignore[dict-item,return-value]
+    "busy": busy,
+    "deaf": deaf,
+    "family": with_family,
+    "stops-itself": stop_itself,
+}
+
+
+def run(specs: Sequence[RunSpec]) -> Iterator[Record]:
+    """Do what the name of each task says."""
+    for spec in specs:
+        known = {name: does for name, (does, _) in (RAISES | DIES).items()} | ANSWERS | HANGS | {"greedy": greedy}
+        if spec.task in known:
+            yield known[spec.task](spec)
+            continue
+        time.sleep(float(spec.task.removeprefix("sleep-")))
+        yield answer(spec)
+
+
+def first_try_dies(specs: Sequence[RunSpec]) -> Iterator[Record]:
+    """Leave a mark where the task's name says and be killed; where the mark is, answer."""
+    for spec in specs:
+        if not os.path.exists(spec.task):
+            with open(spec.task, "wb"):
+                os.kill(os.getpid(), signal.SIGKILL)
+        yield answer(spec)

@@ -32,7 +32,7 @@ class Executor(Protocol):
         """Abandon what is running."""
 
 
-def failed(spec: RunSpec, objective: Objective, message: str, seconds: float = 0.0) -> Record:
+def failed(spec: RunSpec, objective: Objective, message: str, seconds: float = 0.0, attempt: int = 1) -> Record:
     """The record of a run that raised or died. Nobody knows how far it came, so all of its updates are counted."""
     return Record(
         spec=spec,
@@ -40,19 +40,21 @@ def failed(spec: RunSpec, objective: Objective, message: str, seconds: float = 0
         objective=objective,
         cost=Cost(spec.updates, seconds),
         message=message[:10_000].encode("utf-8", "backslashreplace").decode(),  # a lone surrogate has no place in JSON
+        attempt=attempt,
     )
 
 
-def packed(record: object, spec: RunSpec) -> tuple[bytes, bytes]:
-    """What a run of `spec` returned, as bytes that `Record.from_summary` reads.
+def packed(record: object, specs: Sequence[RunSpec]) -> tuple[bytes, bytes]:
+    """What a run of one of `specs` returned, as bytes that `Record.from_summary` reads.
 
     Raises:
         RecordError: it is no record, one of another run, or cannot be read back.
     """
     if not isinstance(record, Record):
         raise RecordError(f"a run must return a Record, got {checks.shown(record)}.")
-    if record.spec != spec:
-        raise RecordError(f"run {spec.id} must return its own record, got one of run {record.id}.")
+    if record.spec not in specs:
+        names = " or ".join(spec.id for spec in specs[:3])
+        raise RecordError(f"run {names} must return its own record, got one of run {record.id}.")
     return record.packed()
 
 

@@ -1,7 +1,8 @@
-"""Runs side by side, each in a process of its own; the crash of one hurts no other."""
+"""Runs side by side, each lot of them in a process of its own; the crash of one hurts no other."""
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import signal
@@ -11,18 +12,26 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
+import msgspec
+
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.executors import worker
 from lrcontrol.runs.executors.executor import check_room, check_running, failed
+from lrcontrol.runs.executors.lots import Divide, Lots, by_beginnings
 from lrcontrol.runs.record import Objective, Record
 from lrcontrol.runs.spec import RunSpec
 
-__all__ = ["Processes"]
+__all__ = ["Processes", "cores"]
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Host:
-    """One slot: a process that has imported the training code and forks for every run."""
+    """One slot: a process that has imported the training code and forks for every lot."""
 
     def __init__(self, target: str, files: Sequence[str], options: Mapping[str, Any]) -> None:
         asked_read, asked_write = os.pipe()
@@ -40,14 +49,17 @@ class _Host:
         os.close(asked_read)
         os.close(answers_write)
         self.asked: BinaryIO = os.fdopen(asked_write, "wb")
-        self.answers: BinaryIO = os.fdopen(answers_read, "rb")
-        self.spec: RunSpec | None = None
+        self.answers: BinaryIO = os.fdopen(answers_read, "rb", buffering=0)  # what is buffered, no selector sees
+        self.lot: list[RunSpec] = []  # without those that have been answered
+        self.busy = False  # until the end of the lot is told
         self.since = 0.0
+        self.timed = False  # whether a run is being made, and not loaded for
 
-    def submit(self, spec: RunSpec) -> None:
-        self.spec, self.since = spec, time.monotonic()
+    def begin(self, lot: list[RunSpec], memory: int | None) -> None:
+        self.lot, self.busy, self.timed, self.since = lot, True, False, time.monotonic()
         with contextlib.suppress(BrokenPipeError):  # a dead host is noticed when it is waited for
-            self.asked.write(spec.to_json() + b"\n")
+            specs = [json.loads(spec.to_json()) for spec in lot]
+            self.asked.write(json.dumps({"specs": specs, "memory": memory}).encode() + b"\n")
             self.asked.flush()
 
     def end(self) -> None:
@@ -59,17 +71,34 @@ class _Host:
                 file.close()
 
 
+def _readable(hosts: Sequence[_Host], seconds: float | None) -> list[_Host]:
+    """Those that have something to say, as soon as there is one, or none after so many seconds."""
+    with selectors.DefaultSelector() as selector:
+        for host in hosts:
+            selector.register(host.answers, selectors.EVENT_READ, host)
+        return [key.data for key, _ in selector.select(seconds)]
+
+
 class Processes:
-    """An executor with `workers` slots; every run has a process of its own, with one thread.
+    """An executor with `workers` slots; each carries out one lot of runs after the other, with one thread.
+
+    Runs that share their beginnings are a lot, and so are a few short ones (`lots`); a longer run is a lot alone. A
+    lot has a process of its own. If that raises or dies, its runs are carried out again, each alone, so that the one
+    it was is found and hurts no other; a run whose process dies alone is tried `retries` more times.
 
     Args:
-        target: `module:function` that carries out one run; the module may have a function `warm(spec)`, called
-            once before the runs of a task so that they share what it loads. BadInput from `wait` where it cannot be
-            imported.
+        target: `module:function` that carries out the runs of a lot; the module may have a function `warm(spec)`,
+            called once before the runs of a task so that they share what it loads. BadInput from `wait` where it
+            cannot be imported.
         objective: of the task, for records of runs that fail.
         workers: >= 1; by default one a core.
         options: keyword arguments for the function, as JSON values.
         files: Python files of the user's to load first, such as the one that a task is in.
+        ahead: >= 1; how many runs are taken on for each worker, so that those that belong together can be found.
+        divide: says which belong together.
+        seconds: > 0; how long a run may take, or None. Its process is ended then, and the run is FAILED.
+        memory: >= 1; bytes that a run's process may hold (Linux), or None. The same.
+        retries: >= 0.
     """
 
     def __init__(
@@ -80,62 +109,133 @@ class Processes:
         workers: int | None = None,
         options: Mapping[str, Any] | None = None,
         files: Sequence[str] = (),
+        ahead: int = 1,
+        divide: Divide = by_beginnings,
+        seconds: float | None = None,
+        memory: int | None = None,
+        retries: int = 1,
     ) -> None:
         if not hasattr(os, "fork"):
             raise BadInput("the processes executor needs an operating system that forks; use the serial executor.")
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.workers = cores if workers is None else checks.integer("workers", workers, low=1)
+        self.workers = cores() if workers is None else checks.integer("workers", workers, low=1)
         self._target, self._objective, self._options = target, objective, dict(options or {})
-        self._files = tuple(files)
+        self._files, self._ahead = tuple(files), checks.integer("ahead", ahead, low=1)
+        self._seconds = None if seconds is None else checks.number("seconds", seconds, low=0, open_low=True)
+        self._memory = None if memory is None else checks.integer("memory", memory, low=1)
+        self._retries = checks.integer("retries", retries)
+        self._lots = Lots(divide, self.workers)
+        self._attempts: dict[str, int] = {}
         self._hosts: list[_Host] = []
 
     @property
     def running(self) -> list[RunSpec]:
-        """What the slots are at."""
-        return [host.spec for host in self._hosts if host.spec is not None]
+        """What the slots are at, and what waits."""
+        return [spec for host in self._hosts for spec in host.lot] + self._lots.waiting
 
     @property
     def room(self) -> int:
-        """Free slots."""
-        return self.workers - len(self.running)
+        """How many more may be taken on."""
+        return self.workers * self._ahead - len(self.running)
 
     def submit(self, spec: RunSpec) -> None:
-        """Begin a run in a free slot."""
+        """Take a run; with nothing to look ahead for it begins at once."""
         check_room(self.room)
-        host = next((host for host in self._hosts if host.spec is None), None)
-        if host is not None and host.process.poll() is not None:  # somebody ended it while it was idle
-            self._end(host)
-            host = None
-        if host is None:
-            host = _Host(self._target, self._files, self._options)
-            self._hosts.append(host)
-        host.submit(spec)
+        self._lots.add(spec)
+        if self._ahead == 1:
+            self._fill()
 
     def wait(self) -> Record:
-        """The record of the first run to end; one whose process died is FAILED, and says how."""
+        """The next record; a run that raised, died or took too much is FAILED, and the record says how."""
         check_running(self.running)
-        with selectors.DefaultSelector() as selector:
-            for host in self._hosts:
-                if host.spec is not None:
-                    selector.register(host.answers, selectors.EVENT_READ, host)
-            ready = selector.select()
-        host = ready[0][0].data
-        spec, seconds = host.spec, time.monotonic() - host.since
+        while True:
+            self._fill()
+            host = self._next()
+            record = self._heard(host) if self._left(host) > 0 else self._overdue(host)
+            if record is not None:
+                self._lots.saw(record)
+                return record
+
+    def _fill(self) -> None:
+        """Give every free slot a lot, as long as there are some."""
+        for host in self._hosts[:]:
+            if host.busy and not host.lot and _readable([host], 0.1):  # the end of its lot follows the last record
+                self._heard(host)
+        while self._lots.waiting:
+            free = next((host for host in self._hosts if not host.busy), None)
+            if free is not None and free.process.poll() is not None:  # somebody ended it while it was idle
+                self._end(free)
+                continue
+            if free is None:
+                if len(self._hosts) == self.workers:
+                    return
+                free = _Host(self._target, self._files, self._options)
+                self._hosts.append(free)
+            free.begin(self._lots.take(), self._memory)
+
+    def _next(self) -> _Host:
+        """The first host that has something to say or has run out of time."""
+        busy = [host for host in self._hosts if host.busy]
+        left = min(map(self._left, busy))
+        ready = _readable(busy, None if math.isinf(left) else max(left, 0))
+        return ready[0] if ready else min(busy, key=self._left)
+
+    def _left(self, host: _Host) -> float:
+        """Seconds until a host must have answered; a run has as long as it would have alone."""
+        if self._seconds is None or not host.timed:
+            return math.inf
+        return host.since + self._seconds - time.monotonic()
+
+    def _heard(self, host: _Host) -> Record | None:
+        """What a host has to say, if it is a record."""
+        seconds = time.monotonic() - host.since
         frame = worker.read_frame(host.answers)
-        host.spec = None
         if frame is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 host.process.wait(1)  # its own ending is the one to tell
+            lot, host.lot = host.lot, []
             self._end(host)
-            message = f"the process that hosts runs {worker.ending(host.process.returncode)}"
-            return failed(spec, self._objective, message, seconds)
+            return self._broke(lot, f"the process that hosts runs {worker.ending(host.process.returncode)}", seconds)
         kind, first, second = frame
+        if kind == worker.FORKED:
+            host.timed, host.since = True, time.monotonic()
+            return None
+        if kind == worker.RECORD:
+            record = Record.from_summary(first, second)
+            host.lot = [spec for spec in host.lot if spec.id != record.id]
+            host.since = time.monotonic()
+            attempt = self._attempts.pop(record.id, 1)
+            return record if attempt == 1 else msgspec.structs.replace(record, attempt=attempt)
         if kind == worker.UNUSABLE:
             reason = checks.shown_error(ImportError(first.decode()))
             raise BadInput(f"`target` must be a function that can be imported, got {self._target} ({reason}).")
-        if kind == worker.FAILURE:
-            return failed(spec, self._objective, first.decode("utf-8", "replace"), seconds)
-        return Record.from_summary(first, second)
+        lot, host.lot, host.busy = host.lot, [], False
+        if kind == worker.DIED:
+            return self._broke(lot, first.decode(), seconds)
+        text = first.decode("utf-8", "replace") or "the run ended without a record"
+        return self._broke(lot, text, seconds, retries=0)
+
+    def _overdue(self, host: _Host) -> Record | None:
+        """End a host whose run takes too long."""
+        lot, host.lot = host.lot, []
+        self._end(host)
+        text = f"the run took longer than {self._seconds:g} s, and its process was ended"
+        return self._broke(lot, text, time.monotonic() - host.since, retries=0)
+
+    def _broke(self, lot: list[RunSpec], text: str, seconds: float, *, retries: int | None = None) -> Record | None:
+        """What becomes of runs whose lot did not end well: another try, or the record of the one that it was."""
+        if len(lot) > 1:
+            self._lots.alone(lot)
+        if len(lot) != 1:
+            return None
+        (spec,) = lot
+        attempt = self._attempts.get(spec.id, 1)
+        if attempt <= (self._retries if retries is None else retries):
+            self._attempts[spec.id] = attempt + 1
+            self._lots.alone(lot)
+            return None
+        self._attempts.pop(spec.id, None)
+        tries = f" ({attempt} attempts)" if attempt > 1 else ""
+        return failed(spec, self._objective, text + tries, seconds, attempt)
 
     def _end(self, host: _Host) -> None:
         host.end()
@@ -146,3 +246,5 @@ class Processes:
         for host in self._hosts:
             host.end()
         self._hosts.clear()
+        self._lots.clear()
+        self._attempts.clear()

@@ -2,9 +2,11 @@
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Iterator
 
+from lrcontrol import checks
 from lrcontrol.runs.executors.executor import check_room, check_running, failed, packed
+from lrcontrol.runs.executors.lots import Carry, Divide, Lots, by_beginnings
 from lrcontrol.runs.record import Objective, Record
 from lrcontrol.runs.spec import RunSpec
 
@@ -12,42 +14,60 @@ __all__ = ["Serial"]
 
 
 class Serial:
-    """An executor that runs each spec here, when it is waited for.
+    """An executor that carries runs out here, when they are waited for.
 
     Args:
-        train: carries out one run.
+        carry: carries out the runs of a lot.
         objective: of the task, for records of runs that raise.
+        ahead: >= 1; how many runs are taken on at once, so that those that belong together can be found.
+        divide: says which belong together.
     """
 
-    def __init__(self, train: Callable[[RunSpec], Record], objective: Objective) -> None:
-        self._train, self._objective = train, objective
-        self.running: list[RunSpec] = []
+    def __init__(self, carry: Carry, objective: Objective, *, ahead: int = 1, divide: Divide = by_beginnings) -> None:
+        self._carry, self._objective = carry, objective
+        self._ahead = checks.integer("ahead", ahead, low=1)
+        self._lots = Lots(divide, workers=1)
+        self._lot: list[RunSpec] = []
+        self._records: Iterator[Record] = iter(())
+
+    @property
+    def running(self) -> list[RunSpec]:
+        """The lot at hand and those that wait."""
+        return self._lot + self._lots.waiting
 
     @property
     def room(self) -> int:
-        """One run at a time."""
-        return 1 - len(self.running)
+        """How many more may be taken on."""
+        return self._ahead - len(self.running)
 
     def submit(self, spec: RunSpec) -> None:
         """Take a run."""
         check_room(self.room)
-        self.running.append(spec)
+        self._lots.add(spec)
 
     def wait(self) -> Record:
-        """Carry out the run; whatever it raises, Ctrl-C apart, is a record."""
+        """Carry on to the next record; whatever a run raises, Ctrl-C apart, is a record."""
         check_running(self.running)
-        spec = self.running[0]
-        started = time.monotonic()
-        try:
-            record = Record.from_summary(*packed(self._train(spec), spec))
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # also SystemExit, which a script of somebody else may raise
-            message = traceback.format_exc(limit=-5)
-            record = failed(spec, self._objective, message, time.monotonic() - started)
-        del self.running[0]
-        return record
+        while True:
+            if not self._lot:
+                self._lot = self._lots.take()
+                self._records = iter(self._carry(list(self._lot)))
+            started = time.monotonic()
+            try:
+                record = Record.from_summary(*packed(next(self._records, None), self._lot))
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # also SystemExit, which a script of somebody else may raise
+                lot, self._lot = self._lot, []
+                if len(lot) > 1:  # nobody knows which of them it was
+                    self._lots.alone(lot)
+                    continue
+                return failed(lot[0], self._objective, traceback.format_exc(limit=-5), time.monotonic() - started)
+            self._lot = [spec for spec in self._lot if spec.id != record.id]
+            self._lots.saw(record)
+            return record
 
     def close(self) -> None:
-        """Forget the run that was taken."""
-        self.running.clear()
+        """Forget the runs that were taken."""
+        self._lot = []
+        self._lots.clear()

@@ -1,13 +1,12 @@
-"""The host of one slot of the processes executor: imports the training code once, then forks for every run.
+"""The host of one slot of the processes executor: imports the training code once, then forks for every lot of runs.
 
-Run as `python -P -m lrcontrol.runs.executors.worker TARGET FILES OPTIONS READ_FD WRITE_FD`. Specs come as lines of
-JSON on one pipe, answers go as frames on the other; a run has a process of its own, so nothing it does to itself
-(a crash, an exit, a leak) reaches the host or another run.
+Run as `python -P -m lrcontrol.runs.executors.worker TARGET FILES OPTIONS READ_FD WRITE_FD`. Lots come as lines of
+JSON on one pipe, answers go as frames on the other, a record each and then how the lot ended. A lot has a process of
+its own, so nothing that its runs do (a crash, an exit, a leak) reaches the host or another lot.
 """
 
 import ctypes
 import importlib
-import io
 import json
 import os
 import selectors
@@ -15,39 +14,51 @@ import signal
 import struct
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from lrcontrol.runs import user_code
 from lrcontrol.runs.executors.executor import packed
-from lrcontrol.runs.record import Record
+from lrcontrol.runs.executors.lots import Carry
 from lrcontrol.runs.spec import RunSpec
 
-__all__ = ["FAILURE", "RECORD", "UNUSABLE", "ending", "main", "read_frame", "write_frame"]
+__all__ = ["DIED", "DONE", "FAILURE", "FORKED", "RECORD", "UNUSABLE", "ending", "main", "read_frame", "write_frame"]
 
-RECORD, FAILURE, UNUSABLE = b"R", b"F", b"U"
-PATIENCE_SECONDS = 0.2  # between two looks at a run's process that is silent
+FORKED, RECORD, DONE, FAILURE, DIED, UNUSABLE = b"B", b"R", b"E", b"F", b"D", b"U"
+"""A lot's beginning; a record; its end; that a run raised; that the process died; that the target is no good."""
+PATIENCE_SECONDS = 0.2  # between two looks at a process that is silent
 _HEAD = struct.Struct("<cQQ")
 
 
 def write_frame(file: BinaryIO, kind: bytes, first: bytes, second: bytes = b"") -> None:
-    """One answer: a record's summary and columns, the text of a failure, or why the target cannot be used."""
+    """One answer: a record's summary and columns, or another kind with its text."""
     file.write(_HEAD.pack(kind, len(first), len(second)) + first + second)
     file.flush()
 
 
 def read_frame(file: BinaryIO) -> tuple[bytes, bytes, bytes] | None:
-    """The next answer, or None where the pipe ended before a whole one."""
-    head = file.read(_HEAD.size)
-    if len(head) < _HEAD.size:
+    """The next answer, or None where the pipe ended before a whole one; nothing beyond it is read."""
+    head = _exactly(file, _HEAD.size)
+    if head is None:
         return None
     kind, first, second = _HEAD.unpack(head)
-    body = file.read(first + second)
-    return (kind, body[:first], body[first:]) if len(body) == first + second else None
+    body = _exactly(file, first + second)
+    return None if body is None else (kind, body[:first], body[first:])
+
+
+def _exactly(file: BinaryIO, size: int) -> bytes | None:
+    found = bytearray()
+    while len(found) < size:
+        chunk = file.read(size - len(found))
+        if not chunk:
+            return None
+        found += chunk
+    return bytes(found)
 
 
 def main() -> None:
-    """Answer specs until the pipe closes."""
+    """Answer lots until the pipe closes."""
     target, files, options, read_fd, write_fd = sys.argv[1:]
     # Who ends a study signals all of its processes, and the driver decides what that means: a run that died of it
     # first would be recorded as failed.
@@ -58,7 +69,7 @@ def main() -> None:
         try:
             module_name, _, name = target.partition(":")
             module = importlib.import_module(module_name)
-            train, warm = getattr(module, name), getattr(module, "warm", None)
+            carry, warm = getattr(module, name), getattr(module, "warm", None)
             for file in json.loads(files):
                 user_code.load(file)
         except BaseException as error:
@@ -66,40 +77,49 @@ def main() -> None:
             write_frame(answers, UNUSABLE, reason.encode("utf-8", "backslashreplace"))
             return
         for line in asked:
-            spec = RunSpec.from_json(line)
+            lot = json.loads(line)
+            specs = [RunSpec.from_json(json.dumps(each)) for each in lot["specs"]]
             try:
                 if warm is not None:
-                    warm(spec)
+                    warm(specs[0])
             except BaseException:
-                frame = _failure()
+                write_frame(answers, *_failure())
             else:
-                frame = _in_own_process(train, spec, json.loads(options), channels)
-            write_frame(answers, *frame)
+                _in_own_process(carry, specs, json.loads(options), lot["memory"], channels, answers)
 
 
 def _in_own_process(
-    train: Callable[..., Record], spec: RunSpec, options: dict[str, Any], channels: tuple[int, ...]
-) -> tuple[bytes, bytes, bytes]:
+    carry: Carry,
+    specs: Sequence[RunSpec],
+    options: dict[str, Any],
+    memory: int | None,
+    channels: tuple[int, ...],
+    answers: BinaryIO,
+) -> None:
     host = os.getpid()
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         for descriptor in (reader, *channels):  # the driver must see the host's end, whoever outlives it
             os.close(descriptor)
-        _run(train, spec, options, writer, host)
+        _run(carry, specs, options, writer, host)
     os.close(writer)
-    written, status = _last_words(reader, child, channels[0])
-    frame = read_frame(io.BytesIO(written))
-    return frame or (FAILURE, f"the run's process {ending(os.waitstatus_to_exitcode(status))}".encode(), b"")
+    write_frame(answers, FORKED, b"")
+    told, status, greedy = _pass_on(reader, child, channels[0], memory, answers)
+    if not told:
+        how = f"used more than {memory} bytes of memory, and " if greedy else ""
+        text = f"the run's process {how}{ending(os.waitstatus_to_exitcode(status))}"
+        write_frame(answers, DIED, text.encode())
 
 
-def _last_words(reader: int, child: int, asked: int) -> tuple[bytes, int]:
-    """All that a run's process wrote, and its status; processes that it leaves behind may hold the pipe for ever.
+def _pass_on(reader: int, child: int, asked: int, memory: int | None, answers: BinaryIO) -> tuple[bool, int, bool]:
+    """Pass on whole frames until the child has ended; whether the last was one, the child's status, and its greed.
 
-    The pipe of specs is watched too: while a run is under way its end means that the driver is gone. (The kernel's
-    signal at the death of a parent would come at the end of the thread that started us, in a notebook or a server.)
+    Processes that the child leaves behind may hold the pipe for ever. The pipe of lots is watched too: while a lot is
+    under way its end means that the driver is gone. (The kernel's signal at the death of a parent would come at the
+    end of the thread that started us, in a notebook or a server.)
     """
-    received, status = bytearray(), None
+    received, status, told, greedy = bytearray(), None, False, False
     os.set_blocking(reader, False)
     with selectors.DefaultSelector() as selector, os.fdopen(reader, "rb", buffering=0) as file:
         selector.register(file, selectors.EVENT_READ)
@@ -112,16 +132,44 @@ def _last_words(reader: int, child: int, asked: int) -> tuple[bytes, int]:
             chunk = file.read(1 << 20) if readable else None
             if chunk:
                 received += chunk
+                while (size := _whole_frame(received)) is not None:
+                    told = received[:1] in (DONE, FAILURE)
+                    answers.write(received[:size])
+                    answers.flush()
+                    del received[:size]
+                if told:  # the driver may ask for the next lot from now on
+                    os.kill(child, signal.SIGKILL)
+                    break
             elif chunk == b"" or status is not None:
                 break
             else:
                 ended, code = os.waitpid(child, os.WNOHANG)
                 status = code if ended else None
-    return bytes(received), os.waitpid(child, 0)[1] if status is None else status
+            if memory is not None and status is None and not greedy and _resident(child) > memory:
+                greedy = True
+                os.kill(child, signal.SIGKILL)
+    return told, os.waitpid(child, 0)[1] if status is None else status, greedy
 
 
-def _run(train: Callable[..., Record], spec: RunSpec, options: dict[str, Any], writer: int, host: int) -> NoReturn:
-    """The life of one run's process."""
+def _whole_frame(received: bytearray) -> int | None:
+    """The size of the first frame, or None where it is not all there."""
+    if len(received) < _HEAD.size:
+        return None
+    _, first, second = _HEAD.unpack_from(received)
+    size: int = _HEAD.size + first + second
+    return size if len(received) >= size else None
+
+
+def _resident(child: int) -> int:
+    """Bytes of memory that a process holds (Linux); 0 where nobody can tell."""
+    try:
+        return int(Path(f"/proc/{child}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _run(carry: Carry, specs: Sequence[RunSpec], options: dict[str, Any], writer: int, host: int) -> NoReturn:
+    """The life of a lot's process."""
     try:
         _die_with(host)
         quiet = os.open(os.devnull, os.O_RDWR)
@@ -129,17 +177,18 @@ def _run(train: Callable[..., Record], spec: RunSpec, options: dict[str, Any], w
             os.dup2(quiet, stream)
         with os.fdopen(writer, "wb") as file:
             try:
-                frame = (RECORD, *packed(train(spec, **options), spec))
+                for record in carry(specs, **options):
+                    write_frame(file, RECORD, *packed(record, specs))
+                write_frame(file, DONE, b"")
             except BaseException:
-                frame = _failure()
-            write_frame(file, *frame)
+                write_frame(file, *_failure())
     finally:
         os._exit(0)
 
 
-def _failure() -> tuple[bytes, bytes, bytes]:
+def _failure() -> tuple[bytes, bytes]:
     """The frame of the exception that is being handled."""
-    return FAILURE, traceback.format_exc(limit=-5).encode("utf-8", "backslashreplace"), b""
+    return FAILURE, traceback.format_exc(limit=-5).encode("utf-8", "backslashreplace")
 
 
 def ending(exit_code: int) -> str:

@@ -1,0 +1,133 @@
+"""Lots: which runs that wait are carried out together, in one process, one lot after the other."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from typing import Protocol
+
+from lrcontrol.runs.beginnings import Branch, branches, saved
+from lrcontrol.runs.record import Record
+from lrcontrol.runs.spec import RunSpec
+
+__all__ = ["Carry", "Lots", "by_beginnings", "by_seconds"]
+
+SECONDS = 0.5  # that a lot of short runs should take, so that what a process costs is little beside it
+MOST = 64  # runs in a lot
+WORTH = 0.05  # the share of updates that sharing must save for runs to be kept together
+
+
+class Carry(Protocol):
+    """What carries out a lot."""
+
+    def __call__(self, specs: Sequence[RunSpec], **options: object) -> Iterable[Record]:
+        """The records of `specs`, in any order, each as soon as it is there."""
+
+
+Divide = Callable[[Sequence[RunSpec], int, Callable[[RunSpec], float | None]], list[list[RunSpec]]]
+"""Divides runs that wait into lots for so many workers, given the seconds that a run is likely to take."""
+
+
+class Lots:
+    """Runs that wait, and what to carry out next.
+
+    Args:
+        divide: says which runs belong together.
+        workers: >= 1; how many lots are carried out at once.
+    """
+
+    def __init__(self, divide: Divide, workers: int) -> None:
+        self._divide, self._workers = divide, workers
+        self._new: list[RunSpec] = []
+        self._lots: list[list[RunSpec]] = []
+        self._alone: list[RunSpec] = []
+        self._seconds_per_update: dict[str, float] = {}
+
+    @property
+    def waiting(self) -> list[RunSpec]:
+        """The runs that no lot has been taken for, in the order in which they will be."""
+        return [*self._alone, *(spec for lot in self._lots for spec in lot), *self._new]
+
+    def add(self, spec: RunSpec) -> None:
+        """A run that waits from now on."""
+        self._new.append(spec)
+
+    def alone(self, specs: Sequence[RunSpec]) -> None:
+        """Runs of a lot that broke: each will be a lot of its own, and they come first."""
+        self._alone += specs
+
+    def take(self) -> list[RunSpec]:
+        """The next lot; there must be runs that wait."""
+        if self._alone:
+            return [self._alone.pop(0)]
+        if not self._lots:
+            self._lots, self._new = self._divide(self._new, self._workers, self._likely), []
+        return self._lots.pop(0)
+
+    def saw(self, record: Record) -> None:
+        """Learn from a record how long runs of its task take; what waits is divided anew when that becomes known."""
+        if record.cost.own > 0:
+            if record.spec.task not in self._seconds_per_update:
+                self._new, self._lots = [spec for lot in self._lots for spec in lot] + self._new, []
+            self._seconds_per_update[record.spec.task] = record.cost.seconds / record.cost.own
+
+    def clear(self) -> None:
+        """Forget the runs that wait."""
+        self._new, self._lots, self._alone = [], [], []
+
+    def _likely(self, spec: RunSpec) -> float | None:
+        pace = self._seconds_per_update.get(spec.task)
+        return None if pace is None else pace * spec.updates
+
+
+def by_beginnings(
+    specs: Sequence[RunSpec], workers: int, seconds: Callable[[RunSpec], float | None]
+) -> list[list[RunSpec]]:
+    """Runs that share enough of their beginnings together, the others by the time they take.
+
+    A tree of runs is divided where workers would else have nothing to do; its trunk is then trained by each of them.
+    """
+    together: list[list[RunSpec]] = []
+    others: list[RunSpec] = []
+    for tree in branches(specs):
+        if saved([tree]) > WORTH * sum(spec.updates for spec in tree.specs):
+            together.append(_leaves(tree))
+        else:
+            others += tree.specs
+    lots = []
+    for leaves in together:
+        parts = max(math.ceil(len(leaves) / MOST), 1 if len(together) >= workers or others else workers)
+        lots += _divided(leaves, min(parts, len(leaves)))
+    return lots + by_seconds(others, workers, seconds)
+
+
+def by_seconds(
+    specs: Sequence[RunSpec], workers: int, seconds: Callable[[RunSpec], float | None]
+) -> list[list[RunSpec]]:
+    """Runs of one task and seed in lots of about half a second; alone where nobody knows how long they take."""
+    kinds: dict[tuple[str, int], list[RunSpec]] = {}
+    for spec in specs:
+        kinds.setdefault((spec.task, spec.seed), []).append(spec)
+    lots: list[list[RunSpec]] = []
+    for members in kinds.values():
+        lot: list[RunSpec] = []
+        filled = 0.0
+        for spec in members:
+            likely = seconds(spec)
+            if lot and (likely is None or filled + likely > SECONDS or len(lot) >= max(len(members) // workers, 1)):
+                lots.append(lot)
+                lot, filled = [], 0.0
+            lot = [*lot, spec]
+            filled += likely or 0.0
+        lots.append(lot)
+    return lots
+
+
+def _leaves(tree: Branch) -> list[RunSpec]:
+    """The runs of a tree as they end, so that neighbours have most in common."""
+    return [*tree.ended, *(spec for branch in tree.then for spec in _leaves(branch))]
+
+
+def _divided(specs: list[RunSpec], parts: int) -> list[list[RunSpec]]:
+    """In so many parts of nearly the same length."""
+    edges = [len(specs) * part // parts for part in range(parts + 1)]
+    return [specs[begin:end] for begin, end in pairwise(edges)]
