@@ -3,38 +3,56 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from faults.samples import content, record
 from lrcontrol.runs.store import Store
 
-TESTS = Path(__file__).parent.parent
-
 
 class Writer:
-    """A process that adds records `first` to `first + count - 1` and tells each on its stdout once it is kept."""
+    """A process that adds records `first` to `first + count - 1` and tells each on a pipe once it is kept.
+
+    It is forked, so that to kill a thousand of them takes no thousand starts of Python.
+    """
 
     def __init__(self, path: Path, first: int, count: int) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "faults.writers", str(path), str(first), str(count)],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(TESTS)},
-        )
+        reading, writing = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _write(path, first, count, writing)
+        os.close(writing)
+        self.told = os.fdopen(reading, "rb")
+
+    def wait_for_one(self) -> None:
+        """Wait until it has kept and told a record, or has ended."""
+        self.told.peek(1)
 
     def kill(self) -> list[int]:
         """End it at once; the numbers it had acknowledged."""
-        self.process.kill()
+        os.kill(self.pid, signal.SIGKILL)
         return self.acknowledged()
 
     def acknowledged(self) -> list[int]:
         """Wait for its end; the numbers that it told."""
-        told, _ = self.process.communicate()
-        lines = told.decode().split("\n")
+        lines = self.told.read().decode().split("\n")
+        self.told.close()
+        _, self.status = os.waitpid(self.pid, 0)
         return [int(line) for line in lines[:-1]]  # what follows the last newline was not told in full
+
+
+def _write(path: Path, first: int, count: int, told: int) -> NoReturn:
+    """Write until done or killed; whatever happens, this process goes back to no caller."""
+    status = 1
+    try:
+        with Store(path) as store:
+            for number in range(first, first + count):
+                store.add(record(number))
+                os.write(told, f"{number}\n".encode())
+        status = 0
+    finally:
+        os._exit(status)
 
 
 class Losses(NamedTuple):
@@ -79,8 +97,7 @@ def kill_writers(path: Path, kills: int, seed: int, side_by_side: int = 2) -> Lo
         for _ in range(kills):
             place = rng.randrange(side_by_side)
             writer = writers[place]
-            assert writer.process.stdout is not None
-            writer.process.stdout.peek(1)  # type: ignore[attr-defined]  # it has begun: kept and told one
+            writer.wait_for_one()
             time.sleep(rng.uniform(0, 0.04))
             numbers = writer.kill()
             told += numbers
@@ -96,18 +113,17 @@ def write_side_by_side(path: Path, writers: int, each: int) -> tuple[Losses, lis
     """Let writers add `each` records at the same time; the losses and the exit statuses."""
     started = [Writer(path, place * each, each) for place in range(writers)]
     told = [number for writer in started for number in writer.acknowledged()]
-    return losses(path, told), [writer.process.returncode for writer in started]
+    return losses(path, told), [writer.status for writer in started]
 
 
-def main() -> None:
-    """Write until done or killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    path, first, count = sys.argv[1:]
-    with Store(path) as store:
-        for number in range(int(first), int(first) + int(count)):
-            store.add(record(number))
-            os.write(1, f"{number}\n".encode())
-
-
-if __name__ == "__main__":
-    main()
+def shares(path: Path, writers: int, seconds: float) -> list[float]:
+    """The shares that writers have in what they add in so many seconds side by side, the least first."""
+    far = 1_000_000
+    started = [Writer(path, place * far, far) for place in range(writers)]
+    for writer in started:
+        writer.wait_for_one()
+    time.sleep(seconds)
+    for writer in started:
+        os.kill(writer.pid, signal.SIGKILL)
+    counts = [len(writer.acknowledged()) for writer in started]
+    return sorted(count / sum(counts) for count in counts)

@@ -155,7 +155,7 @@ class Store:
         finally:
             self._count = count
         if counted != count:
-            raise BadRow("there are not as many runs as were added")
+            raise BadRow("the runs are not as many as were added")
 
     def _transaction(self, kind: Literal["IMMEDIATE", "DEFERRED"]) -> contextlib.AbstractContextManager[None]:
         return transaction(self._connection, self.path, kind)

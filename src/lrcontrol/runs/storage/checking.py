@@ -14,7 +14,7 @@ from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.storage.decoding import decoded, with_columns
 from lrcontrol.runs.storage.layouts import BadRow, Layout
 from lrcontrol.runs.storage.opening import opened
-from lrcontrol.runs.storage.telling import told
+from lrcontrol.runs.storage.telling import REMEDY, told
 from lrcontrol.runs.storage.waiting import transaction
 
 __all__ = ["Checked", "check", "right_records"]
@@ -55,7 +55,7 @@ def check(path: Path) -> Checked:
         for version, record in _read(path, faults.append):  # noqa: B007 - the format is told below
             right += record is not None
     except StoreDamaged as error:
-        faults.append(str(error).removesuffix("."))
+        faults.append(str(error).replace(f"; {REMEDY}", "").removesuffix("."))
     return Checked(str(path), version, right, tuple(faults))
 
 

@@ -190,7 +190,7 @@ def _counted(connection: sqlite3.Connection, lasts: str, tables: Iterable[str]) 
     last = ends[0] or 0
     expected = {(name, last) for name in tables} if last else set()
     if any(end != ends[0] for end in ends) or len(counts) != len(expected) or {*counts} != expected:
-        raise BadRow("there are not as many runs as were added")
+        raise BadRow("the runs are not as many as were added")
     return int(last)
 
 

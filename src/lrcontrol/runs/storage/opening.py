@@ -14,6 +14,7 @@ from lrcontrol.runs.storage.waiting import patiently, transaction
 __all__ = ["APPLICATION_ID", "opened"]
 
 APPLICATION_ID = 0x4C524354  # "LRCT"
+SMALLEST = 512  # bytes of a database
 OPEN_SECONDS = 1.5  # what is ours opens in milliseconds; a schema made to be slow is given up
 COUNTS = ("table", "sqlite_sequence", "CREATE TABLE sqlite_sequence(name,seq)")  # SQLite's own, for AUTOINCREMENT
 
@@ -27,6 +28,8 @@ def opened(path: Path, *, create: bool, read_only: bool = False) -> tuple[sqlite
         StoreError: as `Store` says.
     """
     ready(path, create and not read_only)
+    if 0 < os.path.getsize(path) < SMALLEST:  # which SQLite would take for an empty one, and write over
+        raise NotAStore(f"{path} is not a store of lrcontrol; name another file.")
     try:
         # The whole path, so that no name is special to SQLite, as ':memory:' is.
         connection = sqlite3.connect(os.path.abspath(path), 0, isolation_level=None)

@@ -41,7 +41,10 @@ def _ours(path: Path, error: sqlite3.Error) -> StoreError:
                 "command again: nothing that was kept is lost."
             )
         case sqlite3.SQLITE_IOERR:
-            return StoreError(f"the store {path} cannot be used: {reason}, with {_free(path)}.")
+            return StoreError(
+                f"the store {path} cannot be used: {reason}, with {_free(path)}; see whether the disk is well "
+                "and files may grow on it, and give the same command again: nothing that was kept is lost."
+            )
         case sqlite3.SQLITE_BUSY:
             return StoreError(
                 f"the store {path} cannot be used: {holders(path)} has locked it; stop it, or use another store."
