@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -309,7 +310,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows ? for lines and dots
     try:
-        app(arguments, exit_on_error=False, print_error=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"lrcontrol: {clean(message)}", file=sys.stderr)
+            app(arguments, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
         _leave(str(error), 2)
     except LRControlError as error:

@@ -5,11 +5,13 @@ not, each for itself; one that was is there.
 """
 
 import hashlib
+import os
 import random
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +40,7 @@ opening.patiently = lambda connection, path, statement: usual(connection, path, 
 """
 """Code that lets a session synchronise less than it should: it shows that this test would tell."""
 STRACE = shutil.which("strace")
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # thousands of disks are soon made there
 
 
 class Event(NamedTuple):
@@ -185,6 +188,7 @@ def crash_everywhere(folder: Path, count: int, seed: int, share: float = 1.0, be
     packed = [record(number).packed() for number in range(count)]
     expected = [(number + 1, record(number).id, summary) for number, (summary, _) in enumerate(packed)]
     seen: set[bytes] = set()
+    place = Path(tempfile.mkdtemp(dir=MEMORY)) / "disk"
     tried = refused = lost = wrong = 0
     for disk in disks(events, random.Random(seed), share):
         tried += 1
@@ -192,7 +196,6 @@ def crash_everywhere(folder: Path, count: int, seed: int, share: float = 1.0, be
         if digest in seen:
             continue
         seen.add(digest)
-        place = folder / "disk"
         place.mkdir()
         for name, content in disk.files.items():
             (place / name).write_bytes(content)
@@ -205,5 +208,6 @@ def crash_everywhere(folder: Path, count: int, seed: int, share: float = 1.0, be
         except StoreError:
             refused += 1
         shutil.rmtree(place)
+    place.parent.rmdir()
     writes = sum(event.kind not in ("told", "sync", "sync-names") for event in events)
     return Crashes(writes, tried, len(seen), refused, lost, wrong)
