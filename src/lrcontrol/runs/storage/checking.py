@@ -95,7 +95,9 @@ def _read(path: Path, fault: Callable[[str], None]) -> Iterator[tuple[int, Recor
 
 
 def _record(connection: sqlite3.Connection, layout: Layout, path: Path, number: int) -> Record:
-    row = next(layout.rows_after(connection, number - 1))
+    row = next(layout.rows_after(connection, number - 1), None)
+    if row is None:  # found from the other end alone
+        raise BadRow(f"run number {number} is gone")
     return with_columns(path, row, decoded(path, row), layout.columns(connection, number, row[1]))
 
 

@@ -193,7 +193,7 @@ def cell(value: object) -> object:
 
 def _write_csv(file: BinaryIO, table: Table) -> int:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text)  # with the line ends of RFC 4180: else a carriage return would not be quoted
     writer.writerow([cell(name) for name in table.kinds])
     rows = 0
     for chunk in table.chunks:
