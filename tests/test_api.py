@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> Record:
         raise AssertionError("trained")
 
-    monkeypatch.setattr(loop, "train", refuse)
+    monkeypatch.setattr(loop, "train_all", refuse)
     monkeypatch.setattr(api, "make_executor", refuse)
 
 
@@ -146,13 +147,14 @@ def test_a_selection_that_was_ended_anywhere_goes_on_and_repeats_no_run(
     short: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = lrc.select(short, budget="4runs", out=tmp_path / "whole", executor="serial")
-    train, ran = loop.train, []
+    train_all, ran = loop.train_all, []
 
-    def counted(spec: Any, **named: Any) -> Record:
-        ran.append(spec.id)
-        return train(spec, **named)
+    def counted(specs: Any, **named: Any) -> Iterator[Record]:
+        for record in train_all(specs, **named):
+            ran.append(record.id)
+            yield record
 
-    monkeypatch.setattr(loop, "train", counted)
+    monkeypatch.setattr(loop, "train_all", counted)
 
     def interrupt(_: Record) -> None:
         if len(ran) in (1, 3):

@@ -139,7 +139,8 @@ def test_the_account_holds_every_update_once(name: str) -> None:
     records = list(train_all(specs))
     told: list[int] = []
     again = list(train_all(specs, progress=told.append))
-    made = Budget(1, 1).spent(records)
+    made = sum(record.cost.own for record in records)
+    assert Budget(1, 1).spent(records) == sum(record.cost.steps for record in records)
     if all(record.outcome is Outcome.FINISHED for record in records):
         assert made == told[-1] == sum(spec.updates for spec in specs) - saved(branches(specs))
     assert [record.cost.steps for record in again] == [record.cost.steps for record in records]

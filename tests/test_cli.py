@@ -444,7 +444,7 @@ def test_a_task_on_which_nothing_works_ends_with_status_1(
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("no such device")
 
-    monkeypatch.setattr("lrcontrol.training.loop.train", broken)
+    monkeypatch.setattr("lrcontrol.training.loop.train_all", broken)
     said = run("select", short, "--budget", "1run", "--executor", "serial", "--json")
     assert said.status == 1
     assert said.out == ""
@@ -458,15 +458,16 @@ def test_an_interrupt_says_how_to_go_on_and_going_on_repeats_nothing(
 ) -> None:
     from lrcontrol.training import loop
 
-    train, ran = loop.train, []
+    train_all, ran = loop.train_all, []
 
-    def interrupted(spec: Any, **named: Any) -> Any:
-        if len(ran) == 2:
-            raise KeyboardInterrupt
-        ran.append(spec.id)
-        return train(spec, **named)
+    def interrupted(specs: Any, **named: Any) -> Any:
+        for record in train_all(specs, **named):
+            if len(ran) == 2:
+                raise KeyboardInterrupt
+            ran.append(record.id)
+            yield record
 
-    monkeypatch.setattr(loop, "train", interrupted)
+    monkeypatch.setattr(loop, "train_all", interrupted)
     given = ("select", short, "--budget", "4runs", "--executor", "serial", "--json")
     said = run(*given)
     assert (said.status, said.out) == (130, "")

@@ -53,8 +53,8 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cls(int(steps), full_steps)
 
     def spent(self, records: Iterable[Record]) -> int:
-        """Updates made by these runs; those that several share are counted once."""
-        return sum(record.cost.own for record in records)
+        """Updates of these runs, each as if it were alone: what was shared on the way is saved time, not a discount."""
+        return sum(record.cost.steps for record in records)
 
     def left(self, records: Iterable[Record], running: Iterable[RunSpec] = ()) -> int:
         """Updates left when these runs are paid and those that still run have made all of theirs."""

@@ -49,7 +49,9 @@ def carry_out(
     """
     failed_before = {record.id for record in store.records() if record.outcome is Outcome.FAILED}
     while True:
-        records = store.records().without(failed_before)
+        records: Sequence[Record] = store.records()
+        if failed_before:
+            records = [record for record in records if record.id not in failed_before]
         for spec in search.propose(records, executor.running, executor.room, budget):
             executor.submit(spec)
         if not executor.running:

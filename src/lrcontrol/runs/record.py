@@ -61,9 +61,10 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a run took.
 
     Args:
-        steps: updates made, from its own first one on.
+        steps: updates, from its own first one on; the measure of budgets.
         seconds: of wall-clock time; where runs share a beginning, the first of them has the seconds of that.
-        shared: how many of the updates were made in another run of the same beginning, whose record counts them.
+        shared: how many of the updates were made once for several runs of the same beginning, and are timed with
+            another. It depends on what was carried out together.
     """
 
     steps: int
@@ -72,7 +73,7 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def own(self) -> int:
-        """Updates that no other record counts."""
+        """Updates that were made for this run, and those that it was the first to need."""
         return self.steps - self.shared
 
 
