@@ -287,7 +287,7 @@ def test_a_script_that_goes_on_is_cut_off_and_told() -> None:
         while True:
             try:
                 update(model, optimizer)
-            except Exception:  # noqa: BLE001, S112 - a script may have such a line, and it changes nothing
+            except Exception:
                 continue
             made.append(model.weight.detach().clone())
             run.log(val_loss=1.0)
@@ -309,7 +309,7 @@ def test_progress_is_told_now_and_then() -> None:
 
 def test_the_seed_decides_all_chance_and_the_callers_is_left_alone() -> None:
     def script(run: lrc.Run) -> None:
-        drawn.append((random.random(), random.gauss(0, 1), np.random.rand(), float(torch.rand(()))))  # noqa: S311, NPY002
+        drawn.append((random.random(), random.gauss(0, 1), np.random.rand(), float(torch.rand(()))))  # noqa: NPY002 - what is tested
         plain(run)
 
     drawn: list[Any] = []
@@ -408,7 +408,7 @@ def test_what_was_saved_last_is_kept_where_the_run_is(tmp_path: Path) -> None:
     assert [state["a.b"].tolist(), state["a"]["b"].tolist()] == [[0.0, 1.0, 2.0], [1.0, 2.0, 3.0]]
     assert (state[3], state["text"], state["nan"]) == ([1, (2.5, None)], "x", math.inf)
     assert carried(script).weights is None
-    with pytest.raises(RecordError, match="a script must call run.save"):
+    with pytest.raises(RecordError, match=r"a script must call run.save"):
         load_state(tmp_path, carried(plain, asked(save=True), tmp_path))
 
 
@@ -482,7 +482,7 @@ MISTAKES = {
     "stop before steer": (lambda run: run.should_stop, "run.should_stop needs an optimizer whose updates are counted"),
     "log before steer": (lambda run: run.log(val_loss=1.0), "run.log needs an optimizer whose updates are counted"),
     "loss before steer": (lambda run: run.log_loss(1.0), "run.log_loss needs an optimizer"),
-    "no optimizer": (lambda run: run.steer(nn.Linear(3, 1)), "`optimizer` must be a torch optimizer, got optimizer=Lin"),
+    "no optimizer": (lambda run: run.steer(nn.Linear(3, 1)), "`optimizer` must be a torch optimizer, got opt"),
     "two": (with_optimizer(second_optimizer), "a run must have one optimizer, got a second"),
     "late": (late, "must be steered before its first update, but this one has made some"),
     "rate 0": (lambda run: run.steer(sgd(nn.Linear(3, 1), lr=0.0)), "must have a rate > 0, .* got lr=0"),
@@ -492,15 +492,15 @@ MISTAKES = {
     "other optimizer": (with_optimizer(other_optimizer), "must be the one that trains, but 100 looks"),
     "early": (with_optimizer(ends_early), "must train until run.should_stop, but returned after 7 of 30 updates"),
     "never looks": (with_optimizer(never_looks), "after its last update, 30, .* after 24; .* was cut off"),
-    "logs early": (with_optimizer(logs_early), "must log 'val_loss' after its last update, 30, but did so last after 1;"),
+    "logs early": (with_optimizer(logs_early), "must log 'val_loss' after its last update, 30, .* last after 1;"),
     "other metric": (logged_value({"val_los": 1.0}), "must log the metric .* 'val_loss', got val_los; call run.log"),
     "text": (logged_value({"val_loss": "1.0"}), "`val_loss` must be one number, got val_loss='1.0'"),
     "two numbers": (logged_value({"val_loss": torch.ones(2)}), "`val_loss` must be one number, got val_loss=tensor"),
     "flag": (logged_value({"val_loss": True}), "`val_loss` must be one number, got val_loss=True"),
     "a lone number": (logged_value(0.1), r"takes values by name, as in run.log\(val_loss=0.1\), got 0.1"),
     "a step": (logged_value({"val_loss": 1.0, "step": 3}), "updates are counted by the run; leave `step` out"),
-    "losses": (with_optimizer(lambda run, *_: run.log_loss(torch.ones(2))), "`loss` must be one number, got loss=tensor"),
-    "method's": (lambda run: run.optimizer(nn.Linear(3, 1).parameters()), "a method must name an optimizer .* own:cosine"),
+    "losses": (with_optimizer(lambda run, *_: run.log_loss(torch.ones(2))), "`loss` must be one number, got loss="),
+    "method's": (lambda run: run.optimizer(nn.Linear(3, 1).parameters()), "must name an optimizer .* own:cosine"),
     "a model": (with_optimizer(lambda run, model, _: run.save(model)), "a state must be tensors, numbers and texts"),
     "a key": (with_optimizer(lambda run, *_: run.save({(1, 2): 1.0})), "a state must be tensors, numbers and texts"),
 }
@@ -516,7 +516,7 @@ def test_every_mistake_is_one_sentence(name: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_optimizer_of_a_method_is_not_exchanged() -> None:
-    with pytest.raises(BadInput, match="must be taken from run.optimizer.* got adamw:cosine"):
+    with pytest.raises(BadInput, match=r"must be taken from run.optimizer.* got adamw:cosine"):
         carry_out_script(asked("adamw:cosine"), script_task(method="adamw:cosine"), plain)
 
 
@@ -531,13 +531,13 @@ def test_what_another_run_is_to_go_on_from_must_be_saved_and_asked_for(tmp_path:
                 run.save({})
         run.log(val_loss=1.0)
 
-    with pytest.raises(BadInput, match="after its last update, 30, .* but nothing was saved"):
+    with pytest.raises(BadInput, match=r"after its last update, 30, .* but nothing was saved"):
         carried(plain, asked(checkpoint=True), tmp_path)
     with pytest.raises(BadInput, match="but it did so last after 4"):
         carried(early, asked(checkpoint=True), tmp_path)
     first = asked(stop_step=10, checkpoint=True)
     carry_out_script(first, script_task(), going_on, tmp_path)
-    with pytest.raises(BadInput, match="must call run.restore"):
+    with pytest.raises(BadInput, match=r"must call run.restore"):
         carried(plain, asked(start=Start(first.id, 10)), tmp_path)
     with pytest.raises(RecordError, match="must have the seed of the run it goes on from, got 4"):
         carried(going_on, asked(start=Start(first.id, 10), seed=4), tmp_path)

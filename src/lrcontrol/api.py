@@ -17,6 +17,7 @@ from lrcontrol.files import write_whole
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.carry_out import carry_out, settled
 from lrcontrol.runs.executors.executor import Executor
+from lrcontrol.runs.executors.lots import by_beginnings, one_by_one
 from lrcontrol.runs.executors.processes import Processes
 from lrcontrol.runs.executors.serial import Serial
 from lrcontrol.runs.method import Method
@@ -459,15 +460,18 @@ def search(
 def make_executor(name: ExecutorName, task: Task, folder: Path, workers: int | None = None) -> Iterator[Executor]:
     """An executor for a task's runs, closed at the end; weights go to `folder/weights`."""
     weights = str(folder / "weights")
+    divide = one_by_one if task.is_script else by_beginnings
     runner: Executor
     if name == "serial":
         from lrcontrol.training.loop import train_all
 
-        runner = Serial(functools.partial(train_all, weights=weights), task.objective, ahead=AHEAD)
+        runner = Serial(functools.partial(train_all, weights=weights), task.objective, ahead=AHEAD, divide=divide)
     else:
         files = [str(OWN[task.name].file)] if task.name in OWN else []
         options = {"weights": weights}
-        runner = Processes(TRAIN, task.objective, workers=workers, options=options, files=files, ahead=AHEAD)
+        runner = Processes(
+            TRAIN, task.objective, workers=workers, options=options, files=files, ahead=AHEAD, divide=divide
+        )
     try:
         yield runner
     finally:

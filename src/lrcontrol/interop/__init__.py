@@ -1,7 +1,7 @@
 """Schedules in other people's training code, and theirs read back: one file per client.
 
-`as_<client>_<what the client calls it>` gives a schedule to a client; `describe` reads a client's schedule. Each
-name is loaded when it is first used, and with it the client.
+`as_<client>_<what the client calls it>` gives a schedule to a client; `<client>_task` makes a task of what a client
+trains; `describe` reads a client's schedule. Each name is loaded when it is first used, and with it the client.
 """
 
 import importlib
@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from lrcontrol.interop.ignite import as_ignite_handler
     from lrcontrol.interop.keras import as_keras_schedule
     from lrcontrol.interop.lightning import as_lightning_config
+    from lrcontrol.interop.lightning_scripts import lightning_task
     from lrcontrol.interop.optax import as_optax_schedule
     from lrcontrol.interop.skorch import as_skorch_callback
     from lrcontrol.interop.transformers import as_transformers_schedule, as_transformers_trainer
+    from lrcontrol.interop.transformers_scripts import transformers_task
 
 _HOME = {
     "Description": "description",
@@ -27,7 +29,9 @@ _HOME = {
     "as_transformers_trainer": "transformers",
     "describe": "description",
     "describe_transformers": "description",
+    "lightning_task": "lightning_scripts",
     "sampled": "description",
+    "transformers_task": "transformers_scripts",
 }
 
 __all__ = sorted(_HOME)

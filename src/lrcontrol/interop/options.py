@@ -1,11 +1,12 @@
-"""What every client may pass on to `as_torch_scheduler`."""
+"""What every client may pass on to `as_torch_scheduler`, and to `lrcontrol.task`."""
 
-from typing import Literal, TypedDict
+from collections.abc import Callable
+from typing import Literal, Required, TypedDict
 
 from lrcontrol.schedules.schedule import Schedule
 from lrcontrol.training.states import OnMismatch
 
-__all__ = ["Options"]
+__all__ = ["Options", "TaskOptions"]
 
 
 class Options(TypedDict, total=False):
@@ -27,3 +28,29 @@ class Options(TypedDict, total=False):
     steps_per_epoch: int | None
     on_mismatch: OnMismatch
     direction: Literal["minimize", "maximize"]
+
+
+class TaskOptions(TypedDict, total=False):
+    """Options of `lrcontrol.task`, all by name.
+
+    Args:
+        metric: the validation metric runs are compared by; a name that is logged.
+        direction: which way it is better, `minimize` or `maximize`.
+        full_steps: >= 1; updates of a full run, the 100 % budget.
+        method: a default, as text: `own:cosine`, or with an optimizer's name where that is chosen too.
+        base_lr: > 0; the rate that it would be trained with, which those that are tried lie around.
+        prepare: a function without arguments that loads what all runs share.
+        kind: for people, such as "image classification".
+        data: for people; where they come from.
+        model: for people.
+    """
+
+    metric: Required[str]
+    direction: Required[Literal["minimize", "maximize"]]
+    full_steps: Required[int]
+    method: str
+    base_lr: float
+    prepare: Callable[[], object] | None
+    kind: str
+    data: str
+    model: str

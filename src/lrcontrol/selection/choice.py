@@ -93,6 +93,8 @@ def _reasons(
     else:
         reasons.append(f"In full, {plain}, {default.outcome.value}.")
     reasons += _noise(best, finalists, task)
+    if task.is_script:
+        reasons.append("All figures are of what the script logs on validation: no test split of it is known here.")
     reasons += _edge(best, stages)
     reasons += _agreement(stages)
     lost = [record for stage in stages for record in stage.records if not record.usable]

@@ -9,7 +9,7 @@ from lrcontrol.runs.beginnings import Branch, branches, saved
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 
-__all__ = ["Carry", "Lots", "by_beginnings", "by_seconds"]
+__all__ = ["Carry", "Lots", "by_beginnings", "by_seconds", "one_by_one"]
 
 SECONDS = 0.5  # that a lot of short runs should take, so that what a process costs is little beside it
 MOST = 64  # runs in a lot
@@ -120,6 +120,14 @@ def by_seconds(
             filled += likely or 0.0
         lots.append(lot)
     return lots
+
+
+def one_by_one(
+    specs: Sequence[RunSpec], workers: int, seconds: Callable[[RunSpec], float | None]
+) -> list[list[RunSpec]]:
+    """Every run alone: for scripts, which share no beginning, and may leave anything behind in their process."""
+    del workers, seconds
+    return [[spec] for spec in specs]
 
 
 def _leaves(tree: Branch) -> list[RunSpec]:

@@ -136,7 +136,7 @@ def file_of(function: Callable[..., object]) -> Path:
     Raises:
         BadInput: it is not at the top of one.
     """
-    file = inspect.getsourcefile(function)
+    file = inspect.getsourcefile(inspect.unwrap(function))
     if file is None or not Path(file).is_file() or "<locals>" in function.__qualname__:
         raise BadInput(
             f"a task must be a function at the top of a Python file, so that other processes can load it, got "
