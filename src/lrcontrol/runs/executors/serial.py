@@ -49,11 +49,11 @@ class Serial:
         """Carry on to the next record; whatever a run raises, Ctrl-C apart, is a record."""
         check_running(self.running)
         while True:
-            if not self._lot:
-                self._lot = self._lots.take()
-                self._records = iter(self._carry(list(self._lot)))
             started = time.monotonic()
             try:
+                if not self._lot:
+                    self._lot = self._lots.take()
+                    self._records = iter(self._carry(list(self._lot)))
                 record = Record.from_summary(*packed(next(self._records, None), self._lot))
             except KeyboardInterrupt:
                 raise
