@@ -49,7 +49,7 @@ def run_overhead():
         spec = next(specs)
         began = time.perf_counter()
         executor.submit(spec)
-        record = executor.wait()
+        (record,) = executor.wait()
         return time.perf_counter() - began - record.cost.seconds
 
     ours()

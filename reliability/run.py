@@ -65,7 +65,7 @@ def run_endings(folder):
         while todo or executor.running:
             while todo and executor.room:
                 executor.submit(todo.pop())
-            found.append(executor.wait())
+            found += executor.wait()
     finally:
         executor.close()
     told = sum(

@@ -129,7 +129,7 @@ def test_a_killed_host_costs_one_try_and_the_executor_goes_on() -> None:
         executor.submit(spec(1))
         executor._fill()
         os.kill(host, signal.SIGKILL)
-        assert executor.wait().outcome is Outcome.FAILED
+        assert executor.wait()[0].outcome is Outcome.FAILED
         assert [each.outcome for each in answers(executor, [well(2)]).values()] == [Outcome.FINISHED]
 
 
@@ -147,7 +147,7 @@ def test_a_run_outlives_the_thread_that_submitted_it() -> None:
         thread = threading.Thread(target=lambda: executor.submit(well(0)))
         thread.start()
         thread.join()
-        assert executor.wait().outcome is Outcome.FINISHED
+        assert executor.wait()[0].outcome is Outcome.FINISHED
 
 
 def test_close_leaves_no_process() -> None:

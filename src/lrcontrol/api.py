@@ -535,7 +535,7 @@ def _try_script(task: Task, spec: RunSpec, runner: Executor) -> None:
         BadInput: it raised, or does not do what a script must.
     """
     runner.submit(msgspec.structs.replace(spec, stop_step=1, save=False, checkpoint=False, start=None))
-    record = runner.wait()
+    (record,) = runner.wait()
     if record.outcome is Outcome.FAILED:
         lines = (record.message or "it failed").strip().splitlines()
         said = lines[-1].removeprefix("lrcontrol.errors.").removeprefix("BadInput: ")

@@ -21,9 +21,9 @@ def answers(executor: Executor, specs: list[RunSpec]) -> dict[str, Record]:
     while waiting or executor.running:
         while waiting and executor.room:
             executor.submit(waiting.pop(0))
-        ended = executor.wait()
-        assert ended.id not in found
-        found[ended.id] = ended
+        for ended in executor.wait():
+            assert ended.id not in found
+            found[ended.id] = ended
     return found
 
 
@@ -58,8 +58,8 @@ class ExecutorContract:
             assert executor.room == room - number - 1
             assert {each.id for each in executor.running} == {spec(each).id for each in range(number + 1)}
         ended = executor.wait()
-        assert executor.room == 1
-        assert ended.id not in {each.id for each in executor.running}
+        assert executor.room == len(ended) >= 1
+        assert not {each.id for each in ended} & {each.id for each in executor.running}
 
     def test_a_run_without_room_is_refused_and_changes_nothing(self, executor: Executor) -> None:
         for number in range(executor.room):
@@ -88,7 +88,7 @@ class ExecutorContract:
     def test_a_failed_record_can_be_kept(self, executor: Executor) -> None:
         for kind in RAISES:
             executor.submit(spec(0, task=kind))
-            failed = executor.wait()
+            (failed,) = executor.wait()
             assert Record.from_summary(*failed.packed()).summary() == failed.summary()
 
     def test_the_runs_after_a_failed_one_are_as_ever(self, executor: Executor) -> None:

@@ -56,8 +56,9 @@ def carry_out(
             executor.submit(spec)
         if not executor.running:
             return
-        record = executor.wait()
-        store.add(record)
-        failed_before.discard(record.id)
+        ended = executor.wait()
+        store.add_all(ended)
+        failed_before -= {record.id for record in ended}
         if seen is not None:
-            seen(record)
+            for record in ended:
+                seen(record)

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -42,7 +43,7 @@ class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         msgspec.structs.force_setattr(self, "step", checks.integer("step", self.step, low=1))
 
 
-class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
     """One training run, asked.
 
     The id is of all content, in this and in what it holds. A field that is added to any of these later is left out of
@@ -107,7 +108,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         """How many updates it makes itself, where it does not end early."""
         return self.stop_step - self.first_step
 
-    @property
+    @cached_property
     def id(self) -> str:
         """20 hexadecimal digits of the SHA-256 of the content; equal specs have equal ids, in every process."""
         return hashlib.sha256(self.to_json()).hexdigest()[:20]

@@ -25,8 +25,8 @@ class Executor(Protocol):
     def submit(self, spec: RunSpec) -> None:
         """Begin a run; BadInput where there is no room."""
 
-    def wait(self) -> Record:
-        """The record of one of the running runs, when it has ended; BadInput where nothing runs."""
+    def wait(self) -> list[Record]:
+        """The records of running runs that have ended, at least one; BadInput where nothing runs."""
 
     def close(self) -> None:
         """Abandon what is running."""

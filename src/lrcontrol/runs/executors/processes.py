@@ -63,6 +63,7 @@ class _Host:
             self.asked.flush()
 
     def end(self) -> None:
+        self.busy = False
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -144,16 +145,22 @@ class Processes:
         if self._ahead == 1:
             self._fill()
 
-    def wait(self) -> Record:
-        """The next record; a run that raised, died or took too much is FAILED, and the record says how."""
+    def wait(self) -> list[Record]:
+        """The records that are there; a run that raised, died or took too much is FAILED, and its record says how."""
         check_running(self.running)
-        while True:
+        ended: list[Record] = []
+        while not ended:
             self._fill()
-            host = self._next()
-            record = self._heard(host) if self._left(host) > 0 else self._overdue(host)
-            if record is not None:
-                self._lots.saw(record)
-                return record
+            busy = [host for host in self._hosts if host.busy]
+            left = min(map(self._left, busy))
+            for host in _readable(busy, None if math.isinf(left) else max(left, 0)) or [min(busy, key=self._left)]:
+                record = self._heard(host) if self._left(host) > 0 else self._overdue(host)
+                while record is not None:
+                    ended.append(record)
+                    record = self._heard(host) if host.busy and _readable([host], 0) else None
+        for record in ended:
+            self._lots.saw(record)
+        return ended
 
     def _fill(self) -> None:
         """Give every free slot a lot, as long as there are some."""
@@ -171,13 +178,6 @@ class Processes:
                 free = _Host(self._target, self._files, self._options)
                 self._hosts.append(free)
             free.begin(self._lots.take(), self._memory)
-
-    def _next(self) -> _Host:
-        """The first host that has something to say or has run out of time."""
-        busy = [host for host in self._hosts if host.busy]
-        left = min(map(self._left, busy))
-        ready = _readable(busy, None if math.isinf(left) else max(left, 0))
-        return ready[0] if ready else min(busy, key=self._left)
 
     def _left(self, host: _Host) -> float:
         """Seconds until a host must have answered; a run has as long as it would have alone."""

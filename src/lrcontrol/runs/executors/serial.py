@@ -12,6 +12,8 @@ from lrcontrol.runs.spec import RunSpec
 
 __all__ = ["Serial"]
 
+SOON = 0.2  # seconds in which records are gathered, so that they can be kept together
+
 
 class Serial:
     """An executor that carries runs out here, when they are waited for.
@@ -45,9 +47,20 @@ class Serial:
         check_room(self.room)
         self._lots.add(spec)
 
-    def wait(self) -> Record:
-        """Carry on to the next record; whatever a run raises, Ctrl-C apart, is a record."""
+    def wait(self) -> list[Record]:
+        """The records of the next runs: one, or as many of its lot as end soon after it.
+
+        Whatever a run raises, Ctrl-C apart, is a record.
+        """
         check_running(self.running)
+        ended = [self._next()]
+        until = time.monotonic() + SOON
+        while self._lot and time.monotonic() < until:
+            ended.append(self._next())
+        return ended
+
+    def _next(self) -> Record:
+        """Carry on to the next record."""
         while True:
             started = time.monotonic()
             try:
