@@ -87,8 +87,9 @@ class Answers:
         self.running.append(spec)
         self.ran.append(spec)
 
-    def wait(self) -> Record:
-        return self._truth(self.running.pop(self._chance.randrange(len(self.running))))
+    def wait(self) -> list[Record]:
+        count = self._chance.randint(1, min(3, len(self.running)))
+        return [self._truth(self.running.pop(self._chance.randrange(len(self.running)))) for _ in range(count)]
 
     def close(self) -> None:
         self.running.clear()
@@ -100,11 +101,12 @@ class Kept:
     def __init__(self, records: Sequence[Record] = ()) -> None:
         self._records = {record.id: record for record in records}
 
-    def add(self, record: Record) -> bool:
-        before = self._records.get(record.id)
-        assert before is None or before.outcome is Outcome.FAILED, "only what failed in an earlier call is run again"
-        self._records[record.id] = record
-        return True
+    def add_all(self, records: Sequence[Record]) -> None:
+        for record in records:
+            before = self._records.get(record.id)
+            again = "only what failed in an earlier call is run again"
+            assert before is None or before.outcome is Outcome.FAILED, again
+            self._records[record.id] = record
 
     def records(self) -> list[Record]:
         return list(self._records.values())

@@ -41,10 +41,10 @@ class _Inline:
     def submit(self, asked: RunSpec) -> None:
         self.running.append(asked)
 
-    def wait(self) -> Record:
+    def wait(self) -> list[Record]:
         asked = self.running.pop(0)
         time.sleep(self.seconds)
-        return record(asked.seed, spec=asked, outcome=Outcome.FINISHED)
+        return [record(asked.seed, spec=asked, outcome=Outcome.FINISHED)]
 
     def close(self) -> None:
         pass
