@@ -26,10 +26,10 @@ def accuracy(judged: Any) -> dict[str, float]:
 
 @transformers_task(metric="eval_loss", direction="minimize", full_steps=100, base_lr=3e-3, prepare=digits)
 def train(run: lrc.Run) -> transformers.Trainer:
-    """A vision transformer of two layers, with the trainer's own AdamW. What the run sets need not be given."""
+    """A vision transformer of one layer, with the trainer's own AdamW. What the run sets need not be given."""
     model = transformers.ViTForImageClassification(
         transformers.ViTConfig(
-            image_size=8, patch_size=2, num_channels=1, hidden_size=32, num_hidden_layers=2,
+            image_size=8, patch_size=2, num_channels=1, hidden_size=64, num_hidden_layers=1,
             num_attention_heads=2, intermediate_size=64, num_labels=10,
         )
     )  # fmt: skip

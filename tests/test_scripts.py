@@ -1,8 +1,11 @@
 """Training scripts of a user: what a run gives them, counts, and makes of what they tell."""
 
+import contextlib
+import json
 import math
 import random
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +15,21 @@ import torch
 from torch import nn
 
 import lrcontrol as lrc
+from lrcontrol import api, cli
 from lrcontrol.errors import BadInput, RecordError
+from lrcontrol.runs import user_code
 from lrcontrol.runs.record import Objective, Outcome, Record
 from lrcontrol.runs.spec import RunSpec, Start
+from lrcontrol.runs.store import Store
 from lrcontrol.runs.task import Task
+from lrcontrol.search.search import Candidate
 from lrcontrol.training import loop, run, under_way
 from lrcontrol.training.scripts import carry_out_script
-from lrcontrol.training.tasks import catalogue
+from lrcontrol.training.tasks import catalogue, own
 from lrcontrol.training.tasks.problem import build
 from lrcontrol.training.weights import load_state
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "own_script.py"
 
 STEPS = 30
 INPUTS = torch.arange(24.0).reshape(8, 3).sin()
@@ -553,3 +562,210 @@ def test_what_a_script_raises_is_raised_and_chance_is_put_back() -> None:
     with pytest.raises(KeyError):
         carried(script)
     assert torch.equal(before, torch.get_rng_state())
+
+
+# ---- as tasks ----
+
+FILE = """
+import torch
+import lrcontrol as lrc
+
+@lrc.task(metric="val_loss", direction="minimize", full_steps=30, base_lr=0.05)
+def train(run):
+    model = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
+    run.steer(optimizer)
+    inputs = torch.arange(24.0).reshape(8, 3).sin()
+    while not run.should_stop:
+        loss = (model(inputs) - inputs.sum(1, keepdim=True)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        run.log_loss(loss)
+    run.log(val_loss=loss)
+    run.save({"model": model.state_dict()})
+"""
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing is loaded yet, and nothing that is stays loaded."""
+    monkeypatch.setattr(user_code, "_LOADED", {})
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = dict(own.OWN)
+    own.OWN.clear()
+    yield
+    own.OWN.clear()
+    own.OWN.update(before)
+
+
+def write(folder: Path, text: str = FILE) -> str:
+    (folder / "mine.py").write_text(text)
+    return f"{folder / 'mine.py'}:train"
+
+
+@pytest.mark.usefixtures("fresh")
+class TestTasks:
+    def test_a_script_is_selected_in_processes_and_serially_alike(self, tmp_path: Path) -> None:
+        name = write(tmp_path)
+        found = [
+            lrc.select(name, budget="4runs", out=tmp_path / executor, executor=executor, workers=1)  # type: ignore[arg-type]
+            for executor in ("serial", "processes")
+        ]
+        stores = [Store(each.folder / "runs.db") for each in found]
+        for store in stores:
+            assert {record.outcome for record in store.records()} == {Outcome.FINISHED}
+            assert not [record for record in store.records() if record.spec.stop_step == 1]
+        first, second = ({record.id: record.evals for record in store.records()} for store in stores)
+        assert first == second
+        assert len(first) == 4
+        assert found[0].record.column("loss").tolist() == found[1].record.column("loss").tolist()
+        assert str(found[0].choice.default.spec.method) == "own:cosine"
+        assert found[0].choice.default.spec.base_lr == 0.05
+        for store in stores:
+            store.close()
+
+    def test_a_selection_tells_validation_alone_and_gives_what_was_saved(self, tmp_path: Path) -> None:
+        found = lrc.select(write(tmp_path), budget="1run", out=tmp_path / "out", executor="serial")
+        for each in (found, lrc.load_selection(tmp_path / "out")):
+            assert (each.test, each.default_test) == ({}, None)
+            assert "validation val_loss" in repr(each)
+            assert "All figures are of what the script logs" in " ".join(each.reasons)
+            page = each.report(tmp_path / "page.html").read_text()
+            assert "validation val_loss" in page
+            assert "test val_loss" not in page
+        assert each.state()["model"]["weight"].shape == (1, 3)
+        with pytest.raises(BadInput, match=r"is a script and makes its model itself; load what `state\(\)` gives"):
+            each.model()
+        assert lrc.select("diabetes-mlp", budget="1run", out=tmp_path / "ours", executor="serial").model() is not None
+        with pytest.raises(BadInput, match="is no script"):
+            lrc.load_selection(tmp_path / "ours").state()
+
+    @pytest.mark.slow
+    def test_the_command_line_takes_it(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        def main(words: list[str]) -> None:
+            with contextlib.suppress(SystemExit):
+                cli.main(words)
+
+        name, out = write(tmp_path), str(tmp_path / "out")
+        main(["train", name])
+        assert "own:cosine at base lr 0.05 on mine.py:train: finished after 30 updates" in capsys.readouterr().out
+        main(["train", name, "own:warmup(0.1)+rex", "--lr", "0.1", "--steps", "12", "--json"])
+        assert json.loads(capsys.readouterr().out)["cost"]["steps"] == 12
+        grid = ["--strategy", "grid", "--method", "own:rex", "--budget", "3runs"]
+        main(["search", name, *grid, "--executor", "serial", "--out", out, "--json"])
+        rates = {run["base_lr"] for run in json.loads(capsys.readouterr().out)["runs"]}
+        assert rates == {0.05, 0.15, 0.015}
+        main(["search", name, "--strategy", "random", "--method", "own:linear", "--budget", "2runs", "--out", out])
+        assert "own:linear" in capsys.readouterr().out
+        main(["tasks", name])
+        shown = capsys.readouterr().out
+        assert "30 updates" in shown
+        assert "parameters" not in shown
+        main(["select", name, "--budget", "1run", "--executor", "serial", "--out", str(tmp_path / "s"), "--json"])
+        found = json.loads(capsys.readouterr().out)
+        assert (found["test"], found["default"]["test"]) == (None, None)
+        assert Path(found["weights"]).is_file()
+
+    def test_a_mistake_is_told_after_one_update_and_nothing_is_kept(self, tmp_path: Path) -> None:
+        slow = FILE.replace("run.log(val_loss=loss)", "run.log(loss=loss)")
+        for executor in ("serial", "processes"):
+            with pytest.raises(
+                BadInput, match=r"tried with one update before its runs, and failed.*'val_loss', got loss"
+            ):
+                lrc.select(
+                    write(tmp_path, slow), budget="2runs", out=tmp_path / executor, executor=executor, workers=1
+                )  # type: ignore[arg-type]
+            with Store(tmp_path / executor / "runs.db") as store:
+                assert list(store.records()) == []
+        own.OWN.clear()
+        user_code._LOADED.clear()
+        broken = FILE.replace("loss.backward()", "los.backward()")
+        with pytest.raises(BadInput, match=r"and failed in line 14: NameError: name 'los' is not defined"):
+            api.search(write(tmp_path, broken), budget="2runs", out=tmp_path / "out", executor="serial")
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (("(metric=", "(metrics="), "TypeError in line 5: "),
+            (("minimize", "down"), "unknown direction 'down'; known: maximize, minimize."),
+            (("full_steps=30, ", ""), "`full_steps` must say how many updates a full run has"),
+            (("full_steps=30", "full_steps=0.5"), "`full_steps` must be an integer >= 1"),
+            (("base_lr=0.05", "base_lr=0"), "`base_lr` must be a number > 0"),
+            (("base_lr=0.05", "method='own'"), "a method is optimizer:control"),
+            (("base_lr=0.05", "prepare=3"), "`prepare` must be a function without arguments, got prepare=3"),
+            (("def train(run)", "def train()"), r"as in def train\(run\), got train\(\)"),
+            (("def train(run)", "def train(run, data)"), r"as in def train\(run\), got train\(run, data\)"),
+            (("def train(run)", "async def train(run)"), "must be a plain function that trains when it is called"),
+            (("def train(run):", "class train:\n  def f(run):"), "must be a plain function .*, got train"),
+            (
+                ("@lrc.task(", "@lrc.task\ndef f(run): pass\n@lrc.task("),
+                "missing 2 required .* 'metric' and 'direction'",
+            ),
+            (
+                ("@lrc.task(", "lrc.task(print, metric='a', direction='minimize')\n@lrc.task("),
+                "must be called with a m",
+            ),
+        ],
+    )
+    def test_a_wrong_declaration_is_one_sentence(self, tmp_path: Path, change: tuple[str, str], said: str) -> None:
+        text = FILE.replace(*change)
+        assert text != FILE
+        with pytest.raises(BadInput, match=said) as caught:
+            catalogue.named(write(tmp_path, text))
+        assert "\n" not in str(caught.value)
+
+    def test_methods_are_of_the_tasks_kind(self, tmp_path: Path) -> None:
+        name = write(tmp_path)
+        with pytest.raises(BadInput, match=r"methods must be own:..., got adamw:rex; write own:rex"):
+            lrc.train(name, "adamw:rex", base_lr=0.1)
+        with pytest.raises(BadInput, match=r"methods must be own:..., got sgd:rex"):
+            api.search(name, methods=["sgd:rex"], out=tmp_path / "out")
+        with pytest.raises(BadInput, match=r"methods must be own:..., got sgd:rex"):
+            lrc.select(name, candidates=[Candidate("sgd:rex", 0.1)], out=tmp_path / "out")
+        with pytest.raises(BadInput, match=r"methods must name one, got own:rex; write for example adamw:rex"):
+            lrc.train("digits-mlp", "own:rex", base_lr=0.1)
+
+    @pytest.mark.slow
+    def test_what_runs_share_is_prepared_once_where_they_begin(self, tmp_path: Path) -> None:
+        text = FILE.replace(
+            "@lrc.task(",
+            "def prepare():\n    open(__file__ + '.prepared', 'a').write('x')\n\n@lrc.task(prepare=prepare, ",
+        )
+        api.search(write(tmp_path, text), "grid", base_lrs=[0.1], methods=["own:rex", "own:linear", "own:step"],
+                   budget="3runs", out=tmp_path / "out", workers=1)  # fmt: skip
+        assert (tmp_path / "mine.py.prepared").read_text() == "x"
+
+    def test_two_runs_train_as_alone_and_in_any_company(self, tmp_path: Path) -> None:
+        name = catalogue.named(write(tmp_path)).name
+        specs = [
+            RunSpec(task=name, method="own:cosine", base_lr=0.1, total_steps=30),
+            RunSpec(task="digits-mlp", method="sgd:cosine", base_lr=0.1, total_steps=20),
+            RunSpec(task=name, method="own:cosine", base_lr=0.1, total_steps=30, stop_step=20),
+        ]
+        told: list[int] = []
+        together = {record.id: record for record in loop.train_all(specs, progress=told.append)}
+        for spec in specs:
+            alone = loop.train(spec)
+            assert together[spec.id].column("loss").tolist() == alone.column("loss").tolist()
+            assert together[spec.id].cost.shared == 0
+
+    def test_the_example_learns(self) -> None:
+        record = lrc.train(f"{EXAMPLE}:train")
+        assert record.outcome is Outcome.FINISHED
+        assert record.evals[-1].values["accuracy"] > 0.93
+        assert len(record.column("loss")) == record.cost.steps == 300
+
+    @pytest.mark.slow
+    def test_the_example_is_selected_by_name_in_processes_and_serially_alike(self, tmp_path: Path) -> None:
+        found = [
+            lrc.select(f"{EXAMPLE}:train", budget="4runs", out=tmp_path / executor, executor=executor)  # type: ignore[arg-type]
+            for executor in ("serial", "processes")
+        ]
+        assert found[0].record.column("loss").tolist() == found[1].record.column("loss").tolist()
+        assert (found[0].method, found[0].base_lr) == (found[1].method, found[1].base_lr)
+        final, default = found[0].record.final, found[0].choice.default.final
+        assert final is not None
+        assert default is not None
+        assert final <= default
+        print(f"RELIABILITY script_example_val_loss={final:.4f} script_example_default_val_loss={default:.4f}")
