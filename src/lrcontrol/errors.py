@@ -8,6 +8,7 @@
     │   ├── OverBudget                 a budget too small for what was asked
     │   ├── DataMissing                data that are not here and cannot be had
     │   └── DataDamaged                a data file that is not what it should be
+    ├── ClusterLost       OSError      the cluster that carries out runs is gone
     ├── OutOfSchedule     IndexError   a step before 0, or past the end where that is not allowed
     ├── RecordError       ValueError   a record that does not hold what is asked of it
     └── StoreError        OSError      a store that cannot be opened, read or written
@@ -21,6 +22,7 @@ Every one is also a builtin, so that nobody needs ours to catch it. A diverged r
 __all__ = [
     "BadInput",
     "BadText",
+    "ClusterLost",
     "DataDamaged",
     "DataMissing",
     "DoesNotFit",
@@ -66,6 +68,10 @@ class DataMissing(BadInput):
 
 class DataDamaged(BadInput):
     """A data file that is not what it should be; the sentence names it."""
+
+
+class ClusterLost(LRControlError, OSError):
+    """The cluster that carries out runs is gone; what was recorded is not."""
 
 
 class OutOfSchedule(LRControlError, IndexError):
