@@ -2,7 +2,8 @@
 
     python reliability/run.py [NAME ...]
 
-Names pick rows (`store-kills`, `store-writers`, `store-damage`, `endings`, `study-kills`); by default all. A row that
+Names pick rows (`store-kills`, `driver-kills`, `file-kills`, `store-power`, `store-room`, `store-grows`,
+`store-writers`, `store-damage`, `endings`, `study-kills`); by default all. A row that
 is not run keeps its figures from before.
 """
 
@@ -20,25 +21,88 @@ os.environ["PYTHONPATH"] = str(TESTS)
 
 from faults import endings  # noqa: E402 - the tests' helpers are found by the lines above
 from faults.damage import damaged_verdicts  # noqa: E402
+from faults.disks import STRACE, crash_everywhere  # noqa: E402
+from faults.files import kill_file_writers  # noqa: E402
+from faults.lives import kill_lives  # noqa: E402
+from faults.rooms import fill, room  # noqa: E402
 from faults.samples import OBJECTIVE, record, spec  # noqa: E402
 from faults.studies import kill_study, undisturbed  # noqa: E402
-from faults.writers import kill_writers, write_side_by_side  # noqa: E402
+from faults.writers import kill_writers, shares, write_side_by_side  # noqa: E402
 from lrcontrol.runs.executors.processes import Processes  # noqa: E402
 from lrcontrol.runs.record import Outcome  # noqa: E402
 from lrcontrol.runs.store import Store  # noqa: E402
 
 
 def store_kills(folder):
-    found = [kill_writers(folder / f"{number}.db", kills=20, seed=number) for number in range(15)]
+    found = [kill_writers(folder / f"{number}.db", 100, seed=number, side_by_side=8) for number in range(10)]
     lost, doubled, changed = (sum(getattr(each, name) for each in found) for name in ("lost", "doubled", "changed"))
     acknowledged = sum(each.acknowledged for each in found)
-    return 300, lost + doubled + changed, f"kills=300 acknowledged={acknowledged} lost={lost} doubled={doubled}"
+    return (
+        1000,
+        lost + doubled + changed,
+        f"kills=1000 writers=8 acknowledged={acknowledged} lost={lost} doubled={doubled}",
+    )
+
+
+def driver_kills(folder):
+    found = kill_lives(folder, runs=100, kills=300, seed=1)
+    return found.kills, not found.equal, f"kills={found.kills} tables equal={found.equal}"
+
+
+def file_kills(folder):
+    found = kill_file_writers(folder, kills=1000, seed=1)
+    return found.kills, found.torn, f"kills={found.kills} written={found.written} torn={found.torn}"
+
+
+def store_power(folder):
+    if STRACE is None:
+        return 0, 0, "not tried: strace is not installed"
+    found = crash_everywhere(folder, count=200, seed=1, share=0.25)
+    figure = f"writes={found.writes} disks={found.disks} refused={found.refused} lost={found.lost} wrong={found.wrong}"
+    return found.disks, found.refused + found.lost + found.wrong, figure
+
+
+def store_room(folder):
+    bad = kept = tried = 0
+    for number in range(200):
+        with room(folder / str(number), 12_288 + 4096 * number) as made:
+            if not made:
+                return tried, bad, "not tried: small file systems cannot be mounted"
+            found = fill(folder / str(number))
+        told = str(folder / str(number)) in found.sentence and "bytes free there" in found.sentence
+        bad += found.lost + (not found.resumed) + (not told)
+        kept, tried = kept + found.kept, tried + 1
+    return tried, bad, f"fill points={tried} records kept={kept} lost, untold or stuck={bad}"
 
 
 def store_writers(folder):
     found, statuses = write_side_by_side(folder / "runs.db", writers=8, each=500)
-    bad = found.lost + found.doubled + found.changed + sum(map(bool, statuses))
-    return 4000, bad, f"writers=8 records={found.stored} lost={found.lost} doubled={found.doubled}"
+    least = shares(folder / "shares.db", writers=8, seconds=10)[0]
+    bad = found.lost + found.doubled + found.changed + sum(map(bool, statuses)) + (least < 0.05)
+    figure = f"writers=8 records={found.stored} lost={found.lost} doubled={found.doubled} least share={least:.1%}"
+    return 4000, bad, figure
+
+
+def store_grows(folder):
+    path = folder / "runs.db"
+    records = [record(number) for number in range(2000)]
+    with Store(path) as store:
+        store.add(records[0])
+        files, memory = len(os.listdir("/proc/self/fd")), _resident()
+        for each in records[1:]:
+            store.add(each)
+            store.records()
+        files, memory = len(os.listdir("/proc/self/fd")) - files, _resident() - memory
+    size = path.stat().st_size / 2000
+    return (
+        2000,
+        (files != 0) + (memory > 20e6),
+        f"open files={files:+} memory={memory / 1e6:+.1f} MB bytes a run={size:.0f}",
+    )
+
+
+def _resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def store_damage(folder):
@@ -90,6 +154,11 @@ def study_kills(folder):
 
 ROWS = {
     "store-kills": ("a killed writer loses and doubles nothing acknowledged", store_kills),
+    "driver-kills": ("a killed driver ends in the store of one that was not", driver_kills),
+    "file-kills": ("a file is whole whenever its writer is killed", file_kills),
+    "store-power": ("power lost at any write loses nothing acknowledged", store_power),
+    "store-room": ("a full disk is told, loses nothing, and is gone on from", store_room),
+    "store-grows": ("a store costs its records and nothing more", store_grows),
     "store-writers": ("writers side by side lose nothing", store_writers),
     "store-damage": ("a damaged store is refused or right, never wrong", store_damage),
     "endings": ("however a run ends it is told, and hurts no other", run_endings),
