@@ -491,6 +491,7 @@ MISTAKES = {
     "stop before steer": (lambda run: run.should_stop, "run.should_stop needs an optimizer whose updates are counted"),
     "log before steer": (lambda run: run.log(val_loss=1.0), "run.log needs an optimizer whose updates are counted"),
     "loss before steer": (lambda run: run.log_loss(1.0), "run.log_loss needs an optimizer"),
+    "exit": (lambda run: sys.exit(3), "must return when its run has ended, but it called exit, with 3;"),
     "no optimizer": (lambda run: run.steer(nn.Linear(3, 1)), "`optimizer` must be a torch optimizer, got opt"),
     "two": (with_optimizer(second_optimizer), "a run must have one optimizer, got a second"),
     "late": (late, "must be steered before its first update, but this one has made some"),

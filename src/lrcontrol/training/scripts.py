@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.record import Cost, Evaluation, Objective, Outcome, Record
 from lrcontrol.runs.spec import RunSpec
@@ -48,7 +49,13 @@ def carry_out_script(
     told = Told(spec)
     run = Run(spec, task.objective, told, start, progress)
     with seeded_all(spec.seed), contextlib.suppress(CutOff):
-        script(run)
+        try:
+            script(run)
+        except SystemExit as error:
+            raise BadInput(
+                f"{task.name} must return when its run has ended, but it called exit, with {checks.shown(error.code)}"
+                '; what a file does as a program belongs under `if __name__ == "__main__":`.'
+            ) from error
     steering, end = _ending(spec, task, told)
     outcome, last, message = end
     if outcome is Outcome.FINISHED and steering.cut_off:
