@@ -11,7 +11,7 @@ import torch
 
 import lrcontrol as lrc
 from contracts.task import Untouchable
-from lrcontrol import api
+from lrcontrol import api, workplace
 from lrcontrol.errors import BadInput, BadText, DoesNotFit, NotAStore, OverBudget, RecordError, StoreError, UnknownName
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Record
@@ -51,7 +51,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("trained")
 
     monkeypatch.setattr(loop, "train_all", refuse)
-    monkeypatch.setattr(api, "make_executor", refuse)
+    monkeypatch.setattr(workplace, "make_executor", refuse)
 
 
 # select

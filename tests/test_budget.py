@@ -22,9 +22,27 @@ def test_a_budget_is_read_from_text(text: str, steps: int) -> None:
     assert Budget.parse(text, full_steps=100) == Budget(steps, 100)
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("1.5 min", 90), ("2h", 7200), ("30 minutes", 1800)])
+def test_a_budget_in_time_is_reckoned_in_updates(text: str, seconds: float) -> None:
+    assert Budget.is_time(text)
+    made = Budget.parse(text, full_steps=100, steps_in=lambda asked: int(asked * 3))
+    assert made == Budget(int(seconds * 3), 100, seconds)
+    with pytest.raises(BadInput, match="must be in runs or steps here"):
+        Budget.parse(text, full_steps=100)
+
+
+def test_a_budget_in_epochs_is_steps() -> None:
+    assert Budget.parse("2.5epochs", full_steps=100, steps_per_epoch=30) == Budget(75, 100)
+    with pytest.raises(BadInput, match="needs a task that has epochs"):
+        Budget.parse("2epochs", full_steps=100)
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "0s",
+        "10000000h",
+        "3 fortnights",
         "",
         "20",
         "runs",

@@ -33,7 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": BASE | {"schedules", "controls", "runs", "analysis"},
 }
 EVERYTHING = {*MAY_IMPORT, "interop"}
-MAY_IMPORT |= {"interop": EVERYTHING, "api": EVERYTHING, "cli_store": EVERYTHING, "__main__": {"cli"}}
+MAY_IMPORT |= {"interop": EVERYTHING, "workplace": EVERYTHING, "cli_store": EVERYTHING, "__main__": {"cli"}}
+MAY_IMPORT["api"] = EVERYTHING | {"workplace"}
 MAY_IMPORT["cli"] = EVERYTHING | {"api", "cli_store"}
 UPWARDS = {  # a schedule draws itself; nothing else goes against the layers
     ("lrcontrol.schedules.schedule", "lrcontrol.report.charts.schedules"),

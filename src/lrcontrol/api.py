@@ -1,10 +1,8 @@
 """The verbs: what a user asks for, joined from training, search, selection and report."""
 
 import contextlib
-import functools
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,14 +13,9 @@ from lrcontrol.analysis.compare import best_record
 from lrcontrol.errors import BadInput, BadText, OverBudget, StoreError
 from lrcontrol.files import write_whole
 from lrcontrol.runs.budget import Budget
-from lrcontrol.runs.carry_out import carry_out, settled
-from lrcontrol.runs.executors.executor import Executor
-from lrcontrol.runs.executors.lots import by_beginnings, one_by_one
-from lrcontrol.runs.executors.processes import Processes
-from lrcontrol.runs.executors.serial import Serial
 from lrcontrol.runs.method import Method
 from lrcontrol.runs.method import method as parse_method
-from lrcontrol.runs.record import Outcome, Record
+from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
 from lrcontrol.runs.task import Task
@@ -34,9 +27,10 @@ from lrcontrol.selection.choice import Choice, choose
 from lrcontrol.selection.portfolio import DEFAULT, candidates_of, own_portfolio, portfolio, rates_around
 from lrcontrol.selection.race import Race, plan_race
 from lrcontrol.selection.stages import search_reasons, stages_of
-from lrcontrol.training.tasks import catalogue, data
+from lrcontrol.training.tasks import catalogue
 from lrcontrol.training.tasks.own import OWN, OwnTask
 from lrcontrol.training.tasks.script import ScriptTask
+from lrcontrol.workplace import Workplace, allowed, carry_out_study
 
 if TYPE_CHECKING:
     import torch
@@ -47,19 +41,15 @@ __all__ = [
     "Searched",
     "Selection",
     "load_selection",
-    "make_executor",
     "search",
     "select",
     "train",
 ]
 
-TRAIN = "lrcontrol.training.loop:train_all"
-AHEAD = 32  # runs that are taken on for each worker, so that those that belong together can be found
 FORMAT, VERSION = "lrcontrol/selection", 1
-ExecutorName = Literal["serial", "processes"]
-EXECUTORS = ("serial", "processes")
 Seen = Callable[[Record], None]
 Planned = Callable[[int, int], None]
+Told = Callable[[str], None]
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -163,7 +153,7 @@ class Selection:
         return Study(
             task=self.task,
             title=f"Learning-rate control for {self.task.name}",
-            lead=f"{_about(self.task)}; budget {self.budget.runs(self.budget.steps)}, seed {self.seed}.",
+            lead=f"{_about(self.task)}; budget {self.budget.told()}, seed {self.seed}.",
             stages=self.choice.stages,
             budget=self.budget,
             chosen=self.choice.record,
@@ -189,11 +179,14 @@ def select(
     budget: str | Budget = "20runs",
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
-    executor: ExecutorName = "processes",
+    executor: str = "processes",
     workers: int | None = None,
+    run_seconds: float | None = None,
+    run_gigabytes: float | None = None,
     candidates: Sequence[Candidate] | None = None,
     seen: Seen | None = None,
     planned: Planned | None = None,
+    told: Told = lambda _: None,
 ) -> Selection:
     """Pick the way to control the learning rate of a task within a budget, and train with it.
 
@@ -206,14 +199,17 @@ def select(
     Args:
         task: a task's name; one of your own as `path/to/file.py:function`, or what `lrcontrol.as_task` or
             `lrcontrol.task` made.
-        budget: such as `20runs` or `5000steps`; every update of every run counts.
+        budget: such as `20runs`, `5000steps`, `50epochs` or `30min`; every update of every run counts.
         seed: of every run.
         out: a folder for the store and the weights; by default `lrcontrol-out/TASK`.
-        executor: `processes` (one process a run) or `serial`.
+        executor: `processes`, `serial`, `batched`, `auto` or `ray[:ADDRESS]`; see `lrcontrol.workplace.Workplace`.
         workers: how many processes at once; by default one a core.
+        run_seconds: > 0; how long a run may take before it is given up.
+        run_gigabytes: > 0; memory that a run's process may hold.
         candidates: what to choose between; by default the whole portfolio.
         seen: called with each new record.
         planned: called once with the updates planned and made already, before anything runs.
+        told: called with sentences on what was found out about this machine.
 
     Raises:
         BadInput: an unknown task, a bad budget or seed. OverBudget: not enough for one full run.
@@ -228,7 +224,7 @@ def select(
         ('adamw:cosine', 0.001)
     """
     known = catalogue.named(task)
-    allowed = Budget.parse(budget, known.full_steps)
+    place = Workplace(executor, workers, run_seconds, run_gigabytes)
     seed = checks.integer("seed", seed, high=2**31 - 1)
     default = DEFAULT
     if catalogue.makes_own_optimizer(known):
@@ -238,8 +234,9 @@ def select(
         catalogue.check_optimizer(known, each.method)
     if not entered:
         raise BadInput("`candidates` must hold at least one candidate, got none; leave it out for the portfolio.")
-    race = plan_race(known, allowed, entered, default, seed)
     folder = _folder(out, known)
+    given = allowed(budget, known, place, folder)
+    race = plan_race(known, given, entered, default, seed)
     with contextlib.suppress(BadInput):  # no earlier selection, or none that can be read: it is replaced
         earlier = _read_document(folder)
         if earlier.task != known.name:
@@ -247,11 +244,11 @@ def select(
                 f"the folder {folder} holds a selection for {earlier.task}; name another for {known.name}."
             )
     with Store(folder / "runs.db") as store:
-        _carry_out(race, store, allowed, known, folder, executor, workers, seen, planned)
-        selection = _selected(known, allowed, seed, folder, store, race)
+        carry_out_study(race, store, given, known, folder, place, seen=seen, planned=planned, told=told)
+        selection = _selected(known, given, seed, folder, store, race)
     document = _Document(
         task=known.name,
-        budget=allowed,
+        budget=given,
         seed=seed,
         race=race,
         method=str(selection.method),
@@ -378,10 +375,13 @@ def search(
     budget: str | Budget = "20runs",
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
-    executor: ExecutorName = "processes",
+    executor: str = "processes",
     workers: int | None = None,
+    run_seconds: float | None = None,
+    run_gigabytes: float | None = None,
     seen: Seen | None = None,
     planned: Planned | None = None,
+    told: Told = lambda _: None,
 ) -> Searched:
     """Search methods and base learning rates of a task within a budget, on validation alone.
 
@@ -393,28 +393,34 @@ def search(
             (successive halving over compressed horizons).
         methods: by default those of the portfolio.
         base_lrs: by default those of the portfolio for each optimizer; for `random` 1e-4 to 1.
-        budget: such as `20runs` or `5000steps`.
+        budget: such as `20runs`, `5000steps`, `50epochs` or `30min`.
         seed: of the draws and of every run.
         out: a folder for the store; by default `lrcontrol-out/TASK`.
-        executor: `processes` or `serial`.
+        executor: `processes`, `serial`, `batched`, `auto` or `ray[:ADDRESS]`; see `lrcontrol.workplace.Workplace`.
         workers: how many processes at once; by default one a core.
+        run_seconds: > 0; how long a run may take before it is given up.
+        run_gigabytes: > 0; memory that a run's process may hold.
         seen: called with each new record.
         planned: called once with the updates planned and made already, before anything runs.
+        told: called with sentences on what was found out about this machine.
 
     Raises:
         BadInput: an unknown task, strategy or method, or a bad value. OverBudget: not enough for one full run.
         StoreError: the folder cannot be written, or holds something else.
     """
     known = catalogue.named(task)
-    allowed = Budget.parse(budget, known.full_steps)
+    place = Workplace(executor, workers, run_seconds, run_gigabytes)
+    checks.one_of("strategy", strategy, ("grid", "random", "halving"))
+    folder = _folder(out, known)
+    given = allowed(budget, known, place, folder)
     full = known.full_steps
-    if allowed.steps < full:
+    if given.steps < full:
         raise OverBudget(
-            f"a budget must pay for at least one full run of {known.name} ({full} steps), got {allowed.steps} steps."
+            f"a budget must pay for at least one full run of {known.name} ({full} steps), got {given.steps} steps."
         )
     named = [
-        parse_method(given, steps_per_epoch=known.steps_per_epoch)
-        for given in (methods or sorted({str(each.method) for each in _portfolio_of(known)}))
+        parse_method(each, steps_per_epoch=known.steps_per_epoch)
+        for each in (methods or sorted({str(each.method) for each in _portfolio_of(known)}))
     ]
     if base_lrs is None and catalogue.makes_own_optimizer(known):
         base_lrs = rates_around(known.base_lr)
@@ -423,18 +429,17 @@ def search(
         catalogue.check_optimizer(known, method)
         method.control.check_fits(full)
     way: Search
-    match checks.one_of("strategy", strategy, ("grid", "random", "halving")):
+    match strategy:
         case "grid":
             way = Plan(tuple(spec_of(known.name, each, full, seed) for each in entered))
         case "random":
             low, high = (min(base_lrs), max(base_lrs)) if base_lrs else (1e-4, 1.0)
-            way = random_draws(known.name, named, low, high, allowed.steps // full, full, seed)
+            way = random_draws(known.name, named, low, high, given.steps // full, full, seed)
         case _:
-            rungs = rungs_within(allowed.steps, full, len(entered))
+            rungs = rungs_within(given.steps, full, len(entered))
             way = SuccessiveHalving(known.name, entered, rungs, full, seed)
-    folder = _folder(out, known)
     with Store(folder / "runs.db") as store:
-        _carry_out(way, store, allowed, known, folder, executor, workers, seen, planned)
+        carry_out_study(way, store, given, known, folder, place, seen=seen, planned=planned, told=told)
         records = way.answered(store.records())
         stages = stages_of(way, records, full)
         best = best_record(stages[-1].records)
@@ -447,35 +452,13 @@ def search(
         Study(
             task=known,
             title=f"{strategy.capitalize()} search on {known.name}",
-            lead=f"{_about(known)}; budget {allowed.runs(allowed.steps)}, seed {seed}; on validation alone.",
+            lead=f"{_about(known)}; budget {given.told()}, seed {seed}; on validation alone.",
             stages=stages,
-            budget=allowed,
+            budget=given,
             chosen=chosen,
-            reasons=tuple(search_reasons(way, stages, allowed)),
+            reasons=tuple(search_reasons(way, stages, given)),
         ),
     )
-
-
-@contextlib.contextmanager
-def make_executor(name: ExecutorName, task: Task, folder: Path, workers: int | None = None) -> Iterator[Executor]:
-    """An executor for a task's runs, closed at the end; weights go to `folder/weights`."""
-    weights = str(folder / "weights")
-    divide = one_by_one if task.is_script else by_beginnings
-    runner: Executor
-    if name == "serial":
-        from lrcontrol.training.loop import train_all
-
-        runner = Serial(functools.partial(train_all, weights=weights), task.objective, ahead=AHEAD, divide=divide)
-    else:
-        files = [str(OWN[task.name].file)] if task.name in OWN else []
-        options = {"weights": weights}
-        runner = Processes(
-            TRAIN, task.objective, workers=workers, options=options, files=files, ahead=AHEAD, divide=divide
-        )
-    try:
-        yield runner
-    finally:
-        runner.close()
 
 
 def _selected(
@@ -502,50 +485,6 @@ def _selected(
     test = test_metrics(full.record, weights)
     default_test = test_metrics(full.default, weights) if full.default.weights is not None else None
     return Selection(task, budget, seed, folder, full, test, default_test)
-
-
-def _carry_out(
-    way: Search,
-    store: Store,
-    budget: Budget,
-    task: Task,
-    folder: Path,
-    executor: ExecutorName,
-    workers: int | None,
-    seen: Seen | None,
-    planned: Planned | None,
-) -> None:
-    """Carry out what is left of a search; no process is started where nothing is."""
-    known = settled(store.records())
-    if planned is not None:
-        planned(min(way.cost, budget.steps), budget.spent(way.answered(known)))
-    checks.one_of("executor", executor, EXECUTORS)
-    if way.propose(known, [], 1, budget):
-        data.ensure(task.files)  # once, before processes ask for them
-        with make_executor(executor, task, folder, workers) as runner:
-            if task.is_script and not any(record.outcome is not Outcome.FAILED for record in known):
-                _try_script(task, way.propose(known, [], 1, budget)[0], runner)
-            carry_out(way, runner, store, budget, seen=seen)
-
-
-def _try_script(task: Task, spec: RunSpec, runner: Executor) -> None:
-    """Make one update of a script, so that what is wrong with it is known before its runs begin, and not after each.
-
-    Raises:
-        BadInput: it raised, or does not do what a script must.
-    """
-    runner.submit(msgspec.structs.replace(spec, stop_step=1, save=False, checkpoint=False, start=None))
-    (record,) = runner.wait()
-    if record.outcome is Outcome.FAILED:
-        lines = (record.message or "it failed").strip().splitlines()
-        said = lines[-1].removeprefix("lrcontrol.errors.").removeprefix("BadInput: ")
-        place = [
-            found[1]
-            for line in lines
-            if (found := re.search(rf'File "{re.escape(str(OWN[task.name].file))}", line (\d+)', line))
-        ]
-        where = f" in line {place[-1]}" if place else ""
-        raise BadInput(f"{task.name} was tried with one update before its runs, and failed{where}: {said}")
 
 
 def _portfolio_of(task: Task) -> tuple[Candidate, ...]:

@@ -46,13 +46,20 @@ def _whole(kind: Any, tokens: Sequence[cyclopts.Token]) -> int:
 Json = Annotated[bool, Parameter("--json", negative="", help="Print JSON for machines.")]
 Out = Annotated[Path | None, Parameter("--out", help="Folder for results; the same folder again goes on there.")]
 ExecutorName = Annotated[
-    Literal["processes", "serial"], Parameter("--executor", help="One process a run, or one run after the other.")
+    str,
+    Parameter(
+        "--executor",
+        help="`processes` (side by side), `serial` (one by one), `batched` (many runs of a small model at once), "
+        "`auto` (the faster of these here), `ray` or `ray:ADDRESS` (a cluster).",
+    ),
 ]
+RunSeconds = Annotated[float | None, Parameter("--run-seconds", help="How long a run may take before it is given up.")]
+RunGigabytes = Annotated[float | None, Parameter("--run-gigabytes", help="Memory that a run's process may hold.")]
 LRS_HELP = "Base learning rates; may be repeated. For random draws, the least and the largest are the range."
 Workers = Annotated[
     int | None, Parameter("--workers", converter=_whole, help="Processes at once; by default one a core.")
 ]
-Budget = Annotated[str, Parameter("--budget", help="Everything included: `20runs` or `5000steps`.")]
+Budget = Annotated[str, Parameter("--budget", help="Everything included: `20runs`, `5000steps`, `50epochs`, `30min`.")]
 Seed = Annotated[int, Parameter("--seed", converter=_whole, help="Of weights, data order and all other chance.")]
 
 
@@ -66,6 +73,8 @@ def select(
     out: Out = None,
     executor: ExecutorName = "processes",
     workers: Workers = None,
+    run_seconds: RunSeconds = None,
+    run_gigabytes: RunGigabytes = None,
     as_json: Json = False,
 ) -> None:
     """Pick the way to control the learning rate of TASK within a budget, train with it, and show why.
@@ -83,8 +92,11 @@ def select(
             out=out,
             executor=executor,
             workers=workers,
+            run_seconds=run_seconds,
+            run_gigabytes=run_gigabytes,
             seen=progress.seen,
             planned=progress.planned,
+            told=progress.told,
         )
     page = found.report(found.folder / "report.html")
     kept = None if found.record.weights is None else found.folder / "weights" / found.record.weights.file
@@ -162,6 +174,8 @@ def search(
     out: Out = None,
     executor: ExecutorName = "processes",
     workers: Workers = None,
+    run_seconds: RunSeconds = None,
+    run_gigabytes: RunGigabytes = None,
     as_json: Json = False,
 ) -> None:
     """Search methods and base learning rates of TASK: a grid, random draws, or successive halving."""
@@ -179,8 +193,11 @@ def search(
             out=out,
             executor=executor,
             workers=workers,
+            run_seconds=run_seconds,
+            run_gigabytes=run_gigabytes,
             seen=progress.seen,
             planned=progress.planned,
+            told=progress.told,
         )
     page = found.report(found.folder / "search.html")
     if as_json:

@@ -97,6 +97,17 @@ class ExecutorContract:
         for number in (1, 3):
             assert content(found[spec(number).id]) == content(answer(spec(number)))
 
+    def test_what_is_withdrawn_was_not_begun_and_the_rest_answers(self, executor: Executor) -> None:
+        specs = [spec(number) for number in range(executor.room)]
+        for each in specs:
+            executor.submit(each)
+        before = {each.id for each in executor.running}
+        executor.withdraw()
+        left = {each.id for each in executor.running}
+        assert left <= before
+        assert answers(executor, []).keys() == left
+        assert answers(executor, [spec(77)]).keys() == {spec(77).id}
+
     def test_a_closed_executor_holds_no_run_and_closes_again(self, executor: Executor) -> None:
         executor.submit(spec(0))
         executor.close()

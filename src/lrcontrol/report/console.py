@@ -58,7 +58,7 @@ class Progress:
             disable=quiet or not console.is_terminal,  # in a file there would be no bar, but an empty line
             transient=True,
         )
-        self._runs = 0
+        self._quiet, self._runs = quiet, 0
         self._bar = self._bars.add_task("starting", total=None)
 
     def planned(self, total: int, done: int) -> None:
@@ -73,6 +73,11 @@ class Progress:
             last = (record.message or "").strip().splitlines()[-1:]
             reason = escape(clean(last[0])) if last else "no reason given"
             self._bars.console.print(f"failed: {escape(str(record.spec.method))}: {reason}")
+
+    def told(self, sentence: str) -> None:
+        """Say what was found out about this machine."""
+        if not self._quiet:
+            self._bars.console.print(escape(clean(sentence)), highlight=False)
 
     def updates(self, total: int) -> Callable[[int], None]:
         """A callback for one run: it is told how many of `total` updates have been made."""

@@ -132,7 +132,7 @@ def test_text(task: Task, value: float) -> str:
 
 
 def _of_budget(study: Study) -> str:
-    return f"{study.budget.runs(study.spent)} of {study.budget.runs(study.budget.steps)}"
+    return f"{study.budget.told(study.spent)}"
 
 
 def _figures(study: Study) -> list[tuple[str, str, str]]:
@@ -150,5 +150,5 @@ def _figures(study: Study) -> list[tuple[str, str, str]]:
     beside = "" if others is None else f"plain default: {metric_text(others[metric])}"
     shown = metric_text(values[metric]) if study.test is None else test_text(study.task, values[metric])
     figures.append((f"{kind} {metric}", shown, beside))
-    figures.append(("cost", study.budget.runs(study.spent), f"budget: {study.budget.runs(study.budget.steps)}"))
+    figures.append(("cost", study.budget.runs(study.spent), f"budget: {study.budget.told()}"))
     return figures

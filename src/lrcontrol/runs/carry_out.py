@@ -33,6 +33,7 @@ def carry_out(
     budget: Budget,
     *,
     seen: Callable[[Record], None] | None = None,
+    time_is_up: Callable[[], bool] = lambda: False,
 ) -> None:
     """Run what `search` proposes until it proposes nothing more.
 
@@ -46,14 +47,19 @@ def carry_out(
         store: keeps what happened.
         budget: shown to the search.
         seen: called with each new record, after it is kept.
+        time_is_up: whether no further run should be begun; those that wait are then given up, and those that are
+            under way are waited for.
     """
     failed_before = {record.id for record in store.records() if record.outcome is Outcome.FAILED}
     while True:
         records: Sequence[Record] = store.records()
         if failed_before:
             records = [record for record in records if record.id not in failed_before]
-        for spec in search.propose(records, executor.running, executor.room, budget):
-            executor.submit(spec)
+        if time_is_up():
+            executor.withdraw()
+        else:
+            for spec in search.propose(records, executor.running, executor.room, budget):
+                executor.submit(spec)
         if not executor.running:
             return
         ended = executor.wait()

@@ -35,13 +35,18 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 def choose(race: Race, records: Sequence[Record], task: Task, budget: Budget) -> Choice:
-    """The choice that the records of a finished race give: the best full run on validation.
+    """The choice that the records of a race give: the best full run on validation.
+
+    The race must be finished, unless its budget is a time, which may be up before.
 
     Raises:
         RecordError: the race is not finished, or no full run ended with weights that work.
     """
     default = next((record for record in records if record.id == race.default.id), None)
-    if default is None or race.propose(records, [], 1, budget):
+    unfinished = bool(race.propose(records, [], 1, budget))
+    if default is None and unfinished and budget.seconds is not None:
+        raise RecordError(f"the plain default of {task.name} must end in the time there is, got {budget.told()}.")
+    if default is None or (unfinished and budget.seconds is None):
         raise RecordError(f"the race on {task.name} must be finished before its choice, but runs of it are missing.")
     stages = _stages(race, records)
     finalists = stages[-1].records
@@ -50,7 +55,10 @@ def choose(race: Race, records: Sequence[Record], task: Task, budget: Budget) ->
         endings = "; ".join(f"{record.spec.method}: {_ending(record)}" for record in finalists[:3])
         raise RecordError(f"no full run of {task.name} ended with weights that work ({endings}).")
     spent = budget.spent(record for stage in stages for record in stage.records)
-    return Choice(best, default, stages, tuple(_reasons(best, default, stages, task, budget, spent)), spent)
+    reasons = _reasons(best, default, stages, task, budget, spent)
+    if unfinished:
+        reasons.insert(-1, "The time was up before all runs that were planned had ended.")
+    return Choice(best, default, stages, tuple(reasons), spent)
 
 
 def _stages(race: Race, records: Sequence[Record]) -> tuple[Stage, ...]:
@@ -101,7 +109,7 @@ def _reasons(
     if lost:
         diverged = sum(record.outcome is Outcome.DIVERGED for record in lost)
         reasons.append(f"{_runs(diverged)} diverged and {len(lost) - diverged} failed; their updates are counted.")
-    reasons.append(f"Spent {budget.runs(spent)} of {budget.runs(budget.steps)}, everything included.")
+    reasons.append(f"Spent {budget.told(spent)}, everything included.")
     return reasons
 
 

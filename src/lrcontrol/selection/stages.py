@@ -28,10 +28,11 @@ def search_reasons(way: Search, stages: Sequence[Stage], budget: Budget) -> list
     best = best_record(stages[-1].records)
     if best is not None and best.final is not None:
         metric = f"validation {best.objective.metric} {best.final:.4g}"
-        reasons.append(f"{best.spec.method} at {best.spec.base_lr:g} was best in full: {metric}, with one seed.")
+        where = "in full" if best.spec.stop_step == budget.full_steps else f"over {best.spec.stop_step} steps"
+        reasons.append(f"{best.spec.method} at {best.spec.base_lr:g} was best {where}: {metric}, with one seed.")
     if isinstance(way, Plan) and len(way.specs) > len(stages[-1].records):
         reasons.append(
             f"The budget paid for {len(stages[-1].records)} of {len(way.specs)} combinations, in their order."
         )
     spent = budget.spent(record for stage in stages for record in stage.records)
-    return [*reasons, f"Spent {budget.runs(spent)} of {budget.runs(budget.steps)}, everything included."]
+    return [*reasons, f"Spent {budget.told(spent)}, everything included."]

@@ -144,7 +144,17 @@ def test_metrics(record: Record, weights: Path) -> dict[str, float]:
 
 
 def seconds_of(task: Task) -> float:
-    """What a full run of a task's default would take here, from a few updates and one look at validation."""
+    """What a full run of a task's default would take here, from a few updates and one look at validation.
+
+    A script is run for a twentieth of its updates.
+    """
+    if task.is_script:
+        some = max(task.full_steps // 20, 1)
+        method = parse_method(task.method)
+        asked = RunSpec(
+            task=task.name, method=method, base_lr=task.base_lr, total_steps=task.full_steps, stop_step=some
+        )
+        return train(asked).cost.seconds / some * task.full_steps
     spec = RunSpec(
         task=task.name,
         method=parse_method(task.method, steps_per_epoch=task.steps_per_epoch),

@@ -28,6 +28,9 @@ class Executor(Protocol):
     def wait(self) -> list[Record]:
         """The records of running runs that have ended, at least one; BadInput where nothing runs."""
 
+    def withdraw(self) -> None:
+        """Give up the runs that wait to be begun; they are not running any more."""
+
     def close(self) -> None:
         """Abandon what is running."""
 

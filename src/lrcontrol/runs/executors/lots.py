@@ -9,10 +9,12 @@ from lrcontrol.runs.beginnings import Branch, branches, saved
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 
-__all__ = ["Carry", "Lots", "by_beginnings", "by_seconds", "one_by_one"]
+__all__ = ["Carry", "Lots", "by_beginnings", "by_gain", "by_seconds", "one_by_one", "worth_sharing"]
 
 SECONDS = 0.5  # that a lot of short runs should take, so that what a process costs is little beside it
 MOST = 64  # runs in a lot
+STACKED = 32  # runs that are trained at once
+FEW = 8  # fewer than these are not divided among workers: a stack gains by its size
 WORTH = 0.05  # the share of updates that sharing must save for runs to be kept together
 
 
@@ -98,6 +100,38 @@ def by_beginnings(
         parts = max(math.ceil(len(leaves) / MOST), 1 if len(together) >= workers or others else workers)
         lots += _divided(leaves, min(parts, len(leaves)))
     return lots + by_seconds(others, workers, seconds)
+
+
+def by_gain(
+    specs: Sequence[RunSpec], workers: int, seconds: Callable[[RunSpec], float | None], *, gain: float
+) -> list[list[RunSpec]]:
+    """Runs that are trained at once together, but for those that save more by sharing their beginnings.
+
+    Args:
+        specs: that wait.
+        workers: >= 1.
+        seconds: that a run is likely to take, or None.
+        gain: how many times sooner an update is made where many runs are trained at once.
+    """
+    shared: list[RunSpec] = []
+    kinds: dict[tuple[str, type], list[RunSpec]] = {}
+    for tree in branches(specs):
+        if worth_sharing([tree], gain):
+            shared += tree.specs
+        else:
+            for spec in tree.specs:
+                kinds.setdefault((spec.task, type(spec.method.optimizer)), []).append(spec)
+    lots = by_beginnings(shared, workers, seconds) if shared else []
+    for members in kinds.values():
+        ordered = sorted(members, key=lambda spec: (spec.updates, spec.seed))
+        lots += _divided(ordered, max(math.ceil(len(members) / STACKED), min(workers, len(members) // FEW), 1))
+    return lots
+
+
+def worth_sharing(trees: Sequence[Branch], gain: float) -> bool:
+    """Whether runs are trained sooner by sharing their beginnings than at once."""
+    updates = sum(spec.updates for tree in trees for spec in tree.specs)
+    return saved(trees) > 0 and (updates - saved(trees)) * gain <= updates
 
 
 def by_seconds(

@@ -241,6 +241,10 @@ class Processes:
         host.end()
         self._hosts.remove(host)
 
+    def withdraw(self) -> None:
+        """Give up the runs that no slot has begun."""
+        self._lots.clear()
+
     def close(self) -> None:
         """End all processes at once, and wait until they are gone."""
         for host in self._hosts:

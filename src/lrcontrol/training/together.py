@@ -1,0 +1,87 @@
+"""How a lot of runs is trained: one after the other from shared beginnings, or all at once, whichever is sooner."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from lrcontrol.runs.beginnings import branches
+from lrcontrol.runs.executors.lots import worth_sharing
+from lrcontrol.runs.record import Record
+from lrcontrol.runs.spec import RunSpec
+from lrcontrol.training.batched import train_batched, why_not_batched
+from lrcontrol.training.loop import train_all, warm
+
+__all__ = ["Gain", "carry", "gain_of", "warm"]
+
+UPDATES = 60  # that are timed
+AT_ONCE = 16  # runs that are timed at once
+SLOW = 0.004  # seconds of an update in which Python's part is too small for many at once to gain
+
+
+def carry(specs: Sequence[RunSpec], *, weights: str | Path | None = None, gain: float = 0.0) -> Iterator[Record]:
+    """The records of a lot.
+
+    Args:
+        specs: no two the same.
+        weights: the folder of trained weights and checkpoints.
+        gain: how many times sooner an update is made where many runs are trained at once; up to 1, they are not.
+    """
+    if gain > 1 and len(specs) > 1 and not worth_sharing(branches(specs), gain) and why_not_batched(specs) is None:
+        return train_batched(specs, weights=weights)
+    return train_all(specs, weights=weights)
+
+
+class Gain(NamedTuple):
+    """What training many runs at once comes to.
+
+    Args:
+        times: how many times sooner an update is made so; 1 where it is not, or cannot be.
+        told: a sentence that says what was measured.
+    """
+
+    times: float
+    told: str
+
+
+def gain_of(specs: Sequence[RunSpec]) -> Gain:
+    """Time the first updates of runs that were proposed, one after the other and at once.
+
+    Args:
+        specs: at least one, of one task; a few of those with the first one's kind of optimizer are timed.
+    """
+    first = specs[0]
+    alike = [spec for spec in specs if type(spec.method.optimizer) is type(first.method.optimizer)][:AT_ONCE]
+    few = [
+        msgspec.structs.replace(spec, stop_step=min(spec.stop_step, UPDATES), save=False, checkpoint=False)
+        for spec in alike
+    ]
+    few = list({spec.id: spec for spec in few}.values())
+    list(train_all(few[:1]))  # loads the data
+    alone = _seconds(lambda: train_all(few[:1])) / few[0].updates
+    told = f"an update takes {_shown(alone)}"
+    if alone > SLOW:
+        return Gain(1.0, f"Runs are trained one after the other: {told}, of which Python has too small a part.")
+    reason = why_not_batched(few)
+    if reason is not None or len(few) < 2:
+        return Gain(1.0, f"Runs are trained one after the other: {reason or 'there is one at a time.'}")
+    list(train_batched(few))  # traces the step
+    at_once = _seconds(lambda: train_batched(few)) / sum(spec.updates for spec in few)
+    times = alone / at_once
+    how = f"{told} alone and {_shown(at_once)} among {len(few)} at once, {times:.1f} times as fast"
+    if times <= 1:
+        return Gain(1.0, f"Runs are trained one after the other: {how}.")
+    return Gain(times, f"Runs are trained up to 32 at once: {how}.")
+
+
+def _seconds(records: Callable[[], Iterator[Record]]) -> float:
+    began = time.perf_counter()
+    for _ in records():
+        pass
+    return time.perf_counter() - began
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds * 1e6:.0f} µs" if seconds < 1e-3 else f"{seconds * 1e3:.1f} ms"

@@ -1,0 +1,144 @@
+"""Where runs are carried out changes how long they take, and nothing that is found; time and place are kept to."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import lrcontrol as lrc
+from lrcontrol import api, workplace
+from lrcontrol.errors import BadInput, OverBudget, StoreError
+from lrcontrol.runs.budget import Budget
+from lrcontrol.runs.record import Outcome
+from lrcontrol.runs.store import Store
+from lrcontrol.training import loop
+from lrcontrol.training.tasks import catalogue
+from lrcontrol.workplace import Workplace
+
+TASK = "breast-cancer-logistic"
+LRS = [0.003, 0.01, 0.03, 0.1]
+
+
+def found(folder: Path, executor: str) -> tuple[str, float, dict[str, float]]:
+    """The best of a small search, and where every run ended."""
+    searched = api.search(
+        TASK, "grid", methods=["sgd:cosine", "sgd:wsd(cooldown=0.3)"], base_lrs=LRS, budget="8runs", out=folder,
+        executor=executor, workers=2,
+    )  # fmt: skip
+    chosen = searched.study.chosen
+    assert chosen is not None
+    with Store(folder / "runs.db") as store:
+        finals = {record.id: record.evals[-1].values["loss"] for record in store.records()}
+    return str(chosen.spec.method), chosen.spec.base_lr, finals
+
+
+@pytest.fixture(scope="module")
+def in_series(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, float, dict[str, float]]:
+    return found(tmp_path_factory.mktemp("serial"), "serial")
+
+
+@pytest.mark.parametrize("executor", ["processes", "batched", "auto"])
+def test_every_executor_gives_the_same_choice(
+    executor: str, in_series: tuple[str, float, dict[str, float]], tmp_path: Path
+) -> None:
+    method, base_lr, finals = found(tmp_path, executor)
+    assert (method, base_lr) == in_series[:2]
+    assert finals.keys() == in_series[2].keys()
+    exact = 0 if executor == "processes" else 2e-5
+    assert finals == pytest.approx(in_series[2], rel=exact, abs=0)
+
+
+def test_what_auto_has_found_is_told(tmp_path: Path) -> None:
+    said: list[str] = []
+    api.search(TASK, "grid", methods=["sgd:cosine"], base_lrs=LRS, budget="4runs", out=tmp_path, executor="auto",
+               told=said.append)  # fmt: skip
+    (sentence,) = said
+    assert sentence.startswith("Runs are trained ")
+    assert "an update takes" in sentence
+
+
+def test_many_at_once_are_refused_where_they_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"cannot be batched: .*; use the processes executor"):
+        api.search("etth1-lstm", "grid", methods=["sgd:cosine"], base_lrs=[0.1], budget="1run", out=tmp_path,
+                   executor="batched")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"executor": "threads"}, "unknown executor 'threads'"),
+        ({"executor": "serial:8"}, "only ray takes an address"),
+        ({"workers": 0}, "`workers` must be an integer >= 1, got workers=0"),
+        ({"run_seconds": -1}, "`run_seconds` must be a number > 0"),
+        ({"run_gigabytes": 0}, "`run_gigabytes` must be"),
+        ({"executor": "serial", "run_seconds": 5}, "need a process of its own"),
+    ],
+)
+def test_a_bad_place_is_refused_before_anything_runs(given: dict[str, object], match: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=match):
+        lrc.select(TASK, budget="1run", out=tmp_path, **given)  # type: ignore[arg-type]
+    assert not (tmp_path / "runs.db").exists()
+
+
+def test_a_budget_in_time_is_kept_to_and_goes_on_with_the_same_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reckoned far too high, the time still ends it; the same command again begins nothing anew."""
+    monkeypatch.setattr(loop, "seconds_of", lambda task: 0.05)
+    began = time.monotonic()
+    chosen = lrc.select(TASK, budget="4s", out=tmp_path, executor="serial")
+    assert time.monotonic() - began < 30
+    assert chosen.budget == Budget(int(0.8 * 4 / 0.05 * 2100), 2100, 4.0)
+    assert "The time was up before all runs that were planned had ended." in chosen.reasons
+    assert any("4 s (reckoned as 64 runs)" in reason for reason in chosen.reasons)
+    monkeypatch.setattr(loop, "seconds_of", lambda task: 1.0)
+    again = lrc.select(TASK, budget="4s", out=tmp_path, executor="serial")
+    assert again.budget == chosen.budget
+    assert again.record.id == chosen.record.id
+    assert lrc.load_selection(tmp_path).reasons == again.reasons
+
+
+def test_a_time_in_which_no_run_fits_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OverBudget, match=r"at least one full run of digits-cnn, got 0.2s, in which about 0\.\d+ run"):
+        lrc.select("digits-cnn", budget="0.2s", out=tmp_path, executor="serial")
+
+
+def test_one_process_at_a_time_carries_out_a_study_in_a_folder(tmp_path: Path) -> None:
+    code = f"""
+import sys, time
+from pathlib import Path
+from lrcontrol.workplace import _sole
+with _sole(Path({str(tmp_path)!r})):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(StoreError, match=f"another process \\({holder.pid}\\) carries out a study in"):
+            lrc.select(TASK, budget="1run", out=tmp_path, executor="serial")
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert lrc.select(TASK, budget="1run", out=tmp_path, executor="serial").record.outcome is Outcome.FINISHED
+
+
+def test_a_run_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    found = api.search(TASK, "grid", methods=["sgd:cosine"], base_lrs=[0.1], budget="1run", out=tmp_path,
+                       executor="processes", workers=1, run_seconds=0.05)  # fmt: skip
+    (record,) = found.study.stages[-1].records
+    assert record.outcome is Outcome.FAILED
+    assert "longer than 0.05 s" in (record.message or "")
+
+
+def test_what_is_told_of_a_place_is_what_it_has() -> None:
+    assert Workplace("serial").slots == 1
+    assert Workplace("ray:10.0.0.1:6379").kind == "ray"
+    assert Workplace(workers=3).slots == 3
+    assert Workplace().slots == len(os.sched_getaffinity(0))
+    budget = workplace.allowed("2epochs", catalogue.task(TASK), Workplace(), Path())
+    assert budget.steps == 2 * catalogue.task(TASK).steps_per_epoch
