@@ -1,5 +1,7 @@
 """Methods: an optimizer and a control, as data and as text such as `sgd(momentum=0.9):warmup(0.05)+rex`."""
 
+from functools import cached_property
+
 import msgspec
 
 from lrcontrol import checks
@@ -81,7 +83,7 @@ OPTIMIZERS: dict[str, type[SGD | AdamW | Own]] = {"adamw": AdamW, "own": Own, "s
 """Every optimizer by its name in text."""
 
 
-class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """A way to train: an optimizer, and a control of its learning rate.
 
     Args:
@@ -100,6 +102,11 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         checks.instance("control", self.control, AnyControl, "a control such as Scheduled(schedule)")
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
+        """The text, made once: a report of many runs asks for it again and again."""
         optimizer = self.optimizer
         changed = [
             f"{name}={str(value).lower() if isinstance(value, bool) else number_text(value)}"
