@@ -46,7 +46,7 @@ def store_kills(folder):
 
 def driver_kills(folder):
     found = kill_lives(folder, runs=100, kills=300, seed=1)
-    return found.kills, not found.equal, f"kills={found.kills} tables equal={found.equal}"
+    return found.kills, int(not found.equal), f"kills={found.kills} tables equal={found.equal}"
 
 
 def file_kills(folder):
