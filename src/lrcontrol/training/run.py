@@ -28,7 +28,7 @@ IDLE = 10_000  # looks at `should_stop` without an update, after which something
 class Run:
     """One run of a training script: the script is called with it, and trains as it says.
 
-    A script steers its optimizer, trains until `should_stop`, and logs the metric that runs are compared by:
+    A script steers its optimizer, trains until `should_stop`, and logs the metric that runs are compared by::
 
         @lrc.task(metric="val_loss", direction="minimize", full_steps=500)
         def train(run):
