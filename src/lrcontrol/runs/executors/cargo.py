@@ -124,10 +124,7 @@ def receive_data(contents: Mapping[str, bytes]) -> None:
     """
     for name, content in contents.items():
         path = _cache() / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadInput(f"the folder {path.parent} cannot be made: {error.strerror}.") from None
+        _make(path.parent)
         write_whole(path, content)
     os.environ.pop(DATA_FOLDER, None)
 
@@ -187,9 +184,16 @@ def keep(record: Record, files: Mapping[str, bytes], folder: Path) -> None:
         _check(record, manifest_name(record.id), manifest, record.checkpoint.sha256)
         told: Any = json.loads(manifest)
         _check(record, state_name(record.id), files[state_name(record.id)], told["tensors"])
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     for name in names:
         write_whole(folder / name, files[name])
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"the folder {folder} cannot be made: {error.strerror}.") from None
 
 
 def _names(record: Record) -> list[str]:

@@ -26,7 +26,7 @@ TICK_SECONDS = 1.0  # between two looks at a cluster that is silent
 CROWDED_SECONDS = 60.0  # without a machine before it is said
 SPARED = 10  # machines that may end under a run before that counts against the run itself
 FALSE_STARTS = 3  # slots in a row that end before they have said a word
-FAREWELL_SECONDS = 2.0
+FAREWELL_SECONDS = 3.0
 
 
 class _Slot:

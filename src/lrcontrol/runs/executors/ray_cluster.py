@@ -15,14 +15,14 @@ from typing import Any
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput, ClusterLost
-from lrcontrol.runs.executors.rooms import Room
+from lrcontrol.runs.executors.rooms import Room, sweep
 
-__all__ = ["Cluster", "check_address"]
+__all__ = ["TOKEN", "Cluster", "check_address"]
 
 GONE_SECONDS = 20  # of silence after which a cluster is given up; Ray itself ends the process after 60
 OBJECT_STORE = 150 << 20  # bytes of shared memory that a cluster of this machine's sets aside
 REACH_SECONDS = 5
-_TOKEN = secrets.token_hex(32)  # one a process: Ray reads it once
+TOKEN = secrets.token_hex(32)  # one a process: Ray reads it once
 _ADDRESS = re.compile(r"(?P<host>[^:/\s]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})")
 
 
@@ -57,8 +57,7 @@ class Cluster:
         self._environment: dict[str, str | None] = {}
         self._room: Room | None = None
         self.own = False
-        if address is None:
-            self._set_environment()
+        self._set_environment(address)
         import ray
 
         self.ray: Any = ray
@@ -87,6 +86,8 @@ class Cluster:
         try:
             with _signals_kept():
                 self.ray.init(**options, log_to_driver=False, logging_level="ERROR")
+            # Ray prints what becomes of its workers on stdout, whatever it is told; that is for results.
+            self.ray._private.worker._worker_logs_enabled = False
         except Exception as error:  # of many kinds, not all of them Ray's own
             self.close()
             if address is None:
@@ -96,11 +97,11 @@ class Cluster:
                 f"{address} ({checks.shown_error(error)})."
             ) from error
 
-    def _set_environment(self) -> None:
-        """A token for a cluster of our own, and no report on its use; put back at the end."""
-        wanted = {"RAY_USAGE_STATS_ENABLED": "0"}
-        if not any(os.environ.get(f"RAY_AUTH_{name}") for name in ("MODE", "TOKEN", "TOKEN_PATH")):
-            wanted["RAY_AUTH_TOKEN"] = _TOKEN
+    def _set_environment(self, address: str | None) -> None:
+        """A token for a cluster of our own, no report on its use, and silence; put back at the end."""
+        wanted = {"RAY_IGNORE_UNHANDLED_ERRORS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+        if address is None and not any(os.environ.get(f"RAY_AUTH_{name}") for name in ("MODE", "TOKEN", "TOKEN_PATH")):
+            wanted["RAY_AUTH_TOKEN"] = TOKEN
             if "ray" not in sys.modules:  # one that is loaded already has read the mode, and asks for tokens by itself
                 wanted["RAY_AUTH_MODE"] = "token"
         for name, value in wanted.items():
@@ -163,6 +164,7 @@ class Cluster:
                 self.ray.shutdown()
         if self._room is not None:
             self._room.close()
+            sweep("lrcontrol-slot-")
         for name, value in self._environment.items():
             if value is None:
                 os.environ.pop(name, None)

@@ -59,6 +59,7 @@ class Slot:
         self._kept = self._room.path / "kept"
         self._kept.mkdir()
         self._processes: Processes | None = None
+        self._closed = False
         self._lot: list[RunSpec] = []
         self._starts: list[Path] = []
 
@@ -94,10 +95,19 @@ class Slot:
             return RECORDS, self._answers(self._processes)
         except BadInput as error:
             return UNUSABLE, [str(error)]
+        except Exception:
+            if not self._closed:  # else nobody hears of it
+                raise
+            return UNUSABLE, ["the slot was closed"]
 
     def close(self) -> None:
-        """End all processes of the slot and delete its files."""
+        """End all processes of the slot, with what it is at, and delete its files.
+
+        Ray would end the host alone, and what its run has begun would be nobody's.
+        """
+        self._closed = True
         if self._processes is not None:
+            self._processes.workers = 0  # the lot under way begins no other
             self._processes.close()
         self._room.close()
 

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-__all__ = ["Room"]
+__all__ = ["Room", "sweep"]
 
 LOCK = "in-use"  # the file in each that its process holds a lock on
 LONGEST = 24  # characters of the place for temporary files; a socket's path must fit into 107 with what Ray adds
@@ -29,11 +29,8 @@ class Room:
     """
 
     def __init__(self, prefix: str, place: Path | None = None) -> None:
-        place = place or Path(tempfile.gettempdir())
-        self._place = Path("/tmp") if len(str(place)) > LONGEST else place  # noqa: S108 - mkdtemp makes it private
-        for other in self._place.glob(f"{prefix}*"):
-            _delete_left(other)
-        self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=self._place))
+        sweep(prefix, place)
+        self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=place or _usual()))
         self._lock = os.open(self.path / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
@@ -43,6 +40,17 @@ class Room:
             shutil.rmtree(self.path, ignore_errors=True)
             os.close(self._lock)
             self._lock = -1
+
+
+def sweep(prefix: str, place: Path | None = None) -> None:
+    """Delete the rooms of this user's processes that have ended."""
+    for folder in (place or _usual()).glob(f"{prefix}*"):
+        _delete_left(folder)
+
+
+def _usual() -> Path:
+    usual = Path(tempfile.gettempdir())
+    return Path("/tmp") if len(str(usual)) > LONGEST else usual  # noqa: S108 - what mkdtemp makes there is private
 
 
 def _delete_left(folder: Path) -> None:

@@ -127,8 +127,7 @@ def _pass_on(reader: int, child: int, asked: int, memory: int | None, answers: B
         while True:
             readable = [key.fd for key, _ in selector.select(0 if status is not None else PATIENCE_SECONDS)]
             if asked in readable:
-                os.kill(child, signal.SIGKILL)
-                os._exit(1)
+                os.killpg(os.getpgid(child), signal.SIGKILL)  # with all that the run began, and this host
             chunk = file.read(1 << 20) if readable else None
             if chunk:
                 received += chunk
