@@ -156,8 +156,11 @@ def test_a_selection_that_was_ended_anywhere_goes_on_and_repeats_no_run(
 
     monkeypatch.setattr(loop, "train_all", counted)
 
-    def interrupt(_: Record) -> None:
-        if len(ran) in (1, 3):
+    told_of: list[Record] = []
+
+    def interrupt(record: Record) -> None:
+        told_of.append(record)
+        if len(told_of) in (1, 3):
             raise KeyboardInterrupt
 
     for _ in range(2):
@@ -424,7 +427,7 @@ def test_a_search_in_which_all_diverge_ends_without_a_choice(short: str, tmp_pat
         ({"budget": "0.5runs"}, OverBudget, "at least one full run"),
         ({"budget": "ten"}, BadInput, "like '20runs'"),
         ({"seed": -1}, BadInput, "`seed`"),
-        ({"executor": "ray"}, UnknownName, "unknown executor 'ray'"),
+        ({"executor": "dask"}, UnknownName, "unknown executor 'dask'"),
     ],
     ids=lambda bad: str(bad)[:30],
 )

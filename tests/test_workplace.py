@@ -1,5 +1,6 @@
 """Where runs are carried out changes how long they take, and nothing that is found; time and place are kept to."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -40,14 +41,17 @@ def in_series(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, float, dic
     return found(tmp_path_factory.mktemp("serial"), "serial")
 
 
-@pytest.mark.parametrize("executor", ["processes", "batched", "auto"])
+HERE = ["processes", "batched", "auto", *(["ray"] if importlib.util.find_spec("ray") else [])]
+
+
+@pytest.mark.parametrize("executor", HERE)
 def test_every_executor_gives_the_same_choice(
     executor: str, in_series: tuple[str, float, dict[str, float]], tmp_path: Path
 ) -> None:
     method, base_lr, finals = found(tmp_path, executor)
     assert (method, base_lr) == in_series[:2]
     assert finals.keys() == in_series[2].keys()
-    exact = 0 if executor == "processes" else 2e-5
+    exact = 0 if executor in ("processes", "ray") else 2e-5
     assert finals == pytest.approx(in_series[2], rel=exact, abs=0)
 
 
@@ -74,6 +78,7 @@ def test_many_at_once_are_refused_where_they_cannot_be(tmp_path: Path) -> None:
         ({"workers": 0}, "`workers` must be an integer >= 1, got workers=0"),
         ({"run_seconds": -1}, "`run_seconds` must be a number > 0"),
         ({"run_gigabytes": 0}, "`run_gigabytes` must be"),
+        ({"run_gpus": 1}, "only a cluster sets `run_cpus` and `run_gpus` aside, got executor='processes'"),
         ({"executor": "serial", "run_seconds": 5}, "need a process of its own"),
     ],
 )

@@ -183,6 +183,8 @@ def select(
     workers: int | None = None,
     run_seconds: float | None = None,
     run_gigabytes: float | None = None,
+    run_cpus: float = 1.0,
+    run_gpus: float = 0.0,
     candidates: Sequence[Candidate] | None = None,
     seen: Seen | None = None,
     planned: Planned | None = None,
@@ -206,6 +208,8 @@ def select(
         workers: how many processes at once; by default one a core.
         run_seconds: > 0; how long a run may take before it is given up.
         run_gigabytes: > 0; memory that a run's process may hold.
+        run_cpus: > 0; processors that a cluster sets aside for a run.
+        run_gpus: >= 0; accelerators, or a part of one, that it sets aside for a run.
         candidates: what to choose between; by default the whole portfolio.
         seen: called with each new record.
         planned: called once with the updates planned and made already, before anything runs.
@@ -224,7 +228,7 @@ def select(
         ('adamw:cosine', 0.001)
     """
     known = catalogue.named(task)
-    place = Workplace(executor, workers, run_seconds, run_gigabytes)
+    place = Workplace(executor, workers, run_seconds, run_gigabytes, run_cpus, run_gpus)
     seed = checks.integer("seed", seed, high=2**31 - 1)
     default = DEFAULT
     if catalogue.makes_own_optimizer(known):
@@ -379,6 +383,8 @@ def search(
     workers: int | None = None,
     run_seconds: float | None = None,
     run_gigabytes: float | None = None,
+    run_cpus: float = 1.0,
+    run_gpus: float = 0.0,
     seen: Seen | None = None,
     planned: Planned | None = None,
     told: Told = lambda _: None,
@@ -400,6 +406,8 @@ def search(
         workers: how many processes at once; by default one a core.
         run_seconds: > 0; how long a run may take before it is given up.
         run_gigabytes: > 0; memory that a run's process may hold.
+        run_cpus: > 0; processors that a cluster sets aside for a run.
+        run_gpus: >= 0; accelerators, or a part of one, that it sets aside for a run.
         seen: called with each new record.
         planned: called once with the updates planned and made already, before anything runs.
         told: called with sentences on what was found out about this machine.
@@ -409,7 +417,7 @@ def search(
         StoreError: the folder cannot be written, or holds something else.
     """
     known = catalogue.named(task)
-    place = Workplace(executor, workers, run_seconds, run_gigabytes)
+    place = Workplace(executor, workers, run_seconds, run_gigabytes, run_cpus, run_gpus)
     checks.one_of("strategy", strategy, ("grid", "random", "halving"))
     folder = _folder(out, known)
     given = allowed(budget, known, place, folder)

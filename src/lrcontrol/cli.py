@@ -55,6 +55,8 @@ ExecutorName = Annotated[
 ]
 RunSeconds = Annotated[float | None, Parameter("--run-seconds", help="How long a run may take before it is given up.")]
 RunGigabytes = Annotated[float | None, Parameter("--run-gigabytes", help="Memory that a run's process may hold.")]
+RunCpus = Annotated[float, Parameter("--run-cpus", help="Processors that a cluster sets aside for a run.")]
+RunGpus = Annotated[float, Parameter("--run-gpus", help="Accelerators, or a part of one, that it sets aside.")]
 LRS_HELP = "Base learning rates; may be repeated. For random draws, the least and the largest are the range."
 Workers = Annotated[
     int | None, Parameter("--workers", converter=_whole, help="Processes at once; by default one a core.")
@@ -75,6 +77,8 @@ def select(
     workers: Workers = None,
     run_seconds: RunSeconds = None,
     run_gigabytes: RunGigabytes = None,
+    run_cpus: RunCpus = 1.0,
+    run_gpus: RunGpus = 0.0,
     as_json: Json = False,
 ) -> None:
     """Pick the way to control the learning rate of TASK within a budget, train with it, and show why.
@@ -94,6 +98,8 @@ def select(
             workers=workers,
             run_seconds=run_seconds,
             run_gigabytes=run_gigabytes,
+            run_cpus=run_cpus,
+            run_gpus=run_gpus,
             seen=progress.seen,
             planned=progress.planned,
             told=progress.told,
@@ -176,6 +182,8 @@ def search(
     workers: Workers = None,
     run_seconds: RunSeconds = None,
     run_gigabytes: RunGigabytes = None,
+    run_cpus: RunCpus = 1.0,
+    run_gpus: RunGpus = 0.0,
     as_json: Json = False,
 ) -> None:
     """Search methods and base learning rates of TASK: a grid, random draws, or successive halving."""
@@ -195,6 +203,8 @@ def search(
             workers=workers,
             run_seconds=run_seconds,
             run_gigabytes=run_gigabytes,
+            run_cpus=run_cpus,
+            run_gpus=run_gpus,
             seen=progress.seen,
             planned=progress.planned,
             told=progress.told,

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -46,12 +47,16 @@ class Workplace(msgspec.Struct, frozen=True):
         workers: >= 1; how many processes at once; by default one a core.
         run_seconds: > 0; how long a run may take before it is given up, or None.
         run_gigabytes: > 0; memory that a run's process may hold, or None.
+        run_cpus: > 0; processors that a cluster sets aside for a run.
+        run_gpus: >= 0; accelerators, or a part of one, that it sets aside for a run.
     """
 
     executor: str = "processes"
     workers: int | None = None
     run_seconds: float | None = None
     run_gigabytes: float | None = None
+    run_cpus: float = 1.0
+    run_gpus: float = 0.0
 
     def __post_init__(self) -> None:
         checks.one_of("executor", self.kind, EXECUTORS)
@@ -63,6 +68,12 @@ class Workplace(msgspec.Struct, frozen=True):
             checks.number("run_seconds", self.run_seconds, low=0, open_low=True)
         if self.run_gigabytes is not None:
             checks.number("run_gigabytes", self.run_gigabytes, low=0, open_low=True, high=1e6)
+        checks.number("run_cpus", self.run_cpus, low=0, open_low=True)
+        checks.number("run_gpus", self.run_gpus, low=0)
+        if self.kind != "ray" and (self.run_cpus, self.run_gpus) != (1, 0):
+            raise BadInput(
+                f"only a cluster sets `run_cpus` and `run_gpus` aside, got executor={self.executor!r}; use 'ray'."
+            )
         if self.kind == "serial" and (self.run_seconds, self.run_gigabytes) != (None, None):
             raise BadInput("limits of a run need a process of its own, got executor='serial'; use 'processes'.")
 
@@ -109,18 +120,29 @@ def make_executor(
             functools.partial(carry, weights=weights, gain=gain), task.objective, ahead=AHEAD, divide=divide
         )
     else:
-        files = [str(OWN[task.name].file)] if task.name in OWN else []
-        runner = Processes(
-            CARRY,
-            task.objective,
-            workers=place.workers,
-            options={"weights": weights, "gain": gain},
-            files=files,
-            ahead=AHEAD,
-            divide=divide,
-            seconds=place.run_seconds,
-            memory=None if place.run_gigabytes is None else max(round(place.run_gigabytes * 1e9), 1),
-        )
+        given: dict[str, Any] = {
+            "workers": place.workers,
+            "files": [str(OWN[task.name].file)] if task.name in OWN else [],
+            "ahead": AHEAD,
+            "divide": divide,
+            "seconds": place.run_seconds,
+            "memory": None if place.run_gigabytes is None else max(round(place.run_gigabytes * 1e9), 1),
+        }
+        if place.kind == "ray":
+            from lrcontrol.runs.executors.ray import RayExecutor
+
+            runner = RayExecutor(
+                CARRY,
+                task.objective,
+                address=place.executor.partition(":")[2] or None,
+                num_cpus=place.run_cpus,
+                num_gpus=place.run_gpus,
+                data={name: data.path_of(name) for name in task.files},
+                folder=folder / "weights",
+                **given,
+            )
+        else:
+            runner = Processes(CARRY, task.objective, options={"weights": weights, "gain": gain}, **given)
     try:
         yield runner
     finally:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.executors.executor import Executor
+from lrcontrol.runs.interrupts import finished_first
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
@@ -63,7 +64,8 @@ def carry_out(
         if not executor.running:
             return
         ended = executor.wait()
-        store.add_all(ended)
+        with finished_first():
+            store.add_all(ended)
         failed_before -= {record.id for record in ended}
         if seen is not None:
             for record in ended:

@@ -11,8 +11,9 @@ from lrcontrol.runs.beginnings import branches
 from lrcontrol.runs.executors.lots import worth_sharing
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
+from lrcontrol.training import loop
 from lrcontrol.training.batched import train_batched, why_not_batched
-from lrcontrol.training.loop import train_all, warm
+from lrcontrol.training.loop import warm
 
 __all__ = ["Gain", "carry", "gain_of", "warm"]
 
@@ -31,7 +32,7 @@ def carry(specs: Sequence[RunSpec], *, weights: str | Path | None = None, gain: 
     """
     if gain > 1 and len(specs) > 1 and not worth_sharing(branches(specs), gain) and why_not_batched(specs) is None:
         return train_batched(specs, weights=weights)
-    return train_all(specs, weights=weights)
+    return loop.train_all(specs, weights=weights)
 
 
 class Gain(NamedTuple):
@@ -59,8 +60,8 @@ def gain_of(specs: Sequence[RunSpec]) -> Gain:
         for spec in alike
     ]
     few = list({spec.id: spec for spec in few}.values())
-    list(train_all(few[:1]))  # loads the data
-    alone = _seconds(lambda: train_all(few[:1])) / few[0].updates
+    list(loop.train_all(few[:1]))  # loads the data
+    alone = _seconds(lambda: loop.train_all(few[:1])) / few[0].updates
     told = f"an update takes {_shown(alone)}"
     if alone > SLOW:
         return Gain(1.0, f"Runs are trained one after the other: {told}, of which Python has too small a part.")

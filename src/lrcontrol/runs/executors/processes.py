@@ -127,6 +127,7 @@ class Processes:
         self._lots = Lots(divide, self.workers)
         self._attempts: dict[str, int] = {}
         self._hosts: list[_Host] = []
+        self._interrupted = False
 
     @property
     def running(self) -> list[RunSpec]:
@@ -146,21 +147,36 @@ class Processes:
             self._fill()
 
     def wait(self) -> list[Record]:
-        """The records that are there; a run that raised, died or took too much is FAILED, and its record says how."""
+        """The records that are there; a run that raised, died or took too much is FAILED, and its record says how.
+
+        Ctrl-C is put off until what has ended is returned.
+        """
+        if self._interrupted:
+            self._interrupted = False
+            raise KeyboardInterrupt
         check_running(self.running)
         ended: list[Record] = []
-        while not ended:
-            self._fill()
-            busy = [host for host in self._hosts if host.busy]
-            left = min(map(self._left, busy))
-            for host in _readable(busy, None if math.isinf(left) else max(left, 0)) or [min(busy, key=self._left)]:
-                record = self._heard(host) if self._left(host) > 0 else self._overdue(host)
-                while record is not None:
-                    ended.append(record)
-                    record = self._heard(host) if host.busy and _readable([host], 0) else None
+        try:
+            while not ended:
+                self._fill()
+                self._gather(ended)
+        except KeyboardInterrupt:
+            if not ended:
+                raise
+            self._interrupted = True
         for record in ended:
             self._lots.saw(record)
         return ended
+
+    def _gather(self, ended: list[Record]) -> None:
+        """Wait until a host has something to say or has run out of time, and take all that is there."""
+        busy = [host for host in self._hosts if host.busy]
+        left = min(map(self._left, busy))
+        for host in _readable(busy, None if math.isinf(left) else max(left, 0)) or [min(busy, key=self._left)]:
+            record = self._heard(host) if self._left(host) > 0 else self._overdue(host)
+            while record is not None:
+                ended.append(record)
+                record = self._heard(host) if host.busy and _readable([host], 0) else None
 
     def _fill(self) -> None:
         """Give every free slot a lot, as long as there are some."""

@@ -31,6 +31,7 @@ class Serial:
         self._lots = Lots(divide, workers=1)
         self._lot: list[RunSpec] = []
         self._records: Iterator[Record] = iter(())
+        self._interrupted = False
 
     @property
     def running(self) -> list[RunSpec]:
@@ -50,13 +51,19 @@ class Serial:
     def wait(self) -> list[Record]:
         """The records of the next runs: one, or as many of its lot as end soon after it.
 
-        Whatever a run raises, Ctrl-C apart, is a record.
+        Whatever a run raises, Ctrl-C apart, is a record; Ctrl-C is put off until what has ended is returned.
         """
+        if self._interrupted:
+            self._interrupted = False
+            raise KeyboardInterrupt
         check_running(self.running)
         ended = [self._next()]
         until = time.monotonic() + SOON
-        while self._lot and time.monotonic() < until:
-            ended.append(self._next())
+        try:
+            while self._lot and time.monotonic() < until:
+                ended.append(self._next())
+        except KeyboardInterrupt:
+            self._interrupted = True
         return ended
 
     def _next(self) -> Record:

@@ -15,7 +15,7 @@ import msgspec
 
 from lrcontrol.errors import DataDamaged, DataMissing
 
-__all__ = ["FOLDER", "KnownFile", "available", "ensure", "files", "here", "read"]
+__all__ = ["FOLDER", "KnownFile", "available", "ensure", "files", "here", "path_of", "read"]
 
 FOLDER = "LRCONTROL_DATA"  # the environment variable
 
@@ -58,7 +58,7 @@ def read(name: str) -> bytes:
     """
     known = files()[name]
     given = os.environ.get(FOLDER)
-    path = Path(given) / name if given else _cache() / name
+    path = path_of(name)
     if not _is_file(path):
         if given or _is_there(path):
             otherwise = f", or unset {FOLDER} to have it downloaded" if given and known.url is not None else ""
@@ -77,6 +77,12 @@ def read(name: str) -> bytes:
             f"got {found[:16]}... and {len(content)} bytes; delete it or put a whole copy there."
         )
     return content
+
+
+def path_of(name: str) -> Path:
+    """Where a data file is, or is put when it is downloaded."""
+    given = os.environ.get(FOLDER)
+    return Path(given) / name if given else _cache() / name
 
 
 def ensure(names: Iterable[str]) -> None:
