@@ -47,13 +47,13 @@ class Numbers:
         torch._foreach_copy_(list(self._slots.values()), list(gradients))
         return self._gradients
 
-    def of(self, places: Sequence[int]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Own and shared numbers of these runs."""
-        own = {**self._trained, **self._own}
+    def of(self, places: Sequence[int]) -> tuple[list[Tensor], list[Tensor]]:
+        """Own and shared numbers of these runs, in the order of the parts."""
+        own = [*self._trained.values(), *self._own.values()]
         if len(places) < len(self.weights):
             rows = torch.tensor(places, device=self.weights.device)
-            own = {name: value[rows] for name, value in own.items()}
-        return own, self._shared
+            own = [value[rows] for value in own]
+        return own, list(self._shared.values())
 
     def put_into(self, model: nn.Module, place: int) -> None:
         """Make a model that of the run at a place."""

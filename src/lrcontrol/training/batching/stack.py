@@ -67,7 +67,8 @@ class Stack:
         parts = parts_of([problems[seed].model for seed in seeds], found.trained, found.changing)
         self._numbers = Numbers([problems[spec.seed].model for spec in specs], parts)
         self._descent = descent_of([spec.method.optimizer for spec in specs], self._numbers.weights)
-        self._judge = Judge(self._problem)
+        looks = min(len(run.looks) for run in self._runs)
+        self._judge = Judge(self._problem, parts, looks=looks, key=key)
         device = self._numbers.weights.device
         self._random = [torch.Generator(device).manual_seed(seed) for seed in seeds]
         self._make_ready()
