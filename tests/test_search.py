@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from contracts.search import SearchContract, answer, carried, chance, diverged, failed, mixed
+from contracts.search import TRUTHS, SearchContract, answer, carried, chance, diverged, failed, mixed
 from lrcontrol.errors import BadInput, DoesNotFit
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Record
@@ -37,6 +37,12 @@ SEARCHES: dict[str, tuple[Any, Budget]] = {
     ),
     "halving, cut rungs": (
         SuccessiveHalving(TASK, FIELD, (Rung(36, 9, "cut"), Rung(110, 3, "cut"), Rung(330, 1)), FULL, seed=4),
+        PLENTY,
+    ),
+    "halving, continued": (
+        SuccessiveHalving(
+            TASK, FIELD, tuple(Rung(*each, "continued") for each in ((36, 9), (110, 3), (330, 1))), FULL
+        ),
         PLENTY,
     ),
     "halving, one rung": (SuccessiveHalving(TASK, FIELD, (Rung(330, 5),), FULL, save_last=True), PLENTY),
@@ -221,6 +227,32 @@ def test_a_run_without_weights_that_work_is_never_promoted(unusable: Any) -> Non
     records = carried(search, truth, PLENTY)
     assert [record.spec.total_steps for record in records] == [36] * 6 + [110, 330]
     assert all(record.usable for record in records[6:])
+
+
+def test_who_is_promoted_goes_on_from_its_checkpoint_and_pays_only_what_is_new() -> None:
+    """Each start is the same candidate's run of the rung before; checkpoints are kept while they may be needed."""
+    rungs = tuple(Rung(*each, "continued") for each in ((36, 9), (110, 3), (330, 1)))
+    race = SuccessiveHalving(TASK, FIELD, rungs, FULL)
+    records = carried(race, TRUTHS["all finish"], PLENTY)
+    by_id = {record.id: record.spec for record in records}
+    assert race.cost == 36 * 9 + (110 - 36) * 3 + (330 - 110)
+    assert sum(spec.updates for spec in by_id.values()) == race.cost
+    for spec in by_id.values():
+        assert spec.total_steps == FULL
+        assert spec.checkpoint == (spec.stop_step < 330)
+        if spec.stop_step == 36:
+            assert spec.start is None
+            continue
+        assert spec.start is not None
+        before = by_id[spec.start.run]
+        assert (before.method, before.base_lr, before.stop_step) == (spec.method, spec.base_lr, spec.start.step)
+    first = [record for record in records if record.spec.stop_step == 36]
+    assert race.keeps([]) == frozenset(record.id for record in first)
+    second = [record for record in records if record.spec.stop_step == 110]
+    starts = {record.spec.start.run for record in second if record.spec.start}
+    assert race.keeps(first) == starts | {record.id for record in second}
+    assert race.keeps([*first, *second]) == {records[-1].spec.start.run}  # type: ignore[union-attr]
+    assert race.keeps(records) == frozenset()
 
 
 def test_a_rung_in_which_all_are_lost_ends_the_race() -> None:

@@ -14,6 +14,7 @@ from lrcontrol import api, workplace
 from lrcontrol.errors import BadInput, OverBudget, StoreError
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Outcome
+from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
 from lrcontrol.training import loop
 from lrcontrol.training.tasks import catalogue
@@ -86,6 +87,22 @@ def test_a_bad_place_is_refused_before_anything_runs(given: dict[str, object], m
     with pytest.raises(BadInput, match=match):
         lrc.select(TASK, budget="1run", out=tmp_path, **given)  # type: ignore[arg-type]
     assert not (tmp_path / "runs.db").exists()
+
+
+@pytest.mark.parametrize("executor", ["serial", "processes"])
+def test_promoted_runs_go_on_and_no_checkpoint_is_left(executor: str, tmp_path: Path) -> None:
+    """The longest run is the one that a whole run of the same method would be; what is not needed is gone."""
+    searched = api.search(
+        TASK, "halving", methods=["sgd:cosine"], base_lrs=[0.003, 0.01, 0.03, 0.1, 0.3, 1.0], rungs="continued",
+        budget="2runs", out=tmp_path, executor=executor, workers=2,
+    )  # fmt: skip
+    chosen = searched.study.chosen
+    assert chosen is not None
+    assert chosen.spec.start is not None
+    whole = loop.train(RunSpec(task=TASK, method="sgd:cosine", base_lr=chosen.spec.base_lr, total_steps=2100))
+    assert chosen.column("loss").tobytes() == whole.column("loss")[chosen.spec.start.step :].tobytes()
+    assert chosen.evals[-1] == whole.evals[-1]
+    assert list((tmp_path / "weights").iterdir()) == []
 
 
 def test_a_budget_in_time_is_kept_to_and_goes_on_with_the_same_plan(

@@ -376,6 +376,7 @@ def search(
     *,
     methods: Sequence[str | Method] | None = None,
     base_lrs: Sequence[float] | None = None,
+    rungs: Literal["compressed", "cut", "continued"] = "compressed",
     budget: str | Budget = "20runs",
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
@@ -399,6 +400,8 @@ def search(
             (successive halving over compressed horizons).
         methods: by default those of the portfolio.
         base_lrs: by default those of the portfolio for each optimizer; for `random` 1e-4 to 1.
+        rungs: what the shorter runs of `halving` are: the whole schedule laid over fewer steps, the full one cut
+            short, or that and gone on with from a checkpoint by those that are promoted.
         budget: such as `20runs`, `5000steps`, `50epochs` or `30min`.
         seed: of the draws and of every run.
         out: a folder for the store; by default `lrcontrol-out/TASK`.
@@ -419,6 +422,7 @@ def search(
     known = catalogue.named(task)
     place = Workplace(executor, workers, run_seconds, run_gigabytes, run_cpus, run_gpus)
     checks.one_of("strategy", strategy, ("grid", "random", "halving"))
+    checks.one_of("kind of rungs", rungs, ("compressed", "cut", "continued"))
     folder = _folder(out, known)
     given = allowed(budget, known, place, folder)
     full = known.full_steps
@@ -444,8 +448,8 @@ def search(
             low, high = (min(base_lrs), max(base_lrs)) if base_lrs else (1e-4, 1.0)
             way = random_draws(known.name, named, low, high, given.steps // full, full, seed)
         case _:
-            rungs = rungs_within(given.steps, full, len(entered))
-            way = SuccessiveHalving(known.name, entered, rungs, full, seed)
+            raced = rungs_within(given.steps, full, len(entered), rungs)
+            way = SuccessiveHalving(known.name, entered, raced, full, seed)
     with Store(folder / "runs.db") as store:
         carry_out_study(way, store, given, known, folder, place, seen=seen, planned=planned, told=told)
         records = way.answered(store.records())

@@ -175,6 +175,12 @@ def search(
         list[str] | None, Parameter("--method", negative="", help="May be repeated; by default the portfolio's.")
     ] = None,
     lrs: Annotated[list[float] | None, Parameter("--lr", negative="", help=LRS_HELP)] = None,
+    rungs: Annotated[
+        Literal["compressed", "cut", "continued"],
+        Parameter(
+            help="The shorter runs of halving: the schedule laid over fewer steps, cut, or cut and gone on with."
+        ),
+    ] = "compressed",
     budget: Budget = "20runs",
     seed: Seed = 0,
     out: Out = None,
@@ -196,6 +202,7 @@ def search(
             strategy,
             methods=methods,
             base_lrs=lrs,
+            rungs=rungs,
             budget=budget,
             seed=seed,
             out=out,

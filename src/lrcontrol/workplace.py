@@ -235,7 +235,7 @@ def carry_out_study(
     with _sole(folder), make_executor(place, task, folder, first=first, told=told) as runner:
         if task.is_script and not any(record.outcome is not Outcome.FAILED for record in known):
             _try_script(task, first[0], runner)
-        carry_out(way, runner, store, budget, seen=seen, time_is_up=time_is_up)
+        carry_out(way, runner, store, budget, seen=seen, time_is_up=time_is_up, checkpoints=folder / "weights")
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ def answer(spec: RunSpec, final: float = 0.5, loss: float = 1.0, objective: Obje
     """The record of a run that finished."""
     evals = (Evaluation(spec.stop_step, {"loss": loss, objective.metric: final}),)
     return Record(
-        spec=spec, outcome=Outcome.FINISHED, objective=objective, evals=evals, cost=Cost(spec.stop_step, 0.0)
+        spec=spec, outcome=Outcome.FINISHED, objective=objective, evals=evals, cost=Cost(spec.updates, 0.0)
     )
 
 
@@ -34,7 +34,7 @@ def diverged(spec: RunSpec, steps: int = 1, objective: Objective = ACCURACY) -> 
         outcome=Outcome.DIVERGED,
         objective=objective,
         evals=evals,
-        cost=Cost(min(steps, spec.stop_step), 0.0),
+        cost=Cost(min(steps, spec.updates), 0.0),
         message=f"the loss was not finite at update {steps - 1}",
     )
 
@@ -43,7 +43,7 @@ def failed(spec: RunSpec, objective: Objective = ACCURACY) -> Record:
     """The record of a run that raised: a traceback of several lines."""
     message = 'Traceback (most recent call last):\n  File "task.py", line 1, in train\nRuntimeError: no such device\n'
     return Record(
-        spec=spec, outcome=Outcome.FAILED, objective=objective, cost=Cost(spec.stop_step, 0.0), message=message
+        spec=spec, outcome=Outcome.FAILED, objective=objective, cost=Cost(spec.updates, 0.0), message=message
     )
 
 

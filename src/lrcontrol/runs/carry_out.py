@@ -1,11 +1,13 @@
 """The loop that joins a search and an executor."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.executors.executor import Executor
 from lrcontrol.runs.interrupts import finished_first
+from lrcontrol.runs.kept_files import drop_checkpoints
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
@@ -21,6 +23,9 @@ class Proposes(Protocol):
     ) -> list[RunSpec]:
         """The runs to begin now: at most `room`; none when all is done or the answers of `running` are needed."""
 
+    def keeps(self, records: Sequence[Record]) -> frozenset[str]:
+        """The runs whose checkpoints may still be gone on from."""
+
 
 def settled(records: Sequence[Record]) -> list[Record]:
     """The records of runs that need no other try: all but those that failed."""
@@ -35,6 +40,7 @@ def carry_out(
     *,
     seen: Callable[[Record], None] | None = None,
     time_is_up: Callable[[], bool] = lambda: False,
+    checkpoints: Path | None = None,
 ) -> None:
     """Run what `search` proposes until it proposes nothing more.
 
@@ -50,6 +56,7 @@ def carry_out(
         seen: called with each new record, after it is kept.
         time_is_up: whether no further run should be begun; those that wait are then given up, and those that are
             under way are waited for.
+        checkpoints: the folder they are in; those that the search needs no more are dropped from it.
     """
     failed_before = {record.id for record in store.records() if record.outcome is Outcome.FAILED}
     while True:
@@ -70,3 +77,5 @@ def carry_out(
         if seen is not None:
             for record in ended:
                 seen(record)
+        if checkpoints is not None and any(record.spec.checkpoint or record.spec.start for record in ended):
+            drop_checkpoints(checkpoints, search.keeps(store.records()))

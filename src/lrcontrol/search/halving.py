@@ -10,7 +10,7 @@ from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Record
-from lrcontrol.runs.spec import RunSpec
+from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.search.search import Candidate, pending
 
 __all__ = ["Rung", "RungRecords", "SuccessiveHalving", "rungs_within"]
@@ -29,17 +29,18 @@ class Rung(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         count: >= 1; how many candidates run here: in the first rung the first ones, then the best of the rung before.
         horizon: `compressed`: the whole schedule is laid over `steps`; `cut`: it is laid over the full horizon, and
             the run stops after `steps`. A cut run of a decaying schedule has not yet decayed, so what cut rungs
-            compare is not what a full run would give.
+            compare is not what a full run would give. `continued`: cut, and who is promoted goes on from the
+            checkpoint of the rung before, instead of beginning anew.
     """
 
     steps: int
     count: int
-    horizon: Literal["compressed", "cut"] = "compressed"
+    horizon: Literal["compressed", "cut", "continued"] = "compressed"
 
     def __post_init__(self) -> None:
         checks.integer("steps", self.steps, low=1)
         checks.integer("count", self.count, low=1)
-        checks.one_of("horizon of a rung", self.horizon, ("compressed", "cut"))
+        checks.one_of("horizon of a rung", self.horizon, ("compressed", "cut", "continued"))
 
 
 class RungRecords(NamedTuple):
@@ -101,7 +102,11 @@ class SuccessiveHalving(msgspec.Struct, frozen=True):
     @property
     def cost(self) -> int:
         """Updates of all runs, where none ends early."""
-        return sum(rung.steps * rung.count for rung in self.rungs)
+        before = (0, *(rung.steps for rung in self.rungs))
+        return sum(
+            (rung.steps - (done if rung.horizon == "continued" else 0)) * rung.count
+            for rung, done in zip(self.rungs, before, strict=False)
+        )
 
     def propose(
         self, records: Sequence[Record], running: Sequence[RunSpec], room: int, budget: Budget
@@ -115,14 +120,21 @@ class SuccessiveHalving(msgspec.Struct, frozen=True):
         """Those of `records` that are of this search."""
         return [record for rung in self.progress(records) for record in rung.records]
 
+    def keeps(self, records: Sequence[Record]) -> frozenset[str]:
+        """The runs whose checkpoints may still be gone on from."""
+        under_way = self.progress(records)[-1]
+        answered = {record.id for record in under_way.records}
+        starts = (spec.start.run for spec in under_way.specs if spec.start is not None and spec.id not in answered)
+        return frozenset(starts) | {spec.id for spec in under_way.specs if spec.checkpoint}
+
     def progress(self, records: Sequence[Record]) -> list[RungRecords]:
         """The rungs so far, the last of them under way or (where all have answered) done."""
         known = {record.id: record for record in records}
-        field: list[Candidate] = list(self.candidates)
+        field: list[tuple[Candidate, RunSpec | None]] = [(candidate, None) for candidate in self.candidates]
         result: list[RungRecords] = []
         for index, rung in enumerate(self.rungs):
             last = index + 1 == len(self.rungs)
-            specs = tuple(self._spec(candidate, rung, self.save_last and last) for candidate in field[: rung.count])
+            specs = tuple(self._spec(candidate, before, index) for candidate, before in field[: rung.count])
             answered = tuple(known[spec.id] for spec in specs if spec.id in known)
             if last or len(answered) < len(specs):
                 return [*result, RungRecords(rung, specs, answered, frozenset())]
@@ -131,25 +143,31 @@ class SuccessiveHalving(msgspec.Struct, frozen=True):
                 key=lambda place: (answered[place].rank_key, place),
             )[: self.rungs[index + 1].count]
             result.append(RungRecords(rung, specs, answered, frozenset(answered[place].id for place in ranked)))
-            field = [field[place] for place in ranked]
+            field = [(field[place][0], answered[place].spec) for place in ranked]
             if not field:
                 return result
         raise AssertionError("the last rung returns")
 
-    def _spec(self, candidate: Candidate, rung: Rung, save: bool) -> RunSpec:
-        cut = rung.horizon == "cut"
+    def _spec(self, candidate: Candidate, before: RunSpec | None, index: int) -> RunSpec:
+        """What a candidate runs in a rung, after what it ran in the one before."""
+        rung, last = self.rungs[index], index + 1 == len(self.rungs)
+        goes_on = before is not None and rung.horizon == "continued" and before.stop_step < rung.steps
         return RunSpec(
             task=self.task,
             method=candidate.method,
             base_lr=candidate.base_lr,
-            total_steps=self.full_steps if cut else rung.steps,
+            total_steps=rung.steps if rung.horizon == "compressed" else self.full_steps,
             stop_step=rung.steps,
             seed=self.seed,
-            save=save,
+            save=self.save_last and last,
+            start=Start(before.id, before.stop_step) if goes_on and before is not None else None,
+            checkpoint=not last and self.rungs[index + 1].horizon == "continued",
         )
 
 
-def rungs_within(steps: int, full: int, candidates: int) -> tuple[Rung, ...]:
+def rungs_within(
+    steps: int, full: int, candidates: int, horizon: Literal["compressed", "cut", "continued"] = "compressed"
+) -> tuple[Rung, ...]:
     """Rungs of equal cost within `steps` updates, the last at the full horizon; none where there is no run to pay.
 
     With `s + 1` rungs at full, 1/3 and 1/9 of the horizon every rung gets the same share, so that
@@ -160,6 +178,7 @@ def rungs_within(steps: int, full: int, candidates: int) -> tuple[Rung, ...]:
         steps: updates for all rungs together.
         full: updates of a full run.
         candidates: how many there are.
+        horizon: of every rung. Continued ones cost less than reckoned here, as nobody begins anew.
 
     Example:
         >>> [(rung.steps, rung.count) for rung in rungs_within(1900, full=100, candidates=59)]
@@ -168,7 +187,7 @@ def rungs_within(steps: int, full: int, candidates: int) -> tuple[Rung, ...]:
     if not candidates:
         return ()
     if steps // full >= candidates:  # enough for everyone in full: no need to race
-        return (Rung(full, candidates),)
+        return (Rung(full, candidates, horizon),)
     for count in range(MOST_RUNGS, 0, -1):
         lengths = [full // REDUCTION_FACTOR**power for power in range(count - 1, -1, -1)]
         finalists = steps // (count * full)
@@ -183,5 +202,5 @@ def rungs_within(steps: int, full: int, candidates: int) -> tuple[Rung, ...]:
             left -= more * length
         if any(before < 1.5 * after for before, after in pairwise(counts)):
             continue  # a rung that ends hardly anyone's race is better spent on longer runs
-        return tuple(Rung(length, number) for length, number in zip(lengths, counts, strict=True))
+        return tuple(Rung(length, number, horizon) for length, number in zip(lengths, counts, strict=True))
     return ()

@@ -41,6 +41,11 @@ class Plan(msgspec.Struct, frozen=True):
         own = {spec.id for spec in self.specs}
         return [record for record in records if record.id in own]
 
+    def keeps(self, records: Sequence[Record]) -> frozenset[str]:
+        """The runs that others of the plan go on from, until those have answered."""
+        answered = {record.id for record in records}
+        return frozenset(spec.start.run for spec in self.specs if spec.start is not None and spec.id not in answered)
+
     @property
     def cost(self) -> int:
         """Updates of all runs, where none ends early and the budget pays for all."""

@@ -26,6 +26,9 @@ class Search(Protocol):
     def answered(self, records: Sequence[Record]) -> list[Record]:
         """Those of `records` that are of this search."""
 
+    def keeps(self, records: Sequence[Record]) -> frozenset[str]:
+        """The runs whose checkpoints may still be gone on from; those of all others can be dropped."""
+
     @property
     def cost(self) -> int:
         """Updates of all runs that are planned, where none ends early."""

@@ -43,6 +43,10 @@ class Race(msgspec.Struct, frozen=True):
         raced = [] if self.halving is None else self.halving.answered(records)
         return [*(record for record in records if record.id == self.default.id), *raced]
 
+    def keeps(self, records: Sequence[Record]) -> frozenset[str]:
+        """Those of the race."""
+        return frozenset() if self.halving is None else self.halving.keeps(records)
+
     @property
     def cost(self) -> int:
         """Updates of all runs, where none ends early."""
