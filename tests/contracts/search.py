@@ -203,7 +203,7 @@ class SearchContract:
 
     def test_the_planned_cost_is_what_is_spent_where_all_finish(self, search: Any, budget: Budget) -> None:
         records = carried(search, TRUTHS["all finish"], budget)
-        assert budget.spent(records) == sum(record.spec.stop_step for record in records)
+        assert budget.spent(records) == sum(record.spec.updates for record in records)
         if search.cost <= budget.steps:
             assert budget.spent(records) == search.cost
 
