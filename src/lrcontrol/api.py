@@ -348,7 +348,7 @@ def train(
         return loop.train(spec, progress=progress)
     folder = _folder(out, known)
     with Store(folder / "runs.db") as store:
-        if spec.id not in {record.id for record in store.records()}:
+        if spec.id not in store.records().ids:
             store.add(loop.train(spec, weights=folder / "weights", progress=progress))
         return store.record(spec.id)
 
