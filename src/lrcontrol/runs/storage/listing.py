@@ -1,6 +1,6 @@
 """Records of a store, each decoded when it is first looked at: a store of many is listed at once."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import overload
 
 from lrcontrol.runs.record import Record
@@ -44,10 +44,6 @@ class Listing(Sequence[Record]):
     def ids(self) -> list[str]:
         """The ids of the runs, for which nothing needs to be decoded."""
         return [run_id for _, run_id, _ in self.rows]
-
-    def without(self, ids: Collection[str]) -> "Listing":
-        """All but the runs of these ids."""
-        return Listing([row for row in self.rows if row[1] not in ids], self._records) if ids else self
 
     @overload
     def __getitem__(self, place: int) -> Record: ...
