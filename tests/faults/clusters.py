@@ -72,21 +72,21 @@ def one_machine(cpus: int = 2) -> Iterator[Any]:
 def several_machines(count: int, cpus: int = 2) -> Iterator[Any]:
     """A head without processors, which this process is connected to, and so many machines beside it."""
     from lrcontrol.runs.executors.ray_cluster import TOKEN
+    from lrcontrol.runs.executors.ray_cluster import Cluster as Connection
 
     os.environ.update(RAY_AUTH_TOKEN=TOKEN, RAY_AUTH_MODE="token", PYTHONPATH=str(TESTS))
     import ray
     from ray.cluster_utils import Cluster
 
     store = 100 << 20
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 0, "object_store_memory": store, "include_dashboard": False},
-    )
+    head = {"num_cpus": 0, "object_store_memory": store, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         for _ in range(count):
             cluster.add_node(num_cpus=cpus, object_store_memory=store)
-        ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
+        connection = Connection(cluster.address, 0)
         yield cluster
+        connection.close()
     finally:
         began = list(descendants())
         ray.shutdown()

@@ -115,6 +115,7 @@ class RayExecutor:
         self._spared: dict[str, int] = {}
         self._sent: dict[str, Any] = {}  # what Ray holds for us: data files, and checkpoints by the run's id
         self._false_starts = 0
+        self._looked = time.monotonic()
         self._crowded = False
         try:
             found = self._here  # what is wrong with it is said now
@@ -174,6 +175,8 @@ class RayExecutor:
             if free is None:
                 break
             self._begin(free, self._lots.take())
+        if self._here.silent:
+            return
         starting = sum(not slot.node for slot in self._slots)
         for _ in range(min(self.workers - len(self._slots), len(self._lots.waiting) - starting)):
             self._slots.append(self._new_slot())
@@ -207,11 +210,16 @@ class RayExecutor:
         return self._sent[name]
 
     def _ready(self) -> list[_Slot]:
-        """Slots that have answered; none after a while in which the cluster has been looked at."""
+        """Slots that have answered; none after a while. The cluster is looked at meanwhile."""
+        if time.monotonic() - self._looked > TICK_SECONDS:
+            self._here.check()
+            self._looked = time.monotonic()
         asked = {slot.asked: slot for slot in self._slots if slot.asked is not None}
+        if not asked:  # nothing is begun in a cluster that is silent
+            time.sleep(TICK_SECONDS)
+            return []
         ready, _ = self._here.ray.wait(list(asked), num_returns=1, timeout=TICK_SECONDS)
         if not ready:
-            self._here.check()
             self._say_if_crowded()
             return []
         ready, _ = self._here.ray.wait(list(asked), num_returns=len(asked), timeout=0)
@@ -223,7 +231,9 @@ class RayExecutor:
         try:
             answer = self._here.ray.get(slot.asked)
         except self._here.ray.exceptions.RayError as error:
-            return self._lost(slot, checks.shown_error(error), seconds)
+            # What only cannot be reached has, most likely, gone with its machine, which Ray knows some 10 s later.
+            unreachable = isinstance(error, self._here.ray.exceptions.ActorUnavailableError)
+            return self._lost(slot, checks.shown_error(error), seconds, unreachable=unreachable)
         if not slot.node:
             self._met(slot, *answer)
             return []
@@ -271,14 +281,14 @@ class RayExecutor:
                 f"in {cargo.DATA_FOLDER} before Ray is started."
             )
 
-    def _lost(self, slot: _Slot, why: str, seconds: float) -> list[Record]:
+    def _lost(self, slot: _Slot, why: str, seconds: float, *, unreachable: bool = False) -> list[Record]:
         """Give up a slot that died or cannot be reached; what it had not answered is carried out again."""
         lot, slot.lot = slot.lot, []
         self._slots.remove(slot)
         self._end(slot)
         if len(lot) > 1:
             self._lots.alone(lot)
-        elif lot and not self._again(lot[0], with_machine=not self._here.alive(slot.node)):
+        elif lot and not self._again(lot[0], with_machine=unreachable or not self._here.alive(slot.node)):
             (spec,) = lot
             attempt = self._attempts.pop(spec.id, 1)
             tries = f" ({attempt} attempts)" if attempt > 1 else ""

@@ -131,25 +131,34 @@ class Cluster:
             )
         return found
 
+    @property
+    def silent(self) -> bool:
+        """Whether it did not answer when it was last looked at; nothing new must be asked of it then."""
+        return self._gone_since is not None
+
     def alive(self, node: str) -> bool:
-        """Whether a machine is part of the cluster."""
-        return any(each["NodeID"] == node and each["Alive"] for each in self.ray.nodes())
+        """Whether a machine is part of the cluster, as far as the cluster knows."""
+        # Ray would wait for an answer of one that is gone until it ends the process.
+        return self._speaks() and any(each["NodeID"] == node and each["Alive"] for each in self.ray.nodes())
 
     def check(self) -> None:
-        """See that the cluster is there; to be called now and then while nothing comes from it.
+        """See that the cluster is there; to be called every second or so, whether or not runs answer.
 
         Raises:
-            ClusterLost: it is not, or this machine is no longer part of it.
+            ClusterLost: it has not been for a while, or this machine is no longer part of it.
         """
-        host, _, port = self._gcs().rpartition(":")
-        if _answers(host.strip("[]"), int(port), 2):
+        if self._speaks():
             self._gone_since = None
             if not self.alive(self._node):
                 self._lose("this machine is no longer part of it")
         elif self._gone_since is None:
             self._gone_since = time.monotonic()
         elif time.monotonic() - self._gone_since > GONE_SECONDS:
-            self._lose(f"nothing answers at {host}:{port}")
+            self._lose(f"nothing answers at {self._gcs()}")
+
+    def _speaks(self) -> bool:
+        host, _, port = self._gcs().rpartition(":")
+        return _answers(host.strip("[]"), int(port), 2)
 
     def _lose(self, why: str) -> None:
         self.lost = True
