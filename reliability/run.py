@@ -7,6 +7,7 @@ Names pick rows (`store-kills`, `driver-kills`, `file-kills`, `store-power`, `st
 is not run keeps its figures from before.
 """
 
+import importlib.util
 import json
 import os
 import sys
@@ -19,7 +20,7 @@ TESTS = HERE.parent / "tests"
 sys.path.insert(0, str(TESTS))
 os.environ["PYTHONPATH"] = str(TESTS)
 
-from faults import endings  # noqa: E402 - the tests' helpers are found by the lines above
+from faults import endings, ray_faults  # noqa: E402 - the tests' helpers are found by the lines above
 from faults.damage import damaged_verdicts  # noqa: E402
 from faults.disks import STRACE, crash_everywhere  # noqa: E402
 from faults.files import kill_file_writers  # noqa: E402
@@ -31,6 +32,8 @@ from faults.writers import kill_writers, shares, write_side_by_side  # noqa: E40
 from lrcontrol.runs.executors.processes import Processes  # noqa: E402
 from lrcontrol.runs.record import Outcome  # noqa: E402
 from lrcontrol.runs.store import Store  # noqa: E402
+
+RAY = importlib.util.find_spec("ray") is not None
 
 
 def store_kills(folder):
@@ -152,6 +155,40 @@ def study_kills(folder):
     return kills, repeated + other, f"kills={kills} runs repeated={repeated} other choices={other} of 4 studies"
 
 
+def ray_nodes(folder):
+    if not RAY:
+        return 0, 0, "not tried: Ray is not installed"
+    found = ray_faults.node_deaths(folder)
+    text = (
+        f"machines ended={found.ended} runs={found.runs} again={found.again} lost={found.lost} doubled={found.doubled}"
+    )
+    return found.ended, found.lost + found.doubled, text
+
+
+def ray_kills(folder):
+    if not RAY:
+        return 0, 0, "not tried: Ray is not installed"
+    found = []
+    for number, attempt in enumerate((ray_faults.worker_kills, ray_faults.driver_kills)):
+        (folder / str(number)).mkdir()
+        found.append(attempt(folder / str(number)))
+    for what in ("gcs_server", "raylet"):
+        (folder / what).mkdir()
+        found.append(ray_faults.cluster_ends(folder / what, what)[0])
+    lost, doubled = sum(each.lost for each in found), sum(each.doubled for each in found)
+    kinds = " ".join(
+        f"{kind}={each.ended}" for kind, each in zip(("workers", "drivers", "gcs", "raylet"), found, strict=True)
+    )
+    return sum(each.ended for each in found), lost + doubled, f"{kinds} lost={lost} doubled={doubled}"
+
+
+def ray_same(folder):
+    if not RAY:
+        return 0, 0, "not tried: Ray is not installed"
+    tried, differ = ray_faults.same_records(folder)
+    return tried, differ, f"records and files={tried} other={differ}"
+
+
 ROWS = {
     "store-kills": ("a killed writer loses and doubles nothing acknowledged", store_kills),
     "driver-kills": ("a killed driver ends in the store of one that was not", driver_kills),
@@ -162,6 +199,9 @@ ROWS = {
     "store-writers": ("writers side by side lose nothing", store_writers),
     "store-damage": ("a damaged store is refused or right, never wrong", store_damage),
     "endings": ("however a run ends it is told, and hurts no other", run_endings),
+    "ray-nodes": ("machines of a Ray cluster end, and every run is done once", ray_nodes),
+    "ray-kills": ("workers, drivers and Ray end, and no record is lost", ray_kills),
+    "ray-same": ("records of Ray are those of processes here", ray_same),
     "study-kills": ("a killed study makes the same choice, no run twice", study_kills),
 }
 

@@ -10,14 +10,18 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from faults.clusters import TESTS, descendants, gone, one_machine, several_machines, slots
 from faults.ray_driver import BUDGET, runs
-from faults.samples import OBJECTIVE
+from faults.samples import OBJECTIVE, content
 from lrcontrol.runs.carry_out import carry_out
+from lrcontrol.runs.executors.processes import Processes
 from lrcontrol.runs.executors.ray import RayExecutor
 from lrcontrol.runs.record import Outcome, Record
+from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
 from lrcontrol.search.plan import Plan
 
@@ -133,6 +137,40 @@ def cluster_ends(folder: Path, what: str, count: int = 120) -> tuple[Survived, s
         found = _survived(store, 1, count, Counter[str](), began)
     said = next(line for line in error.splitlines() if line.startswith("lost: "))
     return found._replace(doubled=sum(after.get(run) != row for run, row in before.items())), said
+
+
+def same_records(folder: Path) -> tuple[int, int]:
+    """One plan of real training, in processes here and on Ray; how many records and files there are, and how many
+    differ (but for seconds, and for what was trained together).
+    """
+    specs = tuple(
+        RunSpec(task=task, method=method, base_lr=rate, total_steps=100, seed=seed, save=True, checkpoint=True)
+        for task in ("iris-softmax", "digits-mlp")
+        for method in ("sgd:cosine", "adamw:warmup(0.1)+rex", "adamw:wsd(cooldown=0.2)", "adamw:wsd(cooldown=0.4)")
+        for rate in (1e-3, 1e-2, 1e3)
+        for seed in (0, 1)
+    )
+    here, there = folder / "here", folder / "there"
+    target, options = "lrcontrol.training.loop:train_all", {"workers": 2, "ahead": 32}
+    found: list[dict[str, Record]] = []
+    with one_machine(2):
+        for executor in (
+            Processes(target, OBJECTIVE, options={"weights": str(here)}, **options),
+            RayExecutor(target, OBJECTIVE, folder=there, **options),
+        ):
+            path = folder / f"{len(found)}.db"
+            with contextlib.closing(executor), Store(path) as store:
+                carry_out(Plan(specs), executor, store, BUDGET)
+                found.append({run.id: store.record(run.id) for run in store.records()})
+    differ = sum(_told(found[0][run]) != _told(found[1][run]) for run in found[0]) + len(specs) - len(found[1])
+    names = {path.name for path in here.iterdir()}
+    differ += len(names ^ {path.name for path in there.iterdir()})
+    differ += sum((here / name).read_bytes() != (there / name).read_bytes() for name in names)
+    return len(specs) + len(names), differ
+
+
+def _told(record: Record) -> Any:
+    return content(msgspec.structs.replace(record, cost=msgspec.structs.replace(record.cost, seconds=0.0, shared=0)))
 
 
 def _begin(path: Path, count: int, seconds: float, address: str) -> subprocess.Popen[str]:
