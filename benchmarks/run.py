@@ -15,12 +15,12 @@ from pathlib import Path
 
 import msgspec
 
-from lrcontrol.api import TRAIN
 from lrcontrol.runs.executors.processes import Processes
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
 from lrcontrol.training.loop import train
 from lrcontrol.training.tasks.catalogue import task
+from lrcontrol.workplace import CARRY
 
 PAIRS = 7
 
@@ -43,7 +43,7 @@ def run_overhead():
     specs = iter(
         RunSpec(task="digits-mlp", method="sgd:cosine", base_lr=0.1, total_steps=1, seed=seed) for seed in range(1000)
     )
-    executor = Processes(TRAIN, task("digits-mlp").objective, workers=1)
+    executor = Processes(CARRY, task("digits-mlp").objective, workers=1)
 
     def ours():
         spec = next(specs)

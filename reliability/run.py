@@ -2,8 +2,7 @@
 
     python reliability/run.py [NAME ...]
 
-Names pick rows (`store-kills`, `driver-kills`, `file-kills`, `store-power`, `store-room`, `store-grows`,
-`store-writers`, `store-damage`, `endings`, `study-kills`); by default all. A row that
+Names pick rows, which are listed at the end of this file; by default all. A row that
 is not run keeps its figures from before.
 """
 
@@ -20,17 +19,15 @@ TESTS = HERE.parent / "tests"
 sys.path.insert(0, str(TESTS))
 os.environ["PYTHONPATH"] = str(TESTS)
 
-from faults import endings, ray_faults  # noqa: E402 - the tests' helpers are found by the lines above
+from faults import ray_faults, runners  # noqa: E402 - the tests' helpers are found by the lines above
 from faults.damage import damaged_verdicts  # noqa: E402
 from faults.disks import STRACE, crash_everywhere  # noqa: E402
 from faults.files import kill_file_writers  # noqa: E402
 from faults.lives import kill_lives  # noqa: E402
 from faults.rooms import fill, room  # noqa: E402
-from faults.samples import OBJECTIVE, record, spec  # noqa: E402
+from faults.samples import record  # noqa: E402
 from faults.studies import kill_study, undisturbed  # noqa: E402
 from faults.writers import kill_writers, shares, write_side_by_side  # noqa: E402
-from lrcontrol.runs.executors.processes import Processes  # noqa: E402
-from lrcontrol.runs.record import Outcome  # noqa: E402
 from lrcontrol.runs.store import Store  # noqa: E402
 
 RAY = importlib.util.find_spec("ray") is not None
@@ -122,27 +119,39 @@ def store_damage(folder):
 
 
 def run_endings(folder):
-    kinds = list(endings.ENDINGS)
-    asked = [
-        spec(turn, seed=seed) for turn in range(8) for seed in (*range(len(kinds)), *range(100, 100 + len(kinds)))
-    ]
-    executor, found = Processes("faults.endings:train", OBJECTIVE, workers=8), []
-    todo = list(asked)
-    try:
-        while todo or executor.running:
-            while todo and executor.room:
-                executor.submit(todo.pop())
-            found += executor.wait()
-    finally:
-        executor.close()
-    told = sum(
-        each.outcome is Outcome.FAILED and endings.ENDINGS[kinds[each.spec.seed]][1] in each.message
-        for each in found
-        if each.spec.seed < len(kinds)
-    )
-    well = sum(each.outcome is Outcome.FINISHED for each in found if each.spec.seed >= 100)
-    half = 8 * len(kinds)
-    return 2 * half, 2 * half - told - well, f"kinds={len(kinds)} told={told}/{half} bystanders hurt={half - well}"
+    found = runners.end_in_every_way(8)
+    bad = 2 * found.tried - found.told - (found.tried - found.hurt)
+    return 2 * found.tried, bad, f"ends={found.tried} told={found.told} bystanders hurt={found.hurt}"
+
+
+def run_memory(folder):
+    found = runners.eat_memory(20)
+    return found.tried, found.tried - found.told + found.hurt, f"told={found.told} bystanders hurt={found.hurt}"
+
+
+def run_hangs(folder):
+    found = runners.hang(10)
+    bad = found.counted.tried - found.counted.told + found.counted.hurt + (not found.gone)
+    told = f"told={found.counted.told} hurt={found.counted.hurt} left={int(not found.gone)}"
+    return found.counted.tried, bad, f"{told} slowest batch {found.late:.1f} s after its limits"
+
+
+def run_late(folder):
+    found = runners.come_late(100)
+    return found.tried, found.tried - found.told + found.hurt, f"refused={found.told} bystanders hurt={found.hurt}"
+
+
+def interrupts(folder):
+    once = runners.interrupt(folder, 200, twice=False, seed=1)
+    twice = runners.interrupt(folder, 200, twice=True, seed=2)
+    bad = sum(each.lost + each.left + each.other for each in (once, twice))
+    lost, left = once.lost + twice.lost, once.left + twice.left
+    return 400, bad, f"lost={lost} left={left}; once at most {once.slowest:.1f} s, twice {twice.slowest:.1f} s"
+
+
+def race_kills(folder):
+    killed, equal = runners.kill_races(folder, 50, seed=3)
+    return killed, int(not equal), f"kills={killed} other decisions={int(not equal)}"
 
 
 def study_kills(folder):
@@ -199,6 +208,11 @@ ROWS = {
     "store-writers": ("writers side by side lose nothing", store_writers),
     "store-damage": ("a damaged store is refused or right, never wrong", store_damage),
     "endings": ("however a run ends it is told, and hurts no other", run_endings),
+    "memory": ("a run that takes too much memory is ended and told, and hurts no other", run_memory),
+    "hangs": ("a run that hangs is ended in time with all it began", run_hangs),
+    "late": ("an answer that comes after its run was given up is not taken", run_late),
+    "interrupts": ("Ctrl-C once or twice loses nothing and leaves nothing", interrupts),
+    "race-kills": ("a killed race makes the same decisions", race_kills),
     "ray-nodes": ("machines of a Ray cluster end, and every run is done once", ray_nodes),
     "ray-kills": ("workers, drivers and Ray end, and no record is lost", ray_kills),
     "ray-same": ("records of Ray are those of processes here", ray_same),

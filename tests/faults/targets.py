@@ -199,6 +199,17 @@ def greedy(_: RunSpec) -> NoReturn:
     raise AssertionError
 
 
+def stop_and_go_on(spec: RunSpec) -> Record:
+    """Be stopped, have somebody else wake it a second later, and answer."""
+    pid = os.getpid()
+    if os.fork() == 0:
+        time.sleep(1.0)
+        os.kill(pid, signal.SIGCONT)
+        os._exit(0)
+    os.kill(pid, signal.SIGSTOP)
+    return answer(spec)
+
+
 HANGS: dict[str, Callable[[RunSpec], Record]] = {
     "sleep-60": lambda _: time.sleep(60),  # type: ignore[dict-item,return-value]
     "busy": busy,
@@ -208,10 +219,13 @@ HANGS: dict[str, Callable[[RunSpec], Record]] = {
 }
 
 
+OTHERS: dict[str, Callable[[RunSpec], Record]] = {"greedy": greedy, "stops-and-goes-on": stop_and_go_on}
+
+
 def run(specs: Sequence[RunSpec]) -> Iterator[Record]:
     """Do what the name of each task says."""
     for spec in specs:
-        known = {name: does for name, (does, _) in (RAISES | DIES).items()} | ANSWERS | HANGS | {"greedy": greedy}
+        known = {name: does for name, (does, _) in (RAISES | DIES).items()} | ANSWERS | HANGS | OTHERS
         if spec.task in known:
             yield known[spec.task](spec)
             continue
