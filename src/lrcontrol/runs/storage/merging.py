@@ -14,7 +14,7 @@ from lrcontrol import checks
 from lrcontrol.errors import BadInput, StoreError
 from lrcontrol.files import whole_file
 from lrcontrol.runs.kept_files import state_name
-from lrcontrol.runs.record import Outcome, Record, Weights, pack_columns
+from lrcontrol.runs.record import Outcome, Record, Weights
 from lrcontrol.runs.storage.checking import right_records
 from lrcontrol.runs.store import Store
 
@@ -96,7 +96,9 @@ class _Merging:
 
     def __init__(self, target: Store) -> None:
         self._target = target
-        self._held = set(target.records().ids)
+        listed = target.records()
+        self._held = set(listed.ids)
+        self._settled = {record.id for record in listed if record.outcome is not Outcome.FAILED}
         self._added = self._same = self._failed = self._copied = 0
         self._differing: list[str] = []
         self._missing: list[str] = []
@@ -105,17 +107,23 @@ class _Merging:
         for batch in _batches(records, BATCH):
             wanted = [each for each in batch if each.outcome is not Outcome.FAILED or each.id not in self._held]
             self._failed += len(batch) - len(wanted)
-            for record, new in zip(wanted, self._target.add_all(wanted), strict=True):
-                stays = record if new else self._target.record(record.id)
-                if new:
-                    self._added += record.id not in self._held
-                    self._held.add(record.id)
-                elif _content(record) == _content(stays):
-                    self._same += 1
-                else:
-                    self._differing.append(record.id)
+            fresh = [each for each in wanted if each.id not in self._settled]
+            added = {each.id for each, new in zip(fresh, self._target.add_all(fresh), strict=True) if new}
+            self._added += len(added - self._held)
+            self._held |= added
+            self._settled |= {each.id for each in fresh if each.outcome is not Outcome.FAILED}
+            for record in wanted:
+                stays = record if record.id in added else self._target.record(record.id)
+                if record.id not in added:
+                    self._compare(record, stays)
                 if (stays.weights, stays.checkpoint) == (record.weights, record.checkpoint):
                     self._copy(source, record)
+
+    def _compare(self, record: Record, stays: Record) -> None:
+        if _content(record) == _content(stays):
+            self._same += 1
+        else:
+            self._differing.append(record.id)
 
     def _copy(self, source: Path, record: Record) -> None:
         begin, end = source.parent / FOLDER, self._target.path.parent / FOLDER
@@ -146,8 +154,8 @@ class _Merging:
         )
 
 
-def _content(record: Record) -> tuple[bytes, bytes]:
-    return record.summary(), pack_columns(record.columns)
+def _content(record: Record) -> tuple[bytes, list[tuple[str, bytes]]]:
+    return record.summary(), [(name, values.tobytes()) for name, values in record.columns.items()]
 
 
 def copied(begin: Path, end: Path, file: Weights) -> bool:
