@@ -93,6 +93,13 @@ def normed(seed: int) -> Problem:
 
 
 @own()
+def biased(seed: int) -> Problem:
+    """Batch norm after a layer with a bias, whose gradient is nothing but rounding."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 10))
+    return digits_problem(model, seed)
+
+
+@own()
 def own_splits(seed: int) -> Problem:
     """Other rows for train with every seed."""
     train, *others = bundled.digits()

@@ -283,6 +283,7 @@ def replays() -> list[bool]:
     [
         ("digits-mlp", True),
         (batched_kit.normed.name, True),
+        (batched_kit.biased.name, True),
         (batched_kit.autoencoder.name, True),
         (batched_kit.masked.name, False),
         (batched_kit.reading.name, False),

@@ -40,7 +40,7 @@ def descent_of(optimizers: Sequence[OptimizerSpec], weights: Tensor) -> Descent:
     return _FusedAdamW(adams, weights) if fused else _AdamW(adams, weights)
 
 
-def own_settings(table: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.float64]:
+def _own_settings(table: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.float64]:
     """The table with what the optimizers have where nothing is scheduled; `own` has shape (runs, 3)."""
     return np.where(np.isnan(table), own, table)
 
@@ -55,7 +55,7 @@ class _Sgd:
 
     def plan(self, first: int, table: NDArray[np.float64]) -> None:
         del first
-        lr, momentum, decay = np.moveaxis(own_settings(table, self._own), 2, 0)
+        lr, momentum, decay = np.moveaxis(_own_settings(table, self._own), 2, 0)
         # Where momentum is 0, torch leaves the buffer as it is and takes the gradient.
         plain = momentum == 0
         keep, add = np.where(plain, 1.0, momentum), np.where(plain, 0.0, 1.0)
@@ -97,7 +97,7 @@ class _AdamW:
         self._room = torch.empty_like(weights)
 
     def plan(self, first: int, table: NDArray[np.float64]) -> None:
-        lr, beta1, decay = np.moveaxis(own_settings(table, self._own), 2, 0)
+        lr, beta1, decay = np.moveaxis(_own_settings(table, self._own), 2, 0)
         count = np.arange(first + 1, first + 1 + len(table))[:, None]
         size = -lr / (1 - beta1**count)
         root = 1 / np.sqrt(1 - self._beta2**count)
@@ -131,7 +131,7 @@ class _FusedAdamW:
 
     def plan(self, first: int, table: NDArray[np.float64]) -> None:
         self._begun = first + 1
-        self._table = own_settings(table, self._own).tolist()
+        self._table = _own_settings(table, self._own).tolist()
 
     def update(self, place: int, weights: Tensor, gradients: Tensor) -> None:
         self._count.fill_(self._begun + place)

@@ -72,11 +72,13 @@ class Repeated:
     def _same(self, run: Step, tensors: Sequence[Tensor]) -> bool:
         """Whether a replay does as the function with other data than it was traced with; a model's Python may not."""
         first, last = self._written
-        results = []
+        results, written = [], []
         for each in (self._function, run):
             own = [tensor.clone() for tensor in tensors[first:last]]
-            results.append([*each(*tensors[:first], *own, *tensors[last:]), *own])
-        return all(_close(one.double(), other.double()) for one, other in zip(*results, strict=True))
+            results.append(each(*tensors[:first], *own, *tensors[last:]))
+            written.append(own)
+        losses, gradients = zip(*(([one], rest) for one, *rest in results), strict=True)
+        return all(_close(*pair) for pair in (losses, gradients, written))
 
 
 def _shared(key: Hashable) -> _Trace:
@@ -86,6 +88,12 @@ def _shared(key: Hashable) -> _Trace:
     return _TRACES.setdefault(key, _Trace())
 
 
-def _close(one: Tensor, other: Tensor) -> bool:
-    size = float(torch.nan_to_num(one.abs(), posinf=0.0).max()) if one.numel() else 0.0
-    return torch.allclose(other, one, rtol=CLOSE, atol=CLOSE * size, equal_nan=True)
+def _close(ones: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    """Whether all are the same but for rounding, which is of the size of the largest number among them."""
+    size = max(
+        (float(torch.nan_to_num(one.double().abs(), posinf=0.0).max()) for one in ones if one.numel()), default=0
+    )
+    return all(
+        torch.allclose(other.double(), one.double(), rtol=CLOSE, atol=CLOSE * size, equal_nan=True)
+        for one, other in zip(ones, others, strict=True)
+    )
