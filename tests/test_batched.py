@@ -11,7 +11,10 @@ import torch
 from torch.nn import functional
 
 import batched_kit
+from lrcontrol.controls.control import Decision, Observation, State
+from lrcontrol.controls.plateau import Plateau
 from lrcontrol.errors import BadInput, DoesNotFit
+from lrcontrol.runs.method import SGD, Method
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.training import batched
@@ -177,6 +180,43 @@ def test_a_run_that_diverges_harms_no_other(method: str, again: float, monkeypat
     alone = train(wild)
     assert alone.outcome is Outcome.DIVERGED
     distance(with_wild[1], alone)
+
+
+class Ending(Plateau, frozen=True, tag_field="control", tag="plateau"):
+    """Ends after a number of updates, or with the first loss below a bound."""
+
+    after: int = 0
+    below: float = 0.0
+    seen: tuple[str, ...] = ()
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset(self.seen)
+
+    def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
+        low = seen.loss is not None and seen.loss < self.below
+        stop = "enough" if low or seen.step + 1 == self.after else None
+        return Decision(0.9 ** len(state["recent"]), stop=stop), {
+            **state,
+            "recent": [*state["recent"], seen.step][-30:],
+        }
+
+
+def test_a_run_whose_control_ends_it_has_stopped() -> None:
+    """At any update, also where it looks at every loss; the others go on, told as they are alone."""
+    controls = [
+        Ending(after=17, seen=("metric",)),
+        Ending(after=40, seen=("metric",)),
+        Ending(seen=("metric",)),
+        Ending(below=1.9, seen=("loss",)),
+        Ending(below=2.1, seen=("metric", "loss")),
+    ]
+    specs = [spec_of(method=Method(SGD(), control), seed=place % 2) for place, control in enumerate(controls)]
+    records = together(specs[:3]) + together(specs)
+    assert max(distance(record, train(record.spec)) for record in records) < CLOSE
+    outcomes = [(record.outcome, record.cost.steps) for record in records[:3]]
+    assert outcomes == [(Outcome.STOPPED, 17), (Outcome.STOPPED, 40), (Outcome.FINISHED, 40)]
+    assert records[-1].outcome is Outcome.STOPPED
 
 
 def test_a_run_whose_last_update_breaks_it_has_diverged() -> None:

@@ -128,7 +128,7 @@ class UnderWay:
                 losses.append(loss.detach())
                 self.step += 1
                 if pace.needs and self.step < pause:
-                    pace.saw(Observation(self.step - 1, loss=float(loss) if "loss" in pace.needs else None))
+                    pace.saw(Observation(self.step - 1, loss=float(loss.detach()) if "loss" in pace.needs else None))
                     if pace.stop is not None:
                         break
             end = self._look(branch, first, torch.stack(losses).cpu().numpy(), looks)

@@ -132,8 +132,7 @@ class Stack:
                 table[step - first, place] = run.in_force(step)
             if step + 1 < pause:
                 for _, run in looking:
-                    if run.needs:
-                        run.saw(Observation(step))
+                    run.saw(step + 1)
                 if any(run.stop is not None for _, run in looking):
                     return table[: step + 1 - first]
         return table
@@ -153,7 +152,7 @@ class Stack:
             elif step in run.looks or run.stop is not None:
                 asking.append(place)
             else:
-                run.told(step, losses[-1, place], None)
+                run.saw(step, losses[-1, place])
                 if run.stop is not None:
                     asking.append(place)
         for place, values in zip(asking, self._judged(asking), strict=True):
@@ -169,7 +168,7 @@ class Stack:
         if run.stop is None:
             of_grid = step in run.grid
             metric = self._task.objective.lower_is_better(values[self._task.objective.metric]) if of_grid else None
-            run.told(step, loss, metric)
+            run.saw(step, loss, metric)
         if run.stop is not None:
             return {place: End(Outcome.STOPPED, step, run.stop)}
         return {place: None} if step == run.spec.stop_step else {}
@@ -248,6 +247,7 @@ class _Run:
         self.rates: list[NDArray[np.float64]] = []
         self.evals: list[Evaluation] = []
         self.seconds = 0.0
+        self.told = 0
         self.ended = False
 
     @property
@@ -265,13 +265,11 @@ class _Run:
         lr, momentum, decay = self.pace.at(step)
         return lr, math.nan if momentum is None else momentum, math.nan if decay is None else decay
 
-    def saw(self, seen: Observation) -> None:
-        """Told between two looks."""
-        if self.pace is not None:
-            self.pace.saw(seen)
-
-    def told(self, step: int, loss: np.float32, metric: float | None) -> None:
-        """Told where the stack pauses; the loss, unless it needs that always, where this run alone would pause."""
-        if self.pace is not None and self.needs:
+    def saw(self, step: int, loss: np.float32 | None = None, metric: float | None = None) -> None:
+        """Told after `step` updates, once; the loss, unless it needs that always, where this run alone would pause."""
+        if self.pace is not None and self.needs and self.told < step:
             pauses = step % BLOCK == 0 or step in self.looks or "loss" in self.needs
-            self.pace.saw(Observation(step - 1, loss=float(loss) if pauses else None, metric=metric))
+            self.pace.saw(
+                Observation(step - 1, loss=float(loss) if loss is not None and pauses else None, metric=metric)
+            )
+            self.told = step
