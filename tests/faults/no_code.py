@@ -198,6 +198,8 @@ def main(folder: Path) -> None:
     with tarfile.open(fileobj=packed, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("innocent"))
     innocent = (b"", b"{}", b"\x80\x02].", buffer.getvalue(), packed.getvalue(), record(0).summary())
+    for encoding in ("cp437", "utf-8-sig", *(f"utf-{width}-{end}" for width in (16, 32) for end in ("le", "be"))):
+        "".encode(encoding)  # Python's own, loaded when they are first asked for
     for way in ways.values():  # what is imported for an innocent file is imported now
         for content in innocent:
             read(way, content)
