@@ -56,7 +56,7 @@ class Cluster:
             raise BadInput("the ray executor needs Ray, which is not installed; install it with lrcontrol[ray].")
         self._environment: dict[str, str | None] = {}
         self._room: Room | None = None
-        self.own = False
+        self._began = False
         self._set_environment(address)
         import ray
 
@@ -74,8 +74,9 @@ class Cluster:
         if address not in (None, "auto"):
             _reach(str(address))
         options: dict[str, Any] = {"address": address}
+        self._began = True
         if address is None:
-            self.own, self._room = True, Room("lrc-ray-")
+            self._room = Room("lrc-ray-")
             options = {
                 "address": "local",
                 "num_cpus": math.ceil(cpus),
@@ -100,6 +101,10 @@ class Cluster:
     def _set_environment(self, address: str | None) -> None:
         """A token for a cluster of our own, no report on its use, and silence; put back at the end."""
         wanted = {"RAY_IGNORE_UNHANDLED_ERRORS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+        if (
+            address is None
+        ):  # Ray would end the host of runs alone, which sees to it that all they began ends with them
+            wanted["RAY_kill_child_processes_on_worker_exit"] = "0"
         if address is None and not any(os.environ.get(f"RAY_AUTH_{name}") for name in ("MODE", "TOKEN", "TOKEN_PATH")):
             wanted["RAY_AUTH_TOKEN"] = TOKEN
             if "ray" not in sys.modules:  # one that is loaded already has read the mode, and asks for tokens by itself
@@ -169,8 +174,9 @@ class Cluster:
     def close(self) -> None:
         """End what was begun here."""
         with contextlib.suppress(Exception):  # a cluster that is gone cannot be left in order
-            if self.own:
+            if self._began:
                 self.ray.shutdown()
+                self.ray._private.worker._worker_logs_enabled = True
         if self._room is not None:
             self._room.close()
             sweep("lrcontrol-slot-")
