@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import torch
 
 from lrcontrol.runs.beginnings import branches
 from lrcontrol.runs.executors.lots import worth_sharing
@@ -13,7 +14,6 @@ from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.training import loop
 from lrcontrol.training.batched import train_batched, why_not_batched
-from lrcontrol.training.loop import warm
 
 __all__ = ["Gain", "carry", "gain_of", "warm"]
 
@@ -33,6 +33,30 @@ def carry(specs: Sequence[RunSpec], *, weights: str | Path | None = None, gain: 
     if gain > 1 and len(specs) > 1 and not worth_sharing(branches(specs), gain) and why_not_batched(specs) is None:
         return train_batched(specs, weights=weights)
     return loop.train_all(specs, weights=weights)
+
+
+def warm(spec: RunSpec, *, weights: str | Path | None = None, gain: float = 0.0) -> None:
+    """Load what runs like this one share, for a process that will fork for each lot of them.
+
+    Where many are to be trained at once, two are for an update: torch loads a good part of itself for that. Not where
+    there is an accelerator: a process that has gone backwards there can fork no child that trains.
+    """
+    del weights
+    loop.warm(spec)
+    kind = (spec.task, type(spec.method.optimizer))
+    if gain > 1 and kind not in _WARM and not torch.cuda.is_available():
+        _WARM.add(kind)
+        few = [
+            RunSpec(task=spec.task, method=spec.method, base_lr=spec.base_lr * part, total_steps=spec.total_steps,
+                    stop_step=1)
+            for part in (0.5, 0.25)
+        ]  # fmt: skip
+        if why_not_batched(few) is None:
+            for _ in train_batched(few):
+                pass
+
+
+_WARM: set[tuple[str, type]] = set()
 
 
 class Gain(NamedTuple):
@@ -78,10 +102,12 @@ def gain_of(specs: Sequence[RunSpec]) -> Gain:
 
 
 def _seconds(records: Callable[[], Iterator[Record]]) -> float:
-    began = time.perf_counter()
+    """Of the processor, so that what else this machine is doing counts little; by the clock beside an accelerator."""
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    began = clock()
     for _ in records():
         pass
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def _shown(seconds: float) -> str:

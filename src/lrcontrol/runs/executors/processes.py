@@ -89,8 +89,8 @@ class Processes:
 
     Args:
         target: `module:function` that carries out the runs of a lot; the module may have a function `warm(spec)`,
-            called once before the runs of a task so that they share what it loads. BadInput from `wait` where it
-            cannot be imported.
+            called before every lot with the same options, so that runs share what it loads. BadInput from `wait`
+            where it cannot be imported.
         objective: of the task, for records of runs that fail.
         workers: >= 1; by default one a core.
         options: keyword arguments for the function, as JSON values.

@@ -81,7 +81,7 @@ def main() -> None:
             specs = [RunSpec.from_json(json.dumps(each)) for each in lot["specs"]]
             try:
                 if warm is not None:
-                    warm(specs[0])
+                    warm(specs[0], **json.loads(options))
             except BaseException:
                 write_frame(answers, *_failure())
             else:
