@@ -31,7 +31,7 @@ from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec, Start
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
-TRAIN = "lrcontrol.training.loop:train_all"
+TRAIN = "lrcontrol.training.together:carry"
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +57,25 @@ def as_trained(record: Record) -> Any:
     return content(msgspec.structs.replace(record, cost=msgspec.structs.replace(record.cost, seconds=0.0, shared=0)))
 
 
-@on_ray
+@pytest.fixture(scope="class")
+def long_lived(machine: Any) -> Iterator[RayExecutor]:
+    """An executor that all tests of the contract use, one after the other, as it takes seconds to begin."""
+    del machine
+    with opened() as executor:
+        yield executor
+
+
 class TestRay(ExecutorContract):
     @pytest.fixture
-    def make(self) -> Make:
-        return opened
+    def make(self, long_lived: RayExecutor) -> Make:
+        @contextlib.contextmanager
+        def lent() -> Iterator[RayExecutor]:
+            try:
+                yield long_lived
+            finally:
+                answers(long_lived, [])
+
+        return lent
 
 
 @on_ray

@@ -151,7 +151,7 @@ def same_records(folder: Path) -> tuple[int, int]:
         for seed in (0, 1)
     )
     here, there = folder / "here", folder / "there"
-    target, options = "lrcontrol.training.loop:train_all", {"workers": 2, "ahead": 32}
+    target, options = "lrcontrol.training.together:carry", {"workers": 2, "ahead": 32}
     found: list[dict[str, Record]] = []
     with one_machine(2):
         for executor in (
