@@ -17,7 +17,7 @@ COMMANDS = sorted(set(re.findall(r"^(?:`?make demo` is `)?(lrcontrol .+?)(?:`| {
 def test_readme_examples_run(tmp_path, monkeypatch):
     """The Python of the README runs from top to bottom, with one small task in place of the demo's budget."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lrcontrol.api.Processes", None)  # nothing here may start a process
+    monkeypatch.setattr("lrcontrol.workplace.Processes", None)  # nothing here may start a process
     names = {}
     for block in PYTHON_BLOCKS:
         text = block.replace('"digits-mlp", budget="20runs"', '"diabetes-mlp", budget="1run", executor="serial"')

@@ -26,6 +26,9 @@ __all__ = [
 ]
 
 
+LARGEST_COLUMNS = 1 << 30  # bytes, unpacked
+
+
 class Outcome(enum.StrEnum):
     """How a run ended."""
 
@@ -181,8 +184,16 @@ def pack_columns(columns: dict[str, NDArray[np.float32]]) -> bytes:
 
 
 def unpack_columns(block: bytes) -> dict[str, NDArray[np.float32]]:
-    """The columns that `pack_columns` wrote."""
-    head, _, body = zlib.decompress(block).partition(b"\n")
+    """The columns that `pack_columns` wrote.
+
+    Raises:
+        RecordError: they come to more than 1 GiB, which no run's do, whatever the block says.
+    """
+    content = zlib.decompressobj()
+    whole = content.decompress(block, LARGEST_COLUMNS)
+    if not content.eof:
+        raise RecordError(f"the columns of a record must be whole and at most {LARGEST_COLUMNS} bytes.")
+    head, _, body = whole.partition(b"\n")
     columns, at = {}, 0
     for name, length in json.loads(head):
         columns[name] = np.frombuffer(body, dtype="<f4", count=length, offset=at)
