@@ -26,10 +26,13 @@ check: $(VENV)/ready-check
 	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest -q -n $(WORKERS) tests/test_house.py tests/test_profiles.py tests/test_schedules.py src
 
-bench: $(VENV)/ready-test
+bench: $(VENV)/ready-bench
 	$(BIN)/python benchmarks/schedulers.py
 	$(BIN)/python benchmarks/whole.py
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/batched.py
+	$(BIN)/python benchmarks/candidates.py
 
 reliability: $(VENV)/ready-test
 	$(BIN)/python reliability/run.py
