@@ -2,8 +2,8 @@
 
     python benchmarks/cluster.py [RUNS]
 
-Two slots each, every run in a process of its own; medians of three turns, milliseconds of the wall clock per run. The seconds that slots take to begin
-are told apart.
+Two slots each, every run in a process of its own; medians of three turns, milliseconds of the wall clock per run.
+The seconds that slots take to begin are told apart.
 """
 
 import contextlib
