@@ -100,6 +100,16 @@ def test_runs_that_go_on_from_one_checkpoint_share_what_comes_next(tmp_path: Pat
         assert together[record.id].evals == record.evals
 
 
+@pytest.mark.parametrize("control", ["cosine*plateau", "warmup(0.1)+plateau"])
+def test_another_control_that_looks_takes_over_where_its_schedule_is_by_then(control: str, tmp_path: Path) -> None:
+    """Its first update has the rate of that step, not of the first one."""
+    before = train(spec_of("sgd:constant", stop_step=40, checkpoint=True), weights=tmp_path)
+    taken_over = train(spec_of(f"sgd:{control}", start=Start(before.id, 40)), weights=tmp_path)
+    schedule = "cosine" if "cosine" in control else "constant"
+    wanted = train(spec_of(f"sgd:{schedule}", start=Start(before.id, 40)), weights=tmp_path)
+    assert taken_over.column("lr")[:1].tolist() == wanted.column("lr")[:1].tolist()
+
+
 def test_a_higher_momentum_may_be_explored_from_a_checkpoint(tmp_path: Path) -> None:
     before = train(spec_of("sgd(momentum=0.9):constant", stop_step=20, checkpoint=True), weights=tmp_path)
     start = Start(before.id, 20)

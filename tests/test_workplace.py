@@ -105,6 +105,28 @@ def test_promoted_runs_go_on_and_no_checkpoint_is_left(executor: str, tmp_path: 
     assert list((tmp_path / "weights").iterdir()) == []
 
 
+def test_a_checkpoint_that_was_dropped_is_made_again(tmp_path: Path) -> None:
+    """A larger budget promotes others, whose checkpoints nobody needed before: no run fails of that."""
+    rates = [0.003 * 1.5**place for place in range(12)]
+    for budget, executor in (("2runs", "serial"), ("4runs", "processes")):
+        searched = api.search(TASK, "halving", methods=["sgd:cosine"], base_lrs=rates, rungs="continued",
+                              budget=budget, out=tmp_path, executor=executor, workers=2)  # fmt: skip
+    with Store(tmp_path / "runs.db") as store:
+        outcomes = [record.outcome for record in store.records()]
+    assert set(outcomes) == {Outcome.FINISHED}
+    assert len(searched.study.stages[-1].records) >= 1
+    assert list((tmp_path / "weights").iterdir()) == []
+
+
+def test_auto_goes_on_with_runs_that_go_on(tmp_path: Path) -> None:
+    given = {"methods": ["sgd:cosine"], "base_lrs": LRS, "rungs": "continued", "out": tmp_path, "workers": 1}
+    short = api.search(TASK, "halving", budget="1runs", executor="auto", **given)
+    again = api.search(TASK, "halving", budget="3runs", executor="auto", **given)
+    for found in (short, again):
+        assert found.study.chosen is not None
+        assert {record.outcome for stage in found.study.stages for record in stage.records} == {Outcome.FINISHED}
+
+
 def test_a_budget_in_time_is_kept_to_and_goes_on_with_the_same_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -187,7 +187,8 @@ def allowed(budget: str | Budget, task: Task, place: Workplace, folder: Path) ->
         from lrcontrol.training import loop
 
         data.ensure(task.files)
-        return int(SHARE * seconds * place.slots / loop.seconds_of(task) * full)
+        runs = SHARE * seconds / loop.seconds_of(task)
+        return int(runs * full * (place.slots if runs >= 1 else 1))  # a run is no faster beside others
 
     reckoned = Budget.parse(budget, full, steps_in=steps_in)
     if reckoned.steps < full:
@@ -217,7 +218,7 @@ def carry_out_study(
         StoreError: another process carries out a study in the folder.
     """
     known = settled(store.records())
-    mine = way.answered(known)
+    mine = way.answered(store.records())
     if planned is not None:
         planned(min(way.cost, budget.steps), budget.spent(mine))
     first = way.propose(known, [], AHEAD, budget)
@@ -249,13 +250,16 @@ def _sole(folder: Path) -> Iterator[None]:
     with open(folder / ".lock", "a+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             file.seek(0)
             holder = file.read(20).decode("ascii", "replace").strip()
             raise StoreError(
                 f"another process ({holder or 'unknown'}) carries out a study in {folder}; wait for it, end it, or "
                 "name another folder with --out."
             ) from None
+        except OSError:  # a file system without such locks
+            yield
+            return
         file.truncate(0)
         file.write(str(os.getpid()).encode())
         file.flush()

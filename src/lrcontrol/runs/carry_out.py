@@ -7,7 +7,7 @@ from typing import Protocol
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.executors.executor import Executor
 from lrcontrol.runs.interrupts import finished_first
-from lrcontrol.runs.kept_files import drop_checkpoints
+from lrcontrol.runs.kept_files import drop_checkpoints, manifest_name
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
@@ -67,7 +67,9 @@ def carry_out(
             executor.withdraw()
         else:
             for spec in search.propose(records, executor.running, executor.room, budget):
-                executor.submit(spec)
+                ready = spec if checkpoints is None else _beginning(spec, store.records(), checkpoints)
+                if ready.id not in {each.id for each in executor.running}:
+                    executor.submit(ready)
         if not executor.running:
             return
         ended = executor.wait()
@@ -78,4 +80,16 @@ def carry_out(
             for record in ended:
                 seen(record)
         if checkpoints is not None and any(record.spec.checkpoint or record.spec.start for record in ended):
-            drop_checkpoints(checkpoints, search.keeps(store.records()))
+            known = store.records()
+            drop_checkpoints(checkpoints, search.keeps(known) | search.keeps(settled(known)))
+
+
+def _beginning(spec: RunSpec, records: Sequence[Record], checkpoints: Path) -> RunSpec:
+    """The spec, or, where the checkpoint that it goes on from was dropped, the run that makes it again."""
+    while spec.start is not None and not (checkpoints / manifest_name(spec.start.run)).exists():
+        start = spec.start.run
+        made = next((record.spec for record in records if record.id == start), None)
+        if made is None:
+            return spec
+        spec = made
+    return spec

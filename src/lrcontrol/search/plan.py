@@ -33,8 +33,12 @@ class Plan(msgspec.Struct, frozen=True):
     def propose(
         self, records: Sequence[Record], running: Sequence[RunSpec], room: int, budget: Budget
     ) -> list[RunSpec]:
-        """The next runs of the list that the budget pays for."""
-        return pending(affordable(self.specs, budget), records, running, room)
+        """The next runs of the list that the budget pays for; one that goes on from another waits for that."""
+        awaited = {spec.id for spec in self.specs} - {record.id for record in records}
+        begin = [
+            spec for spec in affordable(self.specs, budget) if spec.start is None or spec.start.run not in awaited
+        ]
+        return pending(begin, records, running, room)
 
     def answered(self, records: Sequence[Record]) -> list[Record]:
         """Those of `records` that are of this plan."""

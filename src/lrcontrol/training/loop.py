@@ -19,6 +19,7 @@ from lrcontrol.training.scripts import carry_out_script
 from lrcontrol.training.state import taken
 from lrcontrol.training.tasks.catalogue import check_optimizer, script_of
 from lrcontrol.training.tasks.catalogue import task as find_task
+from lrcontrol.training.tasks.own import OWN
 from lrcontrol.training.tasks.problem import build
 from lrcontrol.training.under_way import EVALUATIONS, UnderWay
 from lrcontrol.training.weights import load_weights
@@ -198,7 +199,10 @@ def _records(
         task = find_task(name)
         problem = build(task, seed)
         fresh = taken(0, problem.model) if len(grown) > 1 else None
-        for tree in grown:
+        for place, tree in enumerate(grown):
+            if place > 0 and name in OWN:  # what a user's problem keeps beside the model's state is made anew
+                torch.default_generator.manual_seed(seed)
+                problem, fresh = build(task, seed), None
             under_way = UnderWay(task, problem, tree, folder=folder, fresh=fresh, progress=told)
             yield from under_way.grow(tree)
             made += under_way.made

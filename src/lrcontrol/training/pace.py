@@ -97,6 +97,9 @@ class _Looking:
         self._spec, self._control = spec, spec.method.control
         self.needs = self._control.needs
         self._decision, self._state = self._control.start(spec.total_steps)
+        if spec.first_step:  # a control that takes over goes on from there, having seen nothing
+            seen = Observation(spec.first_step - 1)
+            self._decision, self._state = self._control.next(self._state, seen)
 
     @property
     def stop(self) -> str | None:

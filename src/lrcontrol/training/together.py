@@ -80,7 +80,7 @@ def gain_of(specs: Sequence[RunSpec]) -> Gain:
     first = specs[0]
     alike = [spec for spec in specs if type(spec.method.optimizer) is type(first.method.optimizer)][:AT_ONCE]
     few = [
-        msgspec.structs.replace(spec, stop_step=min(spec.stop_step, UPDATES), save=False, checkpoint=False)
+        msgspec.structs.replace(spec, stop_step=min(spec.stop_step, UPDATES), save=False, checkpoint=False, start=None)
         for spec in alike
     ]
     few = list({spec.id: spec for spec in few}.values())
@@ -89,7 +89,7 @@ def gain_of(specs: Sequence[RunSpec]) -> Gain:
     told = f"an update takes {_shown(alone)}"
     if alone > SLOW:
         return Gain(1.0, f"Runs are trained one after the other: {told}, of which Python has too small a part.")
-    reason = why_not_batched(few)
+    reason = why_not_batched(alike)
     if reason is not None or len(few) < 2:
         return Gain(1.0, f"Runs are trained one after the other: {reason or 'there is one at a time.'}")
     list(train_batched(few))  # traces the step

@@ -6,13 +6,14 @@ from itertools import pairwise
 from typing import Protocol
 
 from lrcontrol.runs.beginnings import Branch, branches, saved
-from lrcontrol.runs.record import Record
+from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 
 __all__ = ["Carry", "Lots", "by_beginnings", "by_gain", "by_seconds", "one_by_one", "worth_sharing"]
 
 SECONDS = 0.5  # that a lot of short runs should take, so that what a process costs is little beside it
 MOST = 64  # runs in a lot
+MOST_DIVIDED = 256  # runs that are looked at together
 STACKED = 32  # runs that are trained at once
 FEW = 8  # fewer than these are not divided among workers: a stack gains by its size
 WORTH = 0.05  # the share of updates that sharing must save for runs to be kept together
@@ -62,12 +63,18 @@ class Lots:
         if self._alone:
             return [self._alone.pop(0)]
         if not self._lots:
-            self._lots, self._new = self._divide(self._new, self._workers, self._likely), []
+            some, self._new = self._new[:MOST_DIVIDED], self._new[MOST_DIVIDED:]
+            try:
+                lots = self._divide(some, self._workers, self._likely)
+            except Exception:  # one of them cannot be looked at: it will say so when it is carried out
+                lots = one_by_one(some, self._workers, self._likely)
+            order = {spec.id: place for place, spec in enumerate(some)}
+            self._lots = sorted(lots, key=lambda lot: min(order[spec.id] for spec in lot))
         return self._lots.pop(0)
 
     def saw(self, record: Record) -> None:
         """Learn from a record how long runs of its task take; what waits is divided anew when that becomes known."""
-        if record.cost.own > 0:
+        if record.cost.own > 0 and record.outcome is not Outcome.FAILED:
             if record.spec.task not in self._seconds_per_update:
                 self._new, self._lots = [spec for lot in self._lots for spec in lot] + self._new, []
             self._seconds_per_update[record.spec.task] = record.cost.seconds / record.cost.own

@@ -123,11 +123,13 @@ class Processes:
         self._files, self._ahead = tuple(files), checks.integer("ahead", ahead, low=1)
         self._seconds = None if seconds is None else checks.number("seconds", seconds, low=0, open_low=True)
         self._memory = None if memory is None else checks.integer("memory", memory, low=1)
+        if memory is not None and not os.path.exists("/proc/self/statm"):
+            raise BadInput("a limit of memory needs Linux, which tells what a process holds; leave it out here.")
         self._retries = checks.integer("retries", retries)
         self._lots = Lots(divide, self.workers)
         self._attempts: dict[str, int] = {}
         self._hosts: list[_Host] = []
-        self._interrupted = False
+        self._interrupted = self._withdrawn = False
 
     @property
     def running(self) -> list[RunSpec]:
@@ -142,6 +144,7 @@ class Processes:
     def submit(self, spec: RunSpec) -> None:
         """Take a run; with nothing to look ahead for it begins at once."""
         check_room(self.room)
+        self._withdrawn = False
         self._lots.add(spec)
         if self._ahead == 1:
             self._fill()
@@ -172,11 +175,16 @@ class Processes:
         """Wait until a host has something to say or has run out of time, and take all that is there."""
         busy = [host for host in self._hosts if host.busy]
         left = min(map(self._left, busy))
-        for host in _readable(busy, None if math.isinf(left) else max(left, 0)) or [min(busy, key=self._left)]:
-            record = self._heard(host) if self._left(host) > 0 else self._overdue(host)
+        readable = _readable(busy, None if math.isinf(left) else max(left, 0))
+        for host in readable:  # what has been answered counts, however long the driver was kept from hearing it
+            record = self._heard(host)
             while record is not None:
                 ended.append(record)
                 record = self._heard(host) if host.busy and _readable([host], 0) else None
+        for host in busy:
+            if host.busy and host not in readable and self._left(host) <= 0:
+                overdue = self._overdue(host)
+                ended += [] if overdue is None else [overdue]
 
     def _fill(self) -> None:
         """Give every free slot a lot, as long as there are some."""
@@ -239,13 +247,13 @@ class Processes:
 
     def _broke(self, lot: list[RunSpec], text: str, seconds: float, *, retries: int | None = None) -> Record | None:
         """What becomes of runs whose lot did not end well: another try, or the record of the one that it was."""
-        if len(lot) > 1:
+        if len(lot) > 1 and not self._withdrawn:
             self._lots.alone(lot)
         if len(lot) != 1:
             return None
         (spec,) = lot
         attempt = self._attempts.get(spec.id, 1)
-        if attempt <= (self._retries if retries is None else retries):
+        if attempt <= (self._retries if retries is None else retries) and not self._withdrawn:
             self._attempts[spec.id] = attempt + 1
             self._lots.alone(lot)
             return None
@@ -258,8 +266,9 @@ class Processes:
         self._hosts.remove(host)
 
     def withdraw(self) -> None:
-        """Give up the runs that no slot has begun."""
+        """Give up the runs that no slot has begun, also of lots that break later."""
         self._lots.clear()
+        self._withdrawn = True
 
     def close(self) -> None:
         """End all processes at once, and wait until they are gone."""
