@@ -10,7 +10,8 @@ at most `PEER` candidates, and their time is for each; a study of ours is timed 
 validation metric of both are told: they differ by the order of the data alone, which is drawn otherwise.
 
 A sweep is 32 cooldowns over the last fifth of one run, with ours sharing what they have in common.
-Prints a table and writes candidates.json beside this file: rows of task, what, candidates, updates, and candidates a
+Prints a table and writes candidates.json beside this file, in which tasks that are not measured keep their rows: rows
+of task, what, candidates, updates, and candidates a
 second of ours (auto, processes), Optuna's and Ray Tune's.
 """
 
@@ -149,9 +150,9 @@ def our_seconds(name, updates, count, executor, sweep):
     else:
         pairs = [("adamw:cosine", rate) for rate in rates(count)]
 
-    def specs(seed):
+    def specs(seed, chosen=pairs):
         return tuple(
-            RunSpec(task=name, method=method, base_lr=rate, total_steps=updates, seed=seed) for method, rate in pairs
+            RunSpec(task=name, method=method, base_lr=rate, total_steps=updates, seed=seed) for method, rate in chosen
         )
 
     known = task(name)
@@ -160,7 +161,7 @@ def our_seconds(name, updates, count, executor, sweep):
         Store(Path(folder) / "runs.db") as store,
         make_executor(Workplace(executor, workers=2), known, Path(folder), first=specs(0)) as runner,
     ):
-        warm = Plan(specs(1)[: min(count, 4)])
+        warm = Plan(specs(1, [("adamw:cosine", rate) for rate in rates(16)]))  # enough for both processes to begin
         carry_out(warm, runner, store, Budget(10**9, updates))
         began = time.perf_counter()
         carry_out(Plan(specs(0)), runner, store, Budget(10**9, updates))
@@ -230,7 +231,10 @@ def main():
                 f"  {auto[1]:.4f} {peer[1]:.4f}",
                 flush=True,
             )
-    HERE.with_name("candidates.json").write_text(json.dumps(rows, indent=1) + "\n")
+    path = HERE.with_name("candidates.json")
+    before = json.loads(path.read_text()) if path.exists() else []
+    kept = [row for row in before if row["task"] not in given.tasks]
+    path.write_text(json.dumps(kept + rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ __all__ = ["Gain", "carry", "gain_of", "warm"]
 
 UPDATES = 60  # that are timed
 AT_ONCE = 16  # runs that are timed at once
+LOADED = 256  # updates in which all is used that a long run uses
 SLOW = 0.004  # seconds of an update in which Python's part is too small for many at once to gain
 
 
@@ -38,7 +39,8 @@ def carry(specs: Sequence[RunSpec], *, weights: str | Path | None = None, gain: 
 def warm(spec: RunSpec, *, weights: str | Path | None = None, gain: float = 0.0) -> None:
     """Load what runs like this one share, for a process that will fork for each lot of them.
 
-    Where many are to be trained at once, two are for an update: torch loads a good part of itself for that. Not where
+    Where many are to be trained at once, two are for some updates: torch loads a good part of itself for that, seconds
+    of it where the step is traced. Not where
     there is an accelerator: a process that has gone backwards there can fork no child that trains.
     """
     del weights
@@ -48,7 +50,7 @@ def warm(spec: RunSpec, *, weights: str | Path | None = None, gain: float = 0.0)
         _WARM.add(kind)
         few = [
             RunSpec(task=spec.task, method=spec.method, base_lr=spec.base_lr * part, total_steps=spec.total_steps,
-                    stop_step=1)
+                    stop_step=min(spec.total_steps, LOADED))
             for part in (0.5, 0.25)
         ]  # fmt: skip
         if why_not_batched(few) is None:
