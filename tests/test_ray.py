@@ -210,8 +210,10 @@ def test_close_ends_every_process_of_the_runs_at_once() -> None:
     executor = RayExecutor(TARGET, OBJECTIVE, workers=2)
     answers(executor, [well(0), well(1)])
     executor.submit(spec(0, task="family"))
-    time.sleep(0.5)
-    began = [pid for slot in slots() for pid in (slot, *descendants(slot))]
+    until, began = time.monotonic() + 30, list[int]()
+    while len(began) < 2 * 2 + 2 and time.monotonic() < until:
+        time.sleep(0.1)
+        began = [pid for slot in slots() for pid in (slot, *descendants(slot))]
     assert len(began) >= 2 * 2 + 2
     executor.close()
     assert gone(began, 5) == []
