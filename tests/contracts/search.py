@@ -21,9 +21,7 @@ Truth = Callable[[RunSpec], Record]
 def answer(spec: RunSpec, final: float = 0.5, loss: float = 1.0, objective: Objective = ACCURACY) -> Record:
     """The record of a run that finished."""
     evals = (Evaluation(spec.stop_step, {"loss": loss, objective.metric: final}),)
-    return Record(
-        spec=spec, outcome=Outcome.FINISHED, objective=objective, evals=evals, cost=Cost(spec.updates, 0.0)
-    )
+    return Record(spec=spec, outcome=Outcome.FINISHED, objective=objective, evals=evals, cost=Cost(spec.updates, 0.0))
 
 
 def diverged(spec: RunSpec, steps: int = 1, objective: Objective = ACCURACY) -> Record:
