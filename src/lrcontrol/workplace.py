@@ -217,8 +217,8 @@ def carry_out_study(
     Raises:
         StoreError: another process carries out a study in the folder.
     """
-    known = settled(store.records())
-    mine = way.answered(store.records())
+    kept = store.records()
+    known, mine = settled(kept), way.answered(kept)
     if planned is not None:
         planned(min(way.cost, budget.steps), budget.spent(mine))
     first = way.propose(known, [], AHEAD, budget)

@@ -60,14 +60,13 @@ def carry_out(
     """
     failed_before = {record.id for record in store.records() if record.outcome is Outcome.FAILED}
     while True:
-        records: Sequence[Record] = store.records()
-        if failed_before:
-            records = [record for record in records if record.id not in failed_before]
+        known: Sequence[Record] = store.records()
+        records = [record for record in known if record.id not in failed_before] if failed_before else known
         if time_is_up():
             executor.withdraw()
         else:
             for spec in search.propose(records, executor.running, executor.room, budget):
-                ready = spec if checkpoints is None else _beginning(spec, store.records(), checkpoints)
+                ready = spec if checkpoints is None else _beginning(spec, known, checkpoints)
                 if ready.id not in {each.id for each in executor.running}:
                     executor.submit(ready)
         if not executor.running:

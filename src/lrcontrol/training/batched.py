@@ -1,13 +1,10 @@
 """train_batched(specs) -> records: runs of one task trained many at once, for models that wait for Python alone."""
 
-import contextlib
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import torch
-
 from lrcontrol.errors import BadInput
+from lrcontrol.runs.executors.lots import divided
 from lrcontrol.runs.method import SGD, AdamW
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
@@ -15,7 +12,7 @@ from lrcontrol.training.batching.stack import Stack
 from lrcontrol.training.batching.trial import tried
 from lrcontrol.training.tasks.catalogue import task as find_task
 from lrcontrol.training.tasks.own import OWN
-from lrcontrol.training.tasks.problem import Problem, build
+from lrcontrol.training.tasks.problem import Problem, alone, build
 
 __all__ = ["train_batched", "why_not_batched"]
 
@@ -98,13 +95,13 @@ def _records(
     problems: dict[int, Problem] = {}
     done = 0
     for chunk in _chunks(specs):
-        with _alone():
+        with alone():
             for seed in {spec.seed for spec in chunk}:
                 problems[seed] = build(task, seed)
             key = (task.name, id(OWN.get(task.name)), chunk[0].seed if task.name in OWN else None)
             stack = Stack(task, chunk, problems, tried(task.name), key=key, folder=folder)
         while stack.live:
-            with _alone():
+            with alone():
                 records = stack.advance()
             if progress is not None:
                 progress(done + stack.made)
@@ -122,19 +119,5 @@ def _chunks(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
         groups.setdefault(spec.seed if found.seeds_apart else None, []).append(spec)
     chunks = []
     for group in groups.values():
-        count = -(-len(group) // most)
-        edges = [len(group) * part // count for part in range(count + 1)]
-        chunks += [group[first:last] for first, last in itertools.pairwise(edges)]
+        chunks += divided(group, -(-len(group) // most))
     return chunks
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """One thread; the caller's threads and random state are put back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        torch.set_num_threads(threads)

@@ -1,6 +1,5 @@
 """train(spec) -> Record: the only training loop there is."""
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from lrcontrol.training.state import taken
 from lrcontrol.training.tasks.catalogue import check_optimizer, script_of
 from lrcontrol.training.tasks.catalogue import task as find_task
 from lrcontrol.training.tasks.own import OWN
-from lrcontrol.training.tasks.problem import build
+from lrcontrol.training.tasks.problem import alone, build
 from lrcontrol.training.under_way import EVALUATIONS, UnderWay
 from lrcontrol.training.weights import load_weights
 
@@ -92,7 +91,7 @@ def train_all(
     records = _records(specs, None if weights is None else Path(weights), progress)
     random = None
     while True:  # what the caller does between two records changes nothing here, and nothing of his is changed
-        with _alone():
+        with alone():
             if random is not None:
                 torch.set_rng_state(random)
             record = next(records, None)
@@ -113,7 +112,7 @@ def warm(spec: RunSpec) -> None:
     if (spec.task, optimizer) in _WARM:
         return
     _WARM.add((spec.task, optimizer))
-    with _alone():
+    with alone():
         script = script_of(spec.task)
         if script is not None:
             script.prepare()
@@ -138,7 +137,7 @@ def trained_model(record: Record, weights: Path) -> torch.nn.Module:
 
 def test_metrics(record: Record, weights: Path) -> dict[str, float]:
     """Loss and metrics of a record's trained weights on the test split; for the end of a study, once."""
-    with _alone():
+    with alone():
         problem = build(find_task(record.spec.task), record.spec.seed)
         load_weights(problem.model, weights, record)
         return problem.evaluate(problem.test)
@@ -162,7 +161,7 @@ def seconds_of(task: Task) -> float:
         base_lr=task.base_lr,
         total_steps=max(task.full_steps, EVALUATIONS * 10 * TRIED),
     )
-    with _alone():
+    with alone():
         torch.default_generator.manual_seed(0)
         problem = build(task, 0)
         under_way = UnderWay(task, problem, Branch((spec,), 0, spec.stop_step, (spec,), ()))
@@ -206,15 +205,3 @@ def _records(
             under_way = UnderWay(task, problem, tree, folder=folder, fresh=fresh, progress=told)
             yield from under_way.grow(tree)
             made += under_way.made
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """One thread; the caller's threads and random state are put back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        torch.set_num_threads(threads)

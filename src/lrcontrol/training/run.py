@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.method import Own
-from lrcontrol.runs.record import Objective
+from lrcontrol.runs.record import Objective, Outcome
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.training.closed import one_number
 from lrcontrol.training.optimizers import make_optimizer
@@ -18,7 +18,7 @@ from lrcontrol.training.random_numbers import put_random, taken_random
 from lrcontrol.training.state import State, as_plain, with_tensors
 from lrcontrol.training.steering import Steering
 from lrcontrol.training.told import Saved, Told
-from lrcontrol.training.under_way import BLOCK
+from lrcontrol.training.under_way import BLOCK, End
 
 __all__ = ["Run"]
 
@@ -175,7 +175,7 @@ class Run:
         metric = self._objective.metric
         for name in (metric, "loss"):
             if not math.isfinite(numbers.get(name, 0.0)):
-                self._told.diverged(step, f"the {name} was not finite after {step} updates")
+                self._told.diverged(End(Outcome.DIVERGED, step, f"the {name} was not finite after {step} updates"))
         if self._told.end is None:
             finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
             self._told.evals.setdefault(step, {}).update(finite)

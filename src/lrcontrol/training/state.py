@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from lrcontrol import checks
 from lrcontrol.errors import RecordError
 
-__all__ = ["State", "as_plain", "put", "taken", "with_tensors"]
+__all__ = ["State", "as_plain", "put", "settings_of", "taken", "with_tensors"]
 
 HYPERPARAMETERS = ("momentum", "dampening", "weight_decay", "nesterov", "betas", "eps")
 
@@ -51,7 +51,7 @@ def put(state: State, model: nn.Module, optimizer: Optimizer) -> None:
     weights = {
         name.removeprefix("model."): value for name, value in state.tensors.items() if name.startswith("model.")
     }
-    own = [{key: group[key] for key in HYPERPARAMETERS if key in group} for group in optimizer.param_groups]
+    own = [settings_of(group) for group in optimizer.param_groups]
     try:
         model.load_state_dict(weights)
         if state.optimizer is not None:
@@ -64,6 +64,11 @@ def put(state: State, model: nn.Module, optimizer: Optimizer) -> None:
     for device in _devices(model):
         if f"random.{device}" in state.tensors:
             torch.cuda.set_rng_state(state.tensors[f"random.{device}"], device)
+
+
+def settings_of(group: dict[str, Any]) -> dict[str, Any]:
+    """What a group of an optimizer has of a method's hyper-parameters; the learning rate is none of them."""
+    return {name: group[name] for name in HYPERPARAMETERS if name in group}
 
 
 def _devices(model: nn.Module) -> list[torch.device]:

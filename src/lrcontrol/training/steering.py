@@ -13,11 +13,10 @@ from lrcontrol.schedules.horizon import Horizon
 from lrcontrol.training.closed import Loop
 from lrcontrol.training.groups import Groups, own_bases
 from lrcontrol.training.plan import Plan
+from lrcontrol.training.state import settings_of
 from lrcontrol.training.updates import hooked
 
 __all__ = ["CutOff", "Steering"]
-
-SETTINGS = ("betas", "dampening", "eps", "momentum", "nesterov", "weight_decay")
 
 
 class CutOff(BaseException):
@@ -59,7 +58,7 @@ class Steering:
             )
         self._groups = Groups(optimizer, [self._scaled(lr) for lr in own])
         self._groups.prepare(optimizer, self._source.settings)
-        self._settings = [_settings(group) for group in optimizer.param_groups] if made_by_us else None
+        self._settings = [settings_of(group) for group in optimizer.param_groups] if made_by_us else None
         self._written: tuple[dict[str, Any], float] | None = None
         self._first = self.step = spec.first_step
         self._last = spec.stop_step
@@ -176,7 +175,3 @@ def _source(spec: RunSpec, direction: str) -> Plan | Loop:
     if unknown:
         raise BadInput(f"a script tells a control its loss and its metric, but {spec.method} needs {unknown[0]}.")
     return Loop(control, total, direction)
-
-
-def _settings(group: dict[str, Any]) -> dict[str, Any]:
-    return {name: group[name] for name in SETTINGS if name in group}

@@ -40,8 +40,8 @@ def warm(spec: RunSpec, *, weights: str | Path | None = None, gain: float = 0.0)
     """Load what runs like this one share, for a process that will fork for each lot of them.
 
     Where many are to be trained at once, two are for some updates: torch loads a good part of itself for that, seconds
-    of it where the step is traced. Not where
-    there is an accelerator: a process that has gone backwards there can fork no child that trains.
+    of it where the step is traced. Not where there is an accelerator: a process that has gone backwards there can fork
+    no child that trains.
     """
     del weights
     loop.warm(spec)

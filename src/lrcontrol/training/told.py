@@ -8,10 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lrcontrol.runs.record import Outcome
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.training.steering import Steering
-from lrcontrol.training.under_way import BLOCK, End
+from lrcontrol.training.under_way import BLOCK, End, bad_loss
 
 __all__ = ["Saved", "Told"]
 
@@ -64,7 +63,7 @@ class Told:
                 self._sums[place] += value
                 self._counts[place] += 1
             if not math.isfinite(value):
-                self.diverged(update + 1, f"the loss was not finite at update {update}")
+                self.diverged(bad_loss(update))
 
     def loss_of(self, update: int) -> float | None:
         """The mean of what was told of an update, or None."""
@@ -81,9 +80,9 @@ class Told:
             means: NDArray[np.float32] = (self._sums[:made] / self._counts[:made]).astype(np.float32)
         return means
 
-    def diverged(self, step: int, message: str) -> None:
-        """The run ends after `step` updates, if it had not ended before."""
+    def diverged(self, end: End) -> None:
+        """The run ends so, if it had not ended before."""
         if self.end is None:
-            self.end = End(Outcome.DIVERGED, step, message)
+            self.end = end
             if self.steering is not None:
                 self.steering.ended = True

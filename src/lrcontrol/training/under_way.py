@@ -22,7 +22,7 @@ from lrcontrol.training.state import State, put, taken
 from lrcontrol.training.tasks.problem import Problem
 from lrcontrol.training.weights import save_weights
 
-__all__ = ["BLOCK", "EVALUATIONS", "SHOWN", "End", "UnderWay", "grid"]
+__all__ = ["BLOCK", "EVALUATIONS", "SHOWN", "End", "UnderWay", "bad_loss", "bad_validation", "grid"]
 
 EVALUATIONS = 10  # of the validation split over the horizon, evenly spaced
 SHOWN = 50  # the same, where the control looks at them
@@ -145,14 +145,13 @@ class UnderWay:
             self._progress(self.made)
         bad = np.flatnonzero(~np.isfinite(losses))
         if len(bad):
-            update = first + int(bad[0])
-            return End(Outcome.DIVERGED, update + 1, f"the loss was not finite at update {update}")
+            return bad_loss(first + int(bad[0]))
         metric = None
         if step in looks or pace.stop is not None:
             values = self._seen[step] = self._problem.evaluate(self._problem.validation)
             if not _finite(values):
                 if all(step in {*self._grids[spec.id], spec.stop_step} for spec in branch.specs):
-                    return _bad_validation(step)
+                    return bad_validation(step)
             elif step in self._grids[self._spec.id]:
                 metric = self._task.objective.lower_is_better(values[self._task.objective.metric])
         if pace.needs and pace.stop is None:
@@ -176,7 +175,7 @@ class UnderWay:
                 of_train = problem.evaluate(problem.train)
                 values = values | {f"train_{name}": value for name, value in of_train.items()}
             if not _finite(values):
-                end = _bad_validation(step)
+                end = bad_validation(step)
                 break
             evals.append(Evaluation(step, values))
         outcome, step, message = (Outcome.FINISHED, last, None) if end is None else end
@@ -224,5 +223,11 @@ def _finite(values: dict[str, float]) -> bool:
     return all(map(math.isfinite, values.values()))
 
 
-def _bad_validation(step: int) -> End:
+def bad_loss(update: int) -> End:
+    """The end of runs whose loss was not finite at an update."""
+    return End(Outcome.DIVERGED, update + 1, f"the loss was not finite at update {update}")
+
+
+def bad_validation(step: int) -> End:
+    """The end of runs whose validation was not finite after so many updates."""
     return End(Outcome.DIVERGED, step, f"the validation loss was not finite after {step} updates")

@@ -9,7 +9,7 @@ from lrcontrol.runs.beginnings import Branch, branches, saved
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 
-__all__ = ["Carry", "Lots", "by_beginnings", "by_gain", "by_seconds", "one_by_one", "worth_sharing"]
+__all__ = ["Carry", "Lots", "by_beginnings", "by_gain", "by_seconds", "divided", "one_by_one", "worth_sharing"]
 
 SECONDS = 0.5  # that a lot of short runs should take, so that what a process costs is little beside it
 MOST = 64  # runs in a lot
@@ -43,6 +43,7 @@ class Lots:
         self._new: list[RunSpec] = []
         self._lots: list[list[RunSpec]] = []
         self._alone: list[RunSpec] = []
+        self._withdrawn = False
         self._seconds_per_update: dict[str, float] = {}
 
     @property
@@ -52,11 +53,14 @@ class Lots:
 
     def add(self, spec: RunSpec) -> None:
         """A run that waits from now on."""
+        self._withdrawn = False
         self._new.append(spec)
 
-    def alone(self, specs: Sequence[RunSpec]) -> None:
-        """Runs of a lot that broke: each will be a lot of its own, and they come first."""
-        self._alone += specs
+    def alone(self, specs: Sequence[RunSpec]) -> bool:
+        """Runs of a lot that broke: each will be a lot of its own, and they come first; False if all was given up."""
+        if not self._withdrawn:
+            self._alone += specs
+        return not self._withdrawn
 
     def take(self) -> list[RunSpec]:
         """The next lot; there must be runs that wait."""
@@ -79,6 +83,11 @@ class Lots:
                 self._new, self._lots = [spec for lot in self._lots for spec in lot] + self._new, []
             self._seconds_per_update[record.spec.task] = record.cost.seconds / record.cost.own
 
+    def withdraw(self) -> None:
+        """Give up the runs that wait, and those of lots that break, until another is added."""
+        self.clear()
+        self._withdrawn = True
+
     def clear(self) -> None:
         """Forget the runs that wait."""
         self._new, self._lots, self._alone = [], [], []
@@ -95,9 +104,16 @@ def by_beginnings(
 
     A tree of runs is divided where workers would else have nothing to do; its trunk is then trained by each of them.
     """
+    return _of_trees(branches(specs), workers, seconds)
+
+
+def _of_trees(
+    trees: Sequence[Branch], workers: int, seconds: Callable[[RunSpec], float | None]
+) -> list[list[RunSpec]]:
+    """The lots of `by_beginnings`."""
     together: list[list[RunSpec]] = []
     others: list[RunSpec] = []
-    for tree in branches(specs):
+    for tree in trees:
         if saved([tree]) > WORTH * sum(spec.updates for spec in tree.specs):
             together.append(_leaves(tree))
         else:
@@ -105,7 +121,7 @@ def by_beginnings(
     lots = []
     for leaves in together:
         parts = max(math.ceil(len(leaves) / MOST), 1 if len(together) >= workers or others else workers)
-        lots += _divided(leaves, min(parts, len(leaves)))
+        lots += divided(leaves, min(parts, len(leaves)))
     return lots + by_seconds(others, workers, seconds)
 
 
@@ -120,18 +136,18 @@ def by_gain(
         seconds: that a run is likely to take, or None.
         gain: how many times sooner an update is made where many runs are trained at once.
     """
-    shared: list[RunSpec] = []
+    shared: list[Branch] = []
     kinds: dict[tuple[str, type], list[RunSpec]] = {}
     for tree in branches(specs):
         if worth_sharing([tree], gain):
-            shared += tree.specs
+            shared.append(tree)
         else:
             for spec in tree.specs:
                 kinds.setdefault((spec.task, type(spec.method.optimizer)), []).append(spec)
-    lots = by_beginnings(shared, workers, seconds) if shared else []
+    lots = _of_trees(shared, workers, seconds)
     for members in kinds.values():
         ordered = sorted(members, key=lambda spec: (spec.updates, spec.seed))
-        lots += _divided(ordered, max(math.ceil(len(members) / STACKED), min(workers, len(members) // FEW), 1))
+        lots += divided(ordered, max(math.ceil(len(members) / STACKED), min(workers, len(members) // FEW), 1))
     return lots
 
 
@@ -176,7 +192,7 @@ def _leaves(tree: Branch) -> list[RunSpec]:
     return [*tree.ended, *(spec for branch in tree.then for spec in _leaves(branch))]
 
 
-def _divided(specs: list[RunSpec], parts: int) -> list[list[RunSpec]]:
+def divided(specs: list[RunSpec], parts: int) -> list[list[RunSpec]]:
     """In so many parts of nearly the same length."""
     edges = [len(specs) * part // parts for part in range(parts + 1)]
     return [specs[begin:end] for begin, end in pairwise(edges)]

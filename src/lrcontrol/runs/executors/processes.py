@@ -129,7 +129,7 @@ class Processes:
         self._lots = Lots(divide, self.workers)
         self._attempts: dict[str, int] = {}
         self._hosts: list[_Host] = []
-        self._interrupted = self._withdrawn = False
+        self._interrupted = False
 
     @property
     def running(self) -> list[RunSpec]:
@@ -144,7 +144,6 @@ class Processes:
     def submit(self, spec: RunSpec) -> None:
         """Take a run; with nothing to look ahead for it begins at once."""
         check_room(self.room)
-        self._withdrawn = False
         self._lots.add(spec)
         if self._ahead == 1:
             self._fill()
@@ -247,15 +246,13 @@ class Processes:
 
     def _broke(self, lot: list[RunSpec], text: str, seconds: float, *, retries: int | None = None) -> Record | None:
         """What becomes of runs whose lot did not end well: another try, or the record of the one that it was."""
-        if len(lot) > 1 and not self._withdrawn:
-            self._lots.alone(lot)
         if len(lot) != 1:
+            self._lots.alone(lot)
             return None
         (spec,) = lot
         attempt = self._attempts.get(spec.id, 1)
-        if attempt <= (self._retries if retries is None else retries) and not self._withdrawn:
+        if attempt <= (self._retries if retries is None else retries) and self._lots.alone(lot):
             self._attempts[spec.id] = attempt + 1
-            self._lots.alone(lot)
             return None
         self._attempts.pop(spec.id, None)
         tries = f" ({attempt} attempts)" if attempt > 1 else ""
@@ -267,8 +264,7 @@ class Processes:
 
     def withdraw(self) -> None:
         """Give up the runs that no slot has begun, also of lots that break later."""
-        self._lots.clear()
-        self._withdrawn = True
+        self._lots.withdraw()
 
     def close(self) -> None:
         """End all processes at once, and wait until they are gone."""

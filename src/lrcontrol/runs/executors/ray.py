@@ -307,12 +307,11 @@ class RayExecutor:
     def _again(self, spec: RunSpec, *, with_machine: bool) -> bool:
         """Whether a run whose slot died is tried once more."""
         attempt, spared = self._attempts.get(spec.id, 1), self._spared.get(spec.id, 0)
-        if with_machine and spared < SPARED:
-            self._spared[spec.id] = spared + 1
-        elif attempt - spared > self._retries:
+        with_machine = with_machine and spared < SPARED
+        if (attempt - spared > self._retries and not with_machine) or not self._lots.alone([spec]):
             return False
+        self._spared[spec.id] = spared + with_machine
         self._attempts[spec.id] = attempt + 1
-        self._lots.alone([spec])
         return True
 
     def _end(self, slot: _Slot) -> None:
@@ -331,8 +330,8 @@ class RayExecutor:
             )
 
     def withdraw(self) -> None:
-        """Give up the runs that no slot has begun."""
-        self._lots.clear()
+        """Give up the runs that no slot has begun, also of lots that break later."""
+        self._lots.withdraw()
 
     def close(self) -> None:
         """End all slots with what they are at, and a cluster that began with this executor."""

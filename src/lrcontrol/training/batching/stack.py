@@ -24,7 +24,7 @@ from lrcontrol.training.batching.stepper import Stepper
 from lrcontrol.training.batching.trial import Tried
 from lrcontrol.training.pace import pace_of
 from lrcontrol.training.tasks.problem import Problem
-from lrcontrol.training.under_way import BLOCK, End, grid
+from lrcontrol.training.under_way import BLOCK, End, bad_loss, bad_validation, grid
 from lrcontrol.training.weights import save_weights
 
 __all__ = ["Stack"]
@@ -147,8 +147,7 @@ class Stack:
                 continue
             bad = (~np.isfinite(losses[:, place])).nonzero()[0]
             if len(bad):
-                update = first + int(bad[0])
-                ends[place] = End(Outcome.DIVERGED, update + 1, f"the loss was not finite at update {update}")
+                ends[place] = bad_loss(first + int(bad[0]))
             elif step in run.looks or run.stop is not None:
                 asking.append(place)
             else:
@@ -163,7 +162,7 @@ class Stack:
         """What follows from a run's metrics, under its place where it ends."""
         run, step = self._runs[place], self._step
         if not all(map(math.isfinite, values.values())):
-            return {place: End(Outcome.DIVERGED, step, f"the validation loss was not finite after {step} updates")}
+            return {place: bad_validation(step)}
         run.evals.append(Evaluation(step, values))
         if run.stop is None:
             of_grid = step in run.grid

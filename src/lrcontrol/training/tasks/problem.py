@@ -14,7 +14,7 @@ from lrcontrol.runs.task import Task
 from lrcontrol.training.tasks.own import OWN
 from lrcontrol.training.tasks.script import ScriptTask
 
-__all__ = ["Problem", "Split", "build", "over_chunks", "seeded"]
+__all__ = ["Problem", "Split", "alone", "build", "over_chunks", "seeded"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,3 +134,15 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every accelerator too
         yield
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One thread; the caller's threads and random state are put back."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.set_num_threads(threads)
