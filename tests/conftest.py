@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,17 @@ def short(monkeypatch: pytest.MonkeyPatch) -> str:
 
     monkeypatch.setitem(TASKS, "diabetes-mlp", msgspec.structs.replace(TASKS["diabetes-mlp"], full_steps=60))
     return "diabetes-mlp"
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Torch computes with two threads, as a user's does."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Runs trained many at once: each is as if it were alone, but for rounding."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -260,14 +260,6 @@ def test_draws_are_those_of_the_run_alone(task: str, pays: int, monkeypatch: pyt
     specs = [spec_of(task, "sgd:rex", 0.01 * (seed + 1), seed=seed) for seed in (4, 4, 5)]
     specs[1] = spec_of(task, "sgd:cosine", 0.02, seed=4)
     assert max(distance(record, train(record.spec)) for record in together(specs)) < CLOSE
-
-
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("two_threads")

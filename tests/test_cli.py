@@ -8,27 +8,16 @@ import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from lrcontrol import cli
+from command_kit import Run, Said, caller
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.store import Store
 from lrcontrol.training.tasks.catalogue import TASKS
 
 COMMANDS = ["select", "train", "search", "report", "plot", "tasks", "methods"]
-
-
-class Said(NamedTuple):
-    """What a command left: its exit status, stdout and stderr."""
-
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Said]
 
 
 @pytest.fixture
@@ -37,17 +26,7 @@ def run(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("COLUMNS", "200")
-
-    def called(*arguments: object) -> Said:
-        capfd.readouterr()
-        status = 0
-        try:
-            cli.main([str(each) for each in arguments])
-        except SystemExit as ending:
-            status = int(ending.code or 0)
-        return Said(status, *capfd.readouterr())
-
-    return called
+    return caller(capfd)
 
 
 class Page(HTMLParser):

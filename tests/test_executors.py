@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from contracts.executor import ExecutorContract, Make, answers
+from contracts.executor import ExecutorContract, Make, answers, check_every_ending
 from faults import targets
 from faults.drivers import TARGET
 from faults.nursery import Nursery, gone, marked
-from faults.samples import OBJECTIVE, spec
+from faults.samples import OBJECTIVE, spec, well
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.executors.lots import Lots, by_beginnings, by_seconds
 from lrcontrol.runs.executors.processes import Processes
@@ -26,11 +26,6 @@ from lrcontrol.runs.spec import RunSpec
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-
-
-def well(number: int, **changes: object) -> RunSpec:
-    """A run that is answered by a finished one."""
-    return spec(5 * number, **changes)
 
 
 def closing(executor: Serial | Processes) -> contextlib.AbstractContextManager[Serial | Processes]:
@@ -69,15 +64,7 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Processes]:
 
 def test_every_ending_is_told_and_hurts_no_other(executor: Processes) -> None:
     """However a run ends, it and no other is a failed one; the others, before and after, answer."""
-    endings = {name: told for name, (_, told) in (targets.RAISES | targets.DIES).items()}
-    bad = [spec(number, task=name) for number, name in enumerate(endings)]
-    good = [well(number, task=name) for number, name in enumerate([*targets.ANSWERS, *["made-up"] * len(bad)], 100)]
-    found = answers(executor, [each for pair in zip(bad, good, strict=False) for each in pair])
-    for asked in bad:
-        message = found[asked.id].message or ""
-        assert found[asked.id].outcome is Outcome.FAILED, asked.task
-        assert endings[asked.task] in message, (asked.task, message[-300:])
-    assert {found[asked.id].outcome for asked in good[: len(bad)]} == {Outcome.FINISHED}
+    check_every_ending(executor)
 
 
 def test_a_run_whose_process_died_is_tried_again_and_its_record_tells(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.training.scripts import carry_out_script
 from lrcontrol.training.tasks import own
+from script_kit import check_places_agree
 
 transformers = pytest.importorskip("transformers")
 from lrcontrol.interop import transformers_task  # noqa: E402 - where there is Transformers
@@ -141,9 +142,4 @@ def test_the_example_learns() -> None:
 
 @pytest.mark.slow
 def test_the_example_is_selected_in_processes_and_serially_alike(tmp_path: Path) -> None:
-    found = [
-        lrc.select(f"{EXAMPLE}:train", budget="3runs", out=tmp_path / executor, executor=executor)  # type: ignore[arg-type]
-        for executor in ("serial", "processes")
-    ]
-    assert found[0].record.column("loss").tolist() == found[1].record.column("loss").tolist()
-    assert found[0].record.evals == found[1].record.evals
+    check_places_agree(f"{EXAMPLE}:train", tmp_path)

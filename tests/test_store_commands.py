@@ -6,17 +6,16 @@ import json
 import random
 import sqlite3
 import struct
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
+from command_kit import Run, Said, caller
 from faults.damage import DAMAGES
 from faults.samples import content, record, spec
-from lrcontrol import cli
 from lrcontrol.errors import StoreError
 from lrcontrol.files import write_whole
 from lrcontrol.runs.kept_files import manifest_name, state_name
@@ -62,33 +61,12 @@ ESCAPES = [
 ]
 
 
-class Said(NamedTuple):
-    """What a command left: its exit status, stdout and stderr."""
-
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Said]
-
-
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`lrcontrol store` in this process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-
-    def called(*arguments: object) -> Said:
-        capfd.readouterr()
-        status = 0
-        try:
-            cli.main(["store", *(str(each) for each in arguments)])
-        except SystemExit as ending:
-            status = int(ending.code or 0)
-        return Said(status, *capfd.readouterr())
-
-    return called
+    return caller(capfd, "store")
 
 
 def good(said: Said) -> str:

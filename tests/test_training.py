@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import math
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -233,14 +232,6 @@ def test_what_cannot_be_run_is_refused_before_anything_is_built(monkeypatch: pyt
 
 
 # The caller's state
-
-
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("two_threads")

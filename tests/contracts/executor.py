@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from faults.samples import OBJECTIVE, content, spec
-from faults.targets import RAISES, answer
+from faults.samples import OBJECTIVE, content, spec, well
+from faults.targets import ANSWERS, DIES, RAISES, answer
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.executors.executor import Executor
 from lrcontrol.runs.record import Outcome, Record
@@ -25,6 +25,19 @@ def answers(executor: Executor, specs: list[RunSpec]) -> dict[str, Record]:
             assert ended.id not in found
             found[ended.id] = ended
     return found
+
+
+def check_every_ending(executor: Executor) -> None:
+    """However a run ends, it and no other is a failed one; for executors whose runs have processes."""
+    endings = {name: told for name, (_, told) in (RAISES | DIES).items()}
+    bad = [spec(number, task=name) for number, name in enumerate(endings)]
+    good = [well(number, task=name) for number, name in enumerate([*ANSWERS, *["made-up"] * len(bad)], 100)]
+    found = answers(executor, [each for pair in zip(bad, good, strict=False) for each in pair])
+    for asked in bad:
+        message = found[asked.id].message or ""
+        assert found[asked.id].outcome is Outcome.FAILED, asked.task
+        assert endings[asked.task] in message, (asked.task, message[-300:])
+    assert {found[asked.id].outcome for asked in good[: len(bad)]} == {Outcome.FINISHED}
 
 
 class ExecutorContract:

@@ -15,7 +15,7 @@ from contracts.search import chance
 from faults import targets
 from faults.drivers import TARGET
 from faults.nursery import Nursery, gone
-from faults.samples import OBJECTIVE, record, spec
+from faults.samples import OBJECTIVE, record, spec, well
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.carry_out import carry_out
 from lrcontrol.runs.executors.processes import Processes
@@ -39,7 +39,7 @@ class Counted(NamedTuple):
 
 def _with_bystanders(bad: list[RunSpec], words: Sequence[str], **limits: object) -> Counted:
     """Carry out runs that must fail, each saying one of `words`, with as many that end well between them."""
-    good = [spec(5 * number, task="made-up") for number in range(10_000, 10_000 + len(bad))]
+    good = [well(number, task="made-up") for number in range(10_000, 10_000 + len(bad))]
     pairs = [each for pair in zip(bad, good, strict=True) for each in pair]
     with contextlib.closing(Processes(TARGET, OBJECTIVE, ahead=4, **limits)) as executor:  # type: ignore[arg-type]
         found = answers(executor, pairs)
@@ -99,7 +99,7 @@ def come_late(times: int) -> Counted:
 
 def study(path: str, executor_workers: int) -> None:
     """A driver of short runs, which tells each that is kept, and how it ended; Ctrl-C is status 130, as for a user."""
-    specs = tuple(spec(5 * number, task=f"sleep-0.0{number % 5}") for number in range(2000))
+    specs = tuple(well(number, task=f"sleep-0.0{number % 5}") for number in range(2000))
 
     def kept(ended: Record) -> None:
         os.write(1, f"{ended.id}\n".encode())

@@ -27,6 +27,11 @@ def spec(number: int, **changes: Any) -> RunSpec:
     )
 
 
+def well(number: int, **changes: Any) -> RunSpec:
+    """The spec of a run whose record is a finished one."""
+    return spec(5 * number, **changes)
+
+
 def record(number: int, **changes: Any) -> Record:
     """A record of run `number` with columns, in turns finished, stopped, diverged and failed."""
     asked = spec(number)
