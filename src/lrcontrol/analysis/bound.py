@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
 
-__all__ = ["Bound", "last_iterate_bound"]
+__all__ = ["Bound", "best_multipliers", "last_iterate_bound"]
 
 
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,6 +107,57 @@ def last_iterate_bound(multipliers: ArrayLike, grad_norm: ArrayLike = 1.0, dista
             f"got terms {', '.join(f'{term:g}' for term in terms)}; rescale the multipliers, norms or distance."
         )
     return Bound(*terms)
+
+
+def best_multipliers(grad_norm: ArrayLike) -> NDArray[np.float64]:
+    """The schedule with the lowest bound of all under these gradient norms, at its own best base rate.
+
+    Summed by parts, the bound of rates η is
+
+        D² / (2 S_1) + ½ (Σ_{t<T} η_t² G_t² / S_{t+1} + η_T G_T²),   S_t = η_t + ... + η_T
+
+    which is convex (squares over sums), so that where all its derivatives are 0 it is lowest. They are where, for the
+    A_t that run backwards from A_T = G_T² by A_{t+1} = A_t + A_t² / (4 G_t²),
+
+        η_t = S_{t+1} A_t / (2 G_t²)
+
+    So the minimum that others look for by descent is computed in one pass. Constant norms ask for nearly a straight
+    line, 1 + (T - t) / 4 up to a factor.
+
+    Args:
+        grad_norm: shape (steps,), finite, > 0.
+    Returns:
+        Shape (steps,), > 0, the largest 1.
+    Raises:
+        BadInput: a norm out of range.
+    Source:
+        The bound: Defazio, Cutkosky, Mehta, Mishchenko 2023, arXiv:2310.07831, theorem 10; the recursion follows from
+        it as shown above.
+    Example:
+        >>> norms = np.ones(100)
+        >>> best = best_multipliers(norms)
+        >>> best[[0, 50, 99]].round(3).tolist()
+        [1.0, 0.501, 0.099]
+        >>> last_iterate_bound(best, norms).value < last_iterate_bound(1 - np.arange(100) / 100, norms).value
+        True
+    """
+    norms = _numbers("grad_norm", grad_norm)
+    if not norms.all():
+        raise BadInput(f"`grad_norm` must be > 0 at every step, got 0 at step {int(np.argmin(norms))}.")
+    squares = (norms / norms.max()) ** 2
+    if not squares.all():
+        raise BadInput("`grad_norm` must lie within 150 orders of magnitude; smooth it, or leave such readings out.")
+    over = np.empty(norms.size)  # η_t / S_{t+1}
+    ahead = float(squares[-1])
+    for step in range(norms.size - 2, -1, -1):
+        square = float(squares[step])
+        ahead = 2 * ahead / (1 + math.sqrt(1 + ahead / square))
+        over[step] = ahead / (2 * square)
+    # in logarithms: what is left of a long run spans more than a float does
+    left = np.append(np.cumsum(np.log1p(over[-2::-1]))[::-1], 0.0)  # log of S_t / η_T
+    rates = np.append(np.log(over[:-1]) + left[1:], 0.0)
+    result: NDArray[np.float64] = np.exp(rates - rates.max())
+    return result
 
 
 def _numbers(name: str, given: ArrayLike, like: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
