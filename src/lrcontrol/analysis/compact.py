@@ -72,11 +72,15 @@ def compact_form(values: Numbers) -> Compact:
     shares, powers, shapes = _grid()
     nearest = int((shapes @ curve).argmax())
     share, power = shares[nearest], powers[nearest]
+
+    def distance(at: Numbers) -> float:
+        return missed(float(at[0]), float(np.exp(at[1])))
+
     found = minimize(
-        lambda at: missed(at[0], float(np.exp(at[1]))),
-        [share, np.log(power)],
+        distance,
+        np.array([share, np.log(power)]),
         method="Nelder-Mead",
-        bounds=[(0, 0.99), (np.log(1 / 32), np.log(32))],
+        bounds=[(0.0, 0.99), (float(np.log(1 / 32)), float(np.log(32)))],
         options={"xatol": 1e-4, "fatol": 1e-12 * square},
     )
     share, power = float(found.x[0]), float(np.exp(found.x[1]))
