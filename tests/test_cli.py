@@ -74,7 +74,7 @@ def test_help_of_every_command_and_the_version(run: Run) -> None:
 def test_every_option_of_a_command_is_in_its_help(run: Run) -> None:
     for command, options in {
         "select": ["--budget", "--seed", "--out", "--executor", "--workers", "--json"],
-        "train": ["--lr", "--steps", "--seed", "--out", "--json"],
+        "train": ["--lr", "--steps", "--seed", "--norms", "--out", "--json"],
         "search": ["--strategy", "--method", "--lr", "--budget", "--seed", "--out", "--executor", "--json"],
         "report": ["--out"],
         "plot": ["--steps", "--out"],
@@ -154,6 +154,16 @@ def test_train_for_people_and_machines(run: Run, short: str) -> None:
     assert f"{told['evals'][-1]['values']['rmse']:.4g}" in text
     assert list(Path().iterdir()) == [], "nothing is kept unless asked"
     assert found_json(run("train", short, "sgd:rex", "--lr", 0.05, "--json"))["cost"]["steps"] == 60
+
+
+def test_train_records_the_norms_it_is_asked_for(run: Run, short: str) -> None:
+    words = ("train", short, "sgd:rex", "--lr", 0.05, "--steps", 5, "--norms", "l2", "--norms", "l1", "--out", "kept")
+    told = found_json(run(*words, "--json"))
+    assert told["spec"]["norms"] == ["l1", "l2"]
+    with Store(Path("kept", "runs.db"), create=False) as store:
+        columns = store.record(told["id"]).columns
+    assert list(columns) == ["loss", "lr", "l1", "l2"]
+    assert all(len(values) == 5 and (values > 0).all() for values in columns.values())
 
 
 def test_train_keeps_the_run_where_it_is_told_to(run: Run, short: str) -> None:

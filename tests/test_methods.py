@@ -177,6 +177,7 @@ def spec(**changes: Any) -> RunSpec:
 
 
 SPEC_MOVES = {
+    "norms": ("l2",),
     "task": "other",
     "method": "sgd:cosine",
     "base_lr": 0.002,
@@ -238,6 +239,7 @@ SPEC_BAD: dict[str, list[Any]] = {
     "base_lr": [0, -1, True, math.nan, math.inf, "1", None, 10**5000],
     "total_steps": [0, -1, 1.5, True, math.nan, "10", None, 10**5000],
     "seed": [-1, 2**31, 1.5, True, math.nan, "10", None, 10**5000],
+    "norms": ["l2", None, 2, True],
     "stop_step": [-1, 101, 1.5, True, math.nan, "10", None, 10**5000],
 }
 
@@ -260,3 +262,15 @@ def test_ids_of_published_specs_never_change():
     """A stored run is found again by its id: this one was written by format 1."""
     spec = RunSpec(task="digits-mlp", method="adamw:warmup(0.05)+rex(beta=0.1)", base_lr=1e-3, total_steps=100)
     assert spec.id == "4880a4e509822f7dde3a"
+    assert msgspec.structs.replace(spec, norms=("l2",)).id != spec.id
+
+
+def test_norms_are_a_set_of_names():
+    """However they are given, the spec and its id are the same, and they are read back."""
+    made = [spec(norms=given) for given in (("l1", "l2"), ["l2", "l1"], {"l2", "l1"}, ("l2", "l1", "l2"))]
+    assert {each.id for each in made} == {made[0].id}
+    assert made[-1].norms == ("l1", "l2")
+    for unknown in ("l3", "L2", 2, None):
+        with pytest.raises(UnknownName, match="unknown norm .*known: l1, l2"):
+            spec(norms=("l2", unknown))
+    assert RunSpec.from_json(made[0].to_json()) == made[0]

@@ -14,12 +14,15 @@ import torch
 from torch import Tensor, nn
 
 import lrcontrol as lrc
+from lrcontrol.controls.control import Decision, Observation, State
+from lrcontrol.controls.plateau import Plateau
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput, DoesNotFit, LRControlError, RecordError, UnknownName
 from lrcontrol.runs.method import SGD, AdamW, Method, OptimizerSpec
 from lrcontrol.runs.record import Outcome, Record, Weights
-from lrcontrol.runs.spec import RunSpec
+from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.training import loop, under_way
+from lrcontrol.training.batched import why_not_batched
 from lrcontrol.training.loop import test_metrics as metrics_on_test
 from lrcontrol.training.loop import train, trained_model, warm
 from lrcontrol.training.optimizers import make_optimizer
@@ -108,6 +111,98 @@ def test_the_loop_follows_its_slow_twin(
     record = train(spec)
     tolerance = 1e-2 if task == "digits-cnn" else 1e-4  # batch norm makes small differences large
     assert record.column("loss") == pytest.approx(plain_loop(spec, optimizer, **settings), rel=tolerance)
+
+
+# The norms of gradients
+
+
+def twin_norms(spec: RunSpec) -> dict[str, list[float]]:
+    """Ten lines of plain PyTorch, the norms in float64."""
+    problem = build(TASKS[spec.task], spec.seed)
+    optimizer = make_optimizer(spec.method.optimizer, problem.model.parameters(), spec.base_lr)
+    found: dict[str, list[float]] = {"l1": [], "l2": []}
+    for step, lr in enumerate(spec.base_lr * spec.method.control.schedule.multipliers(spec.total_steps)):
+        inputs, targets = problem.batches(step, step + 1)[0]
+        optimizer.param_groups[0]["lr"] = lr
+        optimizer.zero_grad()
+        problem.loss(problem.model(inputs), targets).backward()  # type: ignore[no-untyped-call]
+        whole = torch.cat(
+            [each.grad.flatten().double() for each in problem.model.parameters() if each.grad is not None]
+        )
+        for order, values in found.items():
+            values.append(float(torch.linalg.vector_norm(whole, int(order[1]))))
+        optimizer.step()
+    return found
+
+
+@pytest.mark.parametrize("task", ["diabetes-mlp", "digits-cnn"])
+@pytest.mark.parametrize("asked", [("l2",), ("l1",), ("l1", "l2")], ids=str)
+def test_recorded_norms_are_those_of_the_gradient_before_the_update(task: str, asked: tuple[str, ...]) -> None:
+    """Measuring them changes nothing else in the record."""
+    spec = spec_of("sgd:warmup(3)+rex", 0.01, 53, task=task, seed=1)
+    plain, record = train(spec), train(msgspec.structs.replace(spec, norms=asked))
+    wanted = twin_norms(spec)
+    assert set(record.columns) == {"loss", "lr", *asked}
+    for order in asked:
+        assert record.column(order) == pytest.approx(wanted[order], rel=1e-6)
+        assert record.column(order).dtype == np.float32
+    rest = {name: values for name, values in record.columns.items() if name not in asked}
+    assert told(msgspec.structs.replace(record, columns=rest, spec=spec)) == told(plain)
+    assert Record.from_summary(*record.packed()).column(asked[0]).tobytes() == record.column(asked[0]).tobytes()
+
+
+def test_runs_that_begin_alike_share_their_norms_and_show_what_each_asked_for() -> None:
+    cooldowns = [f"sgd:constant(share=0.6)+linear(start=1, end={end})" for end in (0.0, 0.1, 0.2)]
+    asked = [("l1",), (), ("l1", "l2")]
+    specs = [spec_of(method, norms=norms) for method, norms in zip(cooldowns, asked, strict=True)]
+    together = {record.id: record for record in loop.train_all(specs)}
+    assert sorted(record.cost.shared for record in together.values()) == [0, 25, 25]
+    for spec in specs:
+        assert told(together[spec.id]) == told(train(spec))
+
+
+@pytest.mark.parametrize("stop", [1, 7, 20, 39])
+def test_norms_go_on_from_a_checkpoint(stop: int, tmp_path: Path) -> None:
+    whole = train(spec_of(norms=("l1", "l2")))
+    begun = train(spec_of(norms=("l2",), stop_step=stop, checkpoint=True), weights=tmp_path)
+    rest = train(spec_of(norms=("l1", "l2"), start=Start(begun.id, stop)), weights=tmp_path)
+    assert (begun.column("l2").tobytes() + rest.column("l2").tobytes()) == whole.column("l2").tobytes()
+    assert rest.column("l1").tobytes() == whole.column("l1")[stop:].tobytes()
+
+
+class Normed(Plateau, frozen=True, tag_field="control", tag="plateau"):
+    """The rate over the norm of the gradient; ends where it has seen enough."""
+
+    after: int = 1000
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"grad_norm"})
+
+    def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
+        assert seen.grad_norm is not None
+        return Decision(1 / (1 + seen.grad_norm), stop="enough" if seen.step + 1 == self.after else None), state
+
+
+@pytest.mark.parametrize("norms", [(), ("l1",), ("l1", "l2")], ids=str)
+def test_a_control_that_needs_the_norm_of_the_gradient_is_told_it_after_every_update(norms: tuple[str, ...]) -> None:
+    """Whatever is recorded beside; and it is refused where many runs are trained at once."""
+    spec = spec_of(method=Method(SGD(), Normed()), steps=60, norms=norms)
+    record = train(spec)
+    assert list(record.columns) == ["loss", "lr", *norms]
+    known = train(msgspec.structs.replace(spec, norms=("l2",)))
+    rates = 0.05 / (1 + known.column("l2")[:-1].astype(np.float64))
+    assert record.column("lr")[1:] == pytest.approx(rates, rel=1e-6)
+    ended = train(msgspec.structs.replace(spec, method=Method(SGD(), Normed(after=33)), norms=("l2",)))
+    assert (ended.outcome, ended.cost.steps, len(ended.column("l2"))) == (Outcome.STOPPED, 33, 33)
+    assert "must need no norms" in str(why_not_batched([spec]))
+
+
+def test_a_run_that_diverges_has_its_norms_up_to_there() -> None:
+    record = train(spec_of(base_lr=1e30, norms=("l2",)))
+    assert record.outcome is Outcome.DIVERGED
+    assert len(record.column("l2")) == record.cost.steps
+    assert not np.isfinite(record.column("l2")[-1])
 
 
 # The same again

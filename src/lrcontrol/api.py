@@ -308,6 +308,7 @@ def train(
     base_lr: float | None = None,
     total_steps: int | None = None,
     seed: int = 0,
+    norms: Sequence[str] = (),
     out: str | os.PathLike[str] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Record:
@@ -320,6 +321,7 @@ def train(
         base_lr: > 0; by default that of the task's default, where no method is given.
         total_steps: by default the task's full horizon.
         seed: of weights, data order and all other chance.
+        norms: `l1`, `l2` or both: the norms of the gradient of every update, which the record then has as columns.
         out: a folder; where given, the record is kept in its store and the weights beside it, and a run that the
             store holds already is not run again.
         progress: called with the number of updates made, now and then.
@@ -343,6 +345,7 @@ def train(
         total_steps=known.full_steps if total_steps is None else total_steps,
         seed=seed,
         save=out is not None,
+        norms=norms,  # type: ignore[arg-type] # it makes a tuple of them
     )
     if out is None:
         return loop.train(spec, progress=progress)

@@ -143,6 +143,10 @@ def train(
         int | None, Parameter("--steps", converter=_whole, help="Updates; by default the task's full horizon.")
     ] = None,
     seed: Seed = 0,
+    norms: Annotated[
+        list[str] | None,
+        Parameter("--norms", negative="", help="Norms of every gradient to record: `l1` or `l2`; may be repeated."),
+    ] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -157,7 +161,14 @@ def train(
     total = steps if steps is not None else catalogue.named(task).full_steps
     with console.Progress(quiet=as_json) as progress:
         record = api.train(
-            task, method, base_lr=lr, total_steps=total, seed=seed, out=out, progress=progress.updates(total)
+            task,
+            method,
+            base_lr=lr,
+            total_steps=total,
+            seed=seed,
+            norms=norms or (),
+            out=out,
+            progress=progress.updates(total),
         )
     if as_json:
         _print_json(json.loads(record.summary()) | {"id": record.id})

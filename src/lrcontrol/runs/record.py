@@ -97,7 +97,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         evals: validation metrics, in the order of their steps; the last is of the final weights.
         cost: what it took.
         columns: one value per update made, from `spec.first_step` on, float32: `loss` (of the batch, before the
-            update) and `lr` (in force during it). Empty in records listed without columns.
+            update), `lr` (in force during it), and where the spec asks for them `l1` and `l2` (norms of the gradient
+            of the update). Empty in records listed without columns.
         message: for a failed, stopped or diverged run, what happened.
         weights: where the trained weights are, if they were to be kept.
         checkpoint: where the checkpoint was written, if it was to be; a search may have dropped it since.

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Collection
 from functools import cached_property
 from typing import Any
 
@@ -14,10 +15,13 @@ from lrcontrol.runs.method import method as parse_method
 
 __all__ = ["RunSpec", "Start"]
 
+NORMS = ("l1", "l2")
+
 ADDED: dict[str, Any] = {
     "checkpoint": False,
     "growth": 1.0,
     "momentum": None,
+    "norms": (),
     "reverse": False,
     "shrink": 1.0,
     "start": None,
@@ -65,6 +69,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             schedule is laid as without it: the first update is `start.step`. The method may be another, with the
             same kind of optimizer.
         checkpoint: whether all that another run needs to go on from the end of this one is kept.
+        norms: which norms of the gradient of every update are recorded, of `l1` and `l2`; in any order.
     Example:
         >>> spec = RunSpec(task="digits-mlp", method="adamw:cosine", base_lr=1e-3, total_steps=100)
         >>> spec.stop_step, spec.is_cut, len(spec.id)
@@ -80,6 +85,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     save: bool = False
     start: Start | None = None
     checkpoint: bool = False
+    norms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, str) or not self.task:
@@ -92,6 +98,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         put(self, "total_steps", total)
         stop = self.stop_step if self.stop_step != 0 else total
         put(self, "stop_step", checks.integer("stop_step", stop, low=1, high=total))
+        put(self, "norms", _norms(self.norms))
         if self.start is not None and self.start.step >= self.stop_step:
             raise BadInput(
                 f"a run must end after the step it goes on from, got start.step={self.start.step} and "
@@ -126,6 +133,13 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     def from_json(cls, text: bytes | str) -> "RunSpec":
         """The spec that `to_json` wrote."""
         return msgspec.json.decode(text, type=cls)
+
+
+def _norms(given: Any) -> tuple[str, ...]:
+    """Names of norms, each once and in one order, so that what is the same has one id."""
+    if isinstance(given, str) or not isinstance(given, Collection):
+        raise BadInput(f"`norms` must be a tuple of names such as ('l2',), got norms={checks.shown(given)}.")
+    return tuple(sorted({checks.one_of("norm", name, NORMS) for name in given}))
 
 
 def _without_added(value: Any) -> Any:

@@ -81,6 +81,9 @@ def why_not_batched(specs: Sequence[RunSpec]) -> str | None:
         if spec.start is not None or spec.checkpoint:
             field = "checkpoint=True" if spec.checkpoint else "start=..."
             return f"runs that are batched must neither go on from a checkpoint nor keep one, got {field}."
+        if spec.norms or "grad_norm" in spec.method.control.needs:
+            what = f"norms={spec.norms}" if spec.norms else f"a control that needs them, {spec.method}"
+            return f"runs that are batched must need no norms of gradients, got {what}."
     if find_task(tasks[0]).is_script:
         return f"runs that are batched must be of a task whose model is known, got {tasks[0]}, which trains by itself."
     reason = tried(tasks[0]).why_not

@@ -16,6 +16,7 @@ from lrcontrol.runs.record import Cost, Evaluation, Outcome, Record
 from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.runs.task import Task
 from lrcontrol.training.checkpoints import load_start, save_checkpoint
+from lrcontrol.training.norms import gradients, norms
 from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.pace import pace_of, put_in_force
 from lrcontrol.training.state import State, put, taken
@@ -77,6 +78,9 @@ class UnderWay:
         self._optimizer = make_optimizer(spec.method.optimizer, problem.model.parameters(), spec.base_lr)
         self._first = self.step = spec.first_step
         self._losses = np.full(max(each.updates for each in tree.specs), np.nan, np.float32)
+        told = {"l2"} if "grad_norm" in self._pace.needs else set()
+        self._orders = sorted(told.union(*(each.norms for each in tree.specs)))
+        self._norms = np.full((len(self._losses), len(self._orders)), np.nan, np.float32)
         self._rates: list[float] = []
         self._seen: dict[int, dict[str, float]] = {}
         self._grids = {each.id: grid(each) for each in tree.specs}
@@ -116,7 +120,7 @@ class UnderWay:
         looks = set().union(*grids) | {spec.stop_step for spec in branch.ended}
         blocks = range(self.step - self.step % BLOCK + BLOCK, branch.last, BLOCK)
         for pause in sorted(place for place in {branch.last, *blocks, *looks} if self.step < place <= branch.last):
-            first, losses = self.step, []
+            first, losses, measured = self.step, [], []
             for inputs, targets in problem.batches(first, pause):
                 now = pace.at(self.step)
                 put_in_force(self._optimizer, now)
@@ -124,13 +128,19 @@ class UnderWay:
                 loss = problem.loss(model(inputs), targets)
                 self._optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
+                if self._orders:
+                    measured.append(norms(gradients(self._optimizer), self._orders).float())
                 self._optimizer.step()
                 losses.append(loss.detach())
                 self.step += 1
                 if pace.needs and self.step < pause:
-                    pace.saw(Observation(self.step - 1, loss=float(loss.detach()) if "loss" in pace.needs else None))
+                    told = float(loss.detach()) if "loss" in pace.needs else None
+                    norm = float(measured[-1][-1]) if "grad_norm" in pace.needs else None  # l2 is the last of them
+                    pace.saw(Observation(self.step - 1, loss=told, grad_norm=norm))
                     if pace.stop is not None:
                         break
+            if measured:
+                self._norms[first - self._first : self.step - self._first] = torch.stack(measured).cpu().numpy()
             end = self._look(branch, first, torch.stack(losses).cpu().numpy(), looks)
             if end is not None:
                 return end
@@ -155,7 +165,8 @@ class UnderWay:
             elif step in self._grids[self._spec.id]:
                 metric = self._task.objective.lower_is_better(values[self._task.objective.metric])
         if pace.needs and pace.stop is None:
-            pace.saw(Observation(step - 1, loss=float(losses[-1]), metric=metric))
+            norm = float(self._norms[step - 1 - self._first, -1]) if "grad_norm" in pace.needs else None
+            pace.saw(Observation(step - 1, loss=float(losses[-1]), metric=metric, grad_norm=norm))
         if pace.stop is not None:
             if step not in self._seen:
                 self._seen[step] = self._problem.evaluate(self._problem.validation)
@@ -195,11 +206,15 @@ class UnderWay:
             objective=self._task.objective,
             evals=tuple(evals),
             cost=Cost(made, self._seconds[spec.id], min(self._shared[spec.id], made)),
-            columns={"loss": self._losses[:made].copy(), "lr": rates},
+            columns={"loss": self._losses[:made].copy(), "lr": rates} | self._measured(spec, made),
             message=message,
             weights=kept,
             checkpoint=checkpoint,
         )
+
+    def _measured(self, spec: RunSpec, made: int) -> dict[str, NDArray[np.float32]]:
+        """The norms that a run asks for, as columns."""
+        return {name: self._norms[:made, self._orders.index(name)].copy() for name in spec.norms}
 
     def _go_on(self, spec: RunSpec, start: Start, folder: Path) -> None:
         """Begin where the checkpoint that the runs start from ended."""
