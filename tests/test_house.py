@@ -33,9 +33,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": BASE | {"schedules", "controls", "runs", "analysis"},
 }
 EVERYTHING = {*MAY_IMPORT, "interop"}
-MAY_IMPORT |= {"interop": EVERYTHING, "workplace": EVERYTHING, "cli_store": EVERYTHING, "__main__": {"cli"}}
-MAY_IMPORT["api"] = EVERYTHING | {"workplace"}
-MAY_IMPORT["cli"] = EVERYTHING | {"api", "cli_store"}
+MAY_IMPORT |= {"interop": EVERYTHING, "workplace": EVERYTHING, "__main__": {"cli"}}
+MAY_IMPORT["refining"] = EVERYTHING
+MAY_IMPORT["api"] = EVERYTHING | {"workplace", "refining"}
+MAY_IMPORT["cli_words"] = EVERYTHING
+MAY_IMPORT["cli_store"] = EVERYTHING | {"cli_words"}
+MAY_IMPORT["cli_refine"] = EVERYTHING | {"refining", "cli_words"}
+MAY_IMPORT["cli"] = EVERYTHING | {"api", "cli_words", "cli_store", "cli_refine"}
 UPWARDS = {  # a schedule draws itself; nothing else goes against the layers
     ("lrcontrol.schedules.schedule", "lrcontrol.report.charts.schedules"),
     ("lrcontrol.schedules.schedule", "lrcontrol.report.theme.Chart"),

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +13,7 @@ from lrcontrol import checks
 from lrcontrol.analysis.compare import best_record
 from lrcontrol.errors import BadInput, BadText, OverBudget, StoreError
 from lrcontrol.files import write_whole
+from lrcontrol.refining import asked_of
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.method import Method
 from lrcontrol.runs.method import method as parse_method
@@ -22,6 +24,7 @@ from lrcontrol.runs.task import Task
 from lrcontrol.schedules.text import read_document
 from lrcontrol.search.halving import SuccessiveHalving, rungs_within
 from lrcontrol.search.plan import Plan, random_draws, spec_of
+from lrcontrol.search.refinement import FIRST, refinement_within
 from lrcontrol.search.search import Candidate, Search
 from lrcontrol.selection.choice import Choice, choose
 from lrcontrol.selection.portfolio import DEFAULT, candidates_of, own_portfolio, portfolio, rates_around
@@ -375,11 +378,12 @@ class Searched:
 
 def search(
     task: str | OwnTask | ScriptTask,
-    strategy: Literal["grid", "random", "halving"] = "halving",
+    strategy: Literal["grid", "random", "halving", "refinement"] = "halving",
     *,
     methods: Sequence[str | Method] | None = None,
     base_lrs: Sequence[float] | None = None,
     rungs: Literal["compressed", "cut", "continued"] = "compressed",
+    rounds: int = 1,
     budget: str | Budget = "20runs",
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
@@ -399,12 +403,15 @@ def search(
         task: a task's name; one of your own as `path/to/file.py:function`, or what `lrcontrol.as_task` or
             `lrcontrol.task` made.
         strategy: `grid` (every method at every rate, in full, as far as the budget reaches), `random` (methods
-            uniformly, rates log-uniformly between the least and the largest given, in full), or `halving`
-            (successive halving over compressed horizons).
-        methods: by default those of the portfolio.
+            uniformly, rates log-uniformly between the least and the largest given, in full), `halving`
+            (successive halving over compressed horizons), or `refinement` (each method at every rate; then the
+            schedule that the gradient norms of its best run ask for, at three rates).
+        methods: by default those of the portfolio; for `refinement` the optimizer of the task's default with
+            `warmup(0.05)+linear`.
         base_lrs: by default those of the portfolio for each optimizer; for `random` 1e-4 to 1.
         rungs: what the shorter runs of `halving` are: the whole schedule laid over fewer steps, the full one cut
             short, or that and gone on with from a checkpoint by those that are promoted.
+        rounds: >= 1; how many times `refinement` refines.
         budget: such as `20runs`, `5000steps`, `50epochs` or `30min`.
         seed: of the draws and of every run.
         out: a folder for the store; by default `lrcontrol-out/TASK`.
@@ -424,7 +431,7 @@ def search(
     """
     known = catalogue.named(task)
     place = Workplace(executor, workers, run_seconds, run_gigabytes, run_cpus, run_gpus)
-    checks.one_of("strategy", strategy, ("grid", "random", "halving"))
+    checks.one_of("strategy", strategy, ("grid", "random", "halving", "refinement"))
     checks.one_of("kind of rungs", rungs, ("compressed", "cut", "continued"))
     folder = _folder(out, known)
     given = allowed(budget, known, place, folder)
@@ -433,10 +440,14 @@ def search(
         raise OverBudget(
             f"a budget must pay for at least one full run of {known.name} ({full} steps), got {given.steps} steps."
         )
-    named = [
-        parse_method(each, steps_per_epoch=known.steps_per_epoch)
-        for each in (methods or sorted({str(each.method) for each in _portfolio_of(known)}))
-    ]
+    if strategy == "refinement" and known.is_script:
+        raise BadInput(f"a refinement needs gradient norms, which {known.name} does not record; use lrcontrol.refine.")
+    usual = (
+        [f"{known.method.partition(':')[0]}:{FIRST}"]
+        if strategy == "refinement"
+        else sorted({str(each.method) for each in _portfolio_of(known)})
+    )
+    named = [parse_method(each, steps_per_epoch=known.steps_per_epoch) for each in methods or usual]
     if base_lrs is None and catalogue.makes_own_optimizer(known):
         base_lrs = rates_around(known.base_lr)
     entered = candidates_of(named, base_lrs)
@@ -450,6 +461,10 @@ def search(
         case "random":
             low, high = (min(base_lrs), max(base_lrs)) if base_lrs else (1e-4, 1.0)
             way = random_draws(known.name, named, low, high, given.steps // full, full, seed)
+        case "refinement":
+            way = refinement_within(
+                known.name, entered, partial(asked_of, folder / "runs.db"), given, full, seed, rounds
+            )
         case _:
             raced = rungs_within(given.steps, full, len(entered), rungs)
             way = SuccessiveHalving(known.name, entered, raced, full, seed)
@@ -457,7 +472,8 @@ def search(
         carry_out_study(way, store, given, known, folder, place, seen=seen, planned=planned, told=told)
         records = way.answered(store.records())
         stages = stages_of(way, records, full)
-        best = best_record(stages[-1].records)
+        longest = stages[-1].total_steps
+        best = best_record([each for stage in stages if stage.total_steps == longest for each in stage.records])
         chosen = None if best is None else store.record(best.id)
     from lrcontrol.report.study import Study
 

@@ -11,13 +11,14 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import cyclopts
 from cyclopts import Parameter
 
-from lrcontrol import checks
+from lrcontrol import checks, cli_refine
 from lrcontrol.cli_store import store_app
+from lrcontrol.cli_words import Json, print_json, whole, with_files
 from lrcontrol.errors import BadInput, LRControlError
 from lrcontrol.report.words import clean
 
@@ -32,18 +33,10 @@ app = cyclopts.App(
     suppress_keyboard_interrupt=False,  # `main` tells how to go on
 )
 app.command(store_app)
+app.command(cli_refine.refine)
+app.command(cli_refine.advise)
 
 
-def _whole(kind: Any, tokens: Sequence[cyclopts.Token]) -> int:
-    """A whole number as it was typed: the library would round 1.5 to 2."""
-    del kind
-    try:
-        return int(tokens[0].value)
-    except ValueError:
-        raise ValueError(f"must be a whole number, got {tokens[0].value!r}.") from None
-
-
-Json = Annotated[bool, Parameter("--json", negative="", help="Print JSON for machines.")]
 Out = Annotated[Path | None, Parameter("--out", help="Folder for results; the same folder again goes on there.")]
 ExecutorName = Annotated[
     str,
@@ -59,10 +52,10 @@ RunCpus = Annotated[float, Parameter("--run-cpus", help="Processors that a clust
 RunGpus = Annotated[float, Parameter("--run-gpus", help="Accelerators, or a part of one, that it sets aside.")]
 LRS_HELP = "Base learning rates; may be repeated. For random draws, the least and the largest are the range."
 Workers = Annotated[
-    int | None, Parameter("--workers", converter=_whole, help="Processes at once; by default one a core.")
+    int | None, Parameter("--workers", converter=whole, help="Processes at once; by default one a core.")
 ]
 Budget = Annotated[str, Parameter("--budget", help="Everything included: `20runs`, `5000steps`, `50epochs`, `30min`.")]
-Seed = Annotated[int, Parameter("--seed", converter=_whole, help="Of weights, data order and all other chance.")]
+Seed = Annotated[int, Parameter("--seed", converter=whole, help="Of weights, data order and all other chance.")]
 
 
 @app.command
@@ -107,7 +100,7 @@ def select(
     page = found.report(found.folder / "report.html")
     kept = None if found.record.weights is None else found.folder / "weights" / found.record.weights.file
     if as_json:
-        _print_json(
+        print_json(
             {
                 "task": found.task.name,
                 "method": str(found.method),
@@ -140,7 +133,7 @@ def train(
     *,
     lr: Annotated[float | None, Parameter("--lr", help="Base learning rate: the rate at multiplier 1.")] = None,
     steps: Annotated[
-        int | None, Parameter("--steps", converter=_whole, help="Updates; by default the task's full horizon.")
+        int | None, Parameter("--steps", converter=whole, help="Updates; by default the task's full horizon.")
     ] = None,
     seed: Seed = 0,
     norms: Annotated[
@@ -162,7 +155,7 @@ def train(
     with console.Progress(quiet=as_json) as progress:
         record = api.train(
             task,
-            method,
+            None if method is None else with_files(method),
             base_lr=lr,
             total_steps=total,
             seed=seed,
@@ -171,7 +164,7 @@ def train(
             progress=progress.updates(total),
         )
     if as_json:
-        _print_json(json.loads(record.summary()) | {"id": record.id})
+        print_json(json.loads(record.summary()) | {"id": record.id})
     else:
         console.show_record(record, {} if out is None else {"results": out})
 
@@ -181,7 +174,9 @@ def search(
     task: str,
     /,
     *,
-    strategy: Annotated[Literal["grid", "random", "halving"], Parameter(help="How the runs are chosen.")] = "halving",
+    strategy: Annotated[
+        Literal["grid", "random", "halving", "refinement"], Parameter(help="How the runs are chosen.")
+    ] = "halving",
     methods: Annotated[
         list[str] | None, Parameter("--method", negative="", help="May be repeated; by default the portfolio's.")
     ] = None,
@@ -192,6 +187,7 @@ def search(
             help="The shorter runs of halving: the schedule laid over fewer steps, cut, or cut and gone on with."
         ),
     ] = "compressed",
+    rounds: Annotated[int, Parameter("--rounds", converter=whole, help="How often a refinement refines.")] = 1,
     budget: Budget = "20runs",
     seed: Seed = 0,
     out: Out = None,
@@ -203,7 +199,7 @@ def search(
     run_gpus: RunGpus = 0.0,
     as_json: Json = False,
 ) -> None:
-    """Search methods and base learning rates of TASK: a grid, random draws, or successive halving."""
+    """Search methods and base learning rates of TASK: a grid, random draws, successive halving, or refinement."""
     from lrcontrol import api
     from lrcontrol.report import console
 
@@ -211,9 +207,10 @@ def search(
         found = api.search(
             task,
             strategy,
-            methods=methods,
+            methods=[with_files(each) for each in methods or ()],
             base_lrs=lrs,
             rungs=rungs,
+            rounds=rounds,
             budget=budget,
             seed=seed,
             out=out,
@@ -241,7 +238,7 @@ def search(
             for stage in found.study.stages
             for record in stage.records
         ]
-        _print_json({"task": found.task.name, "spent_steps": found.study.spent, "runs": rows, "report": str(page)})
+        print_json({"task": found.task.name, "spent_steps": found.study.spent, "runs": rows, "report": str(page)})
         return
     console.show_study(found.study, {"report": page})
 
@@ -265,20 +262,20 @@ def plot(
     /,
     *,
     steps: Annotated[
-        int, Parameter("--steps", converter=_whole, help="Updates that the schedules are laid over.")
+        int, Parameter("--steps", converter=whole, help="Updates that the schedules are laid over.")
     ] = 1000,
     steps_per_epoch: Annotated[
-        int | None, Parameter("--steps-per-epoch", converter=_whole, help="What `ep` is in lengths such as 5ep.")
+        int | None, Parameter("--steps-per-epoch", converter=whole, help="What `ep` is in lengths such as 5ep.")
     ] = None,
     out: Annotated[
         Path | None, Parameter(["--out", "-o"], help="A .svg, .png or .html file; by default the terminal.")
     ] = None,
 ) -> None:
-    """Draw SCHEDULES, such as `rex` and `warmup(5ep)+cosine`."""
+    """Draw SCHEDULES, such as `rex`, `warmup(5ep)+cosine`, or `@refined.json` for one in a file."""
     from lrcontrol.schedules.text import schedule
 
     checks.integer("steps", steps, low=1, high=10_000_000)
-    labelled = [(text, schedule(text, steps_per_epoch=steps_per_epoch)) for text in schedules]
+    labelled = [(text, schedule(with_files(text), steps_per_epoch=steps_per_epoch)) for text in schedules]
     for _, each in labelled:
         each.multiplier(0, steps)
     if out is None:
@@ -304,7 +301,7 @@ def tasks(names: Annotated[list[str] | None, Parameter(negative="")] = None, /, 
 
     listed = [catalogue.named(name) for name in names or catalogue.TASKS]
     if as_json:
-        _print_json([catalogue.about(task) for task in listed])
+        print_json([catalogue.about(task) for task in listed])
         return
     from lrcontrol.report import console
 
@@ -326,7 +323,7 @@ def methods(*, as_json: Json = False) -> None:
 
     listed = method_list()
     if as_json:
-        _print_json(listed)
+        print_json(listed)
         return
     from lrcontrol.report import console
 
@@ -342,7 +339,7 @@ def cite(method: str, /, *, as_json: Json = False) -> None:
 
     found = papers.cite(method)
     if as_json:
-        _print_json([msgspec.to_builtins(each) for each in found])
+        print_json([msgspec.to_builtins(each) for each in found])
         return
     from lrcontrol.report import console
 
@@ -372,7 +369,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _leave(sentence: str, status: int) -> None:
     print(f"lrcontrol: {clean(sentence)}", file=sys.stderr)
     sys.exit(status)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1))

@@ -10,6 +10,7 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 
+from lrcontrol.cli_words import Json, print_json
 from lrcontrol.errors import BadInput
 
 __all__ = ["store_app"]
@@ -18,8 +19,6 @@ store_app = cyclopts.App(
     name="store",
     help="Stores of records: what is in them, whether they are right, as tables, and several as one.",
 )
-
-Json = Annotated[bool, Parameter("--json", negative="", help="Print JSON for machines.")]
 
 
 @store_app.command
@@ -30,7 +29,7 @@ def info(path: Path, /, *, as_json: Json = False) -> None:
 
     found = describe(file_of(path))
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     from lrcontrol.report.stores import show_described
 
@@ -45,7 +44,7 @@ def check(path: Path, /, *, as_json: Json = False) -> None:
 
     found = checking.check(file_of(path))
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         from lrcontrol.report.stores import show_checked
 
@@ -94,14 +93,8 @@ def merge(
 
     found = merging.merge([file_of(path) for path in paths], file_of(out), salvage=salvage)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     from lrcontrol.report.stores import show_merged
 
     show_merged(found)
-
-
-def _print_json(value: object) -> None:
-    import msgspec
-
-    print(msgspec.json.format(msgspec.json.encode(value), indent=1).decode())

@@ -3,7 +3,7 @@
 Which shape is best here, and how does the base learning rate change with the shape and the horizon?
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -23,7 +23,7 @@ class Advised(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One schedule over one horizon, under the norms of the log.
 
     Args:
-        name: the schedule's text.
+        name: the schedule's text, or what it is called.
         total_steps: its horizon.
         lr_ratio: > 0; its best base learning rate over that of the schedule the log was made with. Where the bound
             has no say (the lowest of all bounds) it is that of its largest multiplier.
@@ -58,10 +58,11 @@ def advised(
     norms: Numbers,
     edges: Numbers,
     observed: Schedule,
-    others: Sequence[Schedule],
+    others: Mapping[str, Schedule],
     steps: int,
     new_steps: int,
     base_lr: float | None = None,
+    notes: Sequence[str] = (),
 ) -> Advice:
     """The bound of other schedules beside that of the one which a log was made with.
 
@@ -71,10 +72,11 @@ def advised(
         norms: shape (readings,), finite, > 0.
         edges: shape (readings + 1,); where the steps that a reading stands for begin and end.
         observed: the schedule in force when the norms were read.
-        others: to compare.
+        others: to compare, by the names they are told by.
         steps: the horizon of the log's run.
         new_steps: that of the runs to come.
         base_lr: > 0; the best base learning rate known for `observed` over `steps`.
+        notes: sentences on the log that the advice is to hold.
     Raises:
         DoesNotFit: a schedule is longer than its horizon.
     Source:
@@ -82,7 +84,7 @@ def advised(
         schedules and how their best rates differ: Schaipp, Hägele, Taylor, Simsekli, Bach 2025, arXiv:2501.18965.
     Example:
         >>> import lrcontrol as lrc
-        >>> given = advised(np.ones(100), np.arange(101.0), lrc.linear(), [lrc.constant()], 100, 400)
+        >>> given = advised(np.ones(100), np.arange(101.0), lrc.linear(), {"constant": lrc.constant()}, 100, 400)
         >>> row = given.rows[0]
         >>> row.name, round(row.lr_ratio, 2), round(row.bound_ratio, 2)
         ('constant', 0.19, 0.68)
@@ -99,12 +101,13 @@ def advised(
         ratio = bound.base_lr / start.base_lr
         return Advised(name, total, ratio, bound.value / start.value, None if base_lr is None else base_lr * ratio)
 
-    rows = [row(str(each), _bound(each, new_steps, coming), new_steps) for each in others]
+    rows = [row(name, _bound(each, new_steps, coming), new_steps) for name, each in others.items()]
     lowest = best_multipliers(coming)
     return Advice(
         observed=Advised(str(observed), steps, 1.0, 1.0, base_lr),
         rows=tuple(sorted(rows, key=lambda each: each.bound_ratio)),
         lowest=row("the lowest bound", last_iterate_bound(lowest, coming), new_steps),
+        notes=tuple(notes),
     )
 
 

@@ -15,6 +15,7 @@ __all__ = ["Compact", "compact_form"]
 
 Numbers = NDArray[np.float64]
 
+LIKE = 0.1  # relative error up to which two numbers tell of a curve
 _CELLS = 400  # of progress, over which the curve is averaged before it is fitted
 _SHARES = np.linspace(0, 0.95, 39)
 _POWERS = np.geomspace(1 / 16, 16, 33)
@@ -33,6 +34,11 @@ class Compact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warmup: float
     power: float
     error: float
+
+    @property
+    def how(self) -> str:
+        """How well it tells of the curve, in words."""
+        return "nearly" if self.error < LIKE else "very roughly"
 
     @property
     def schedule(self) -> Schedule:

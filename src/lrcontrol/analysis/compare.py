@@ -34,7 +34,7 @@ class Standing(msgspec.Struct, frozen=True):
     """How one method did at its own best base learning rate among runs of equal length.
 
     Args:
-        method: its text.
+        method: its text, as people are shown it.
         best: its best record.
         runs: how many base learning rates (and seeds) were tried.
         diverged: how many of them diverged.
@@ -56,7 +56,7 @@ def standings(stage: Stage) -> list[Standing]:
     """
     groups: dict[str, list[Record]] = {}
     for record in stage.records:
-        groups.setdefault(str(record.spec.method), []).append(record)
+        groups.setdefault(record.spec.method.label, []).append(record)
     rows = [
         Standing(
             method=name,

@@ -5,6 +5,8 @@ so that warmup and the final fall come out by themselves. `grad_norm` is a plain
 """
 
 import math
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal
 
 import msgspec
@@ -30,30 +32,35 @@ _SPARSE = 5  # where readings are few, one may have so many times the weight of 
 _NARROW = 0.05  # of the run: a schedule with half its rates in less than that is degenerate
 
 
-class Refined(msgspec.Struct, frozen=True, eq=False):
+class Refined(msgspec.Struct, frozen=True, eq=False, dict=True):
     """A refined schedule, and what it was made of.
 
     Args:
         schedule: a table over progress with maximum 1, going to 0; it lies over any horizon.
+        values: shape (points,); those of the table, at even distances of progress.
         order: which norm was read.
         smoothing: width of the median filter, as a share of the log.
         steps: shape (readings,); where the norms that were used were read.
         norms: shape (readings,); those, as they were, and
         filtered: as they were used.
-        compact: a warmup and a power that come near the table.
         notes: sentences: what was left out, and what bears on how far the schedule can be trusted.
         degenerate: why the schedule should not be used as it is, or None.
     """
 
     schedule: Schedule
+    values: Numbers
     order: Order
     smoothing: float
     steps: Numbers
     norms: Numbers
     filtered: Numbers
-    compact: Compact
     notes: tuple[str, ...] = ()
     degenerate: str | None = None
+
+    @cached_property
+    def compact(self) -> Compact:
+        """A warmup and a power that come near the table."""
+        return compact_form(self.values)
 
 
 def closed_form(grad_norm: ArrayLike, order: Order = "l2") -> Numbers:
@@ -125,6 +132,7 @@ def refined(
     steps: ArrayLike | None = None,
     total_steps: int | None = None,
     points: int = MOST_VALUES,
+    notes: Sequence[str] = (),
 ) -> Refined:
     """The schedule that a run with these gradient norms asks for, on any horizon.
 
@@ -143,6 +151,7 @@ def refined(
         steps: shape (readings,), increasing; at which step each was read; by default 0, 1, 2, ...
         total_steps: the horizon of the run that was logged; by default the log ends with it.
         points: 20 to 10,000; most values of the schedule's table.
+        notes: sentences on the log that the result is to hold too.
     Raises:
         BadInput: too few good readings, or a value out of range.
     Source:
@@ -162,28 +171,28 @@ def refined(
     power = POWERS[checks.one_of("order of a norm", order, POWERS)]
     points = checks.integer("points", points, low=FEWEST, high=MOST_VALUES)
     where = places_of(steps, given.size)
-    good, notes = usable(given)
+    good, found = usable(given)
     norms, places = (given, where) if good.all() else (given[good], where[good])
     filtered = smoothed(norms, smoothing)
     edges = edges_of(places, None if total_steps is None else checks.integer("total_steps", total_steps, low=1))
     masses = _weights(filtered, power) * np.diff(edges)
     masses, held = _held(masses)
     if held:
-        notes.append(
+        found.append(
             f"{held} of {norms.size} readings have norms so small that each would rule the schedule; "
             f"their weight was held at {_most(norms.size):.2g} of all."
         )
     values = _table(masses, edges, min(points - 1, given.size))
-    notes += not_shown(places, edges, total_steps)
+    found += not_shown(places, edges, total_steps)
     return Refined(
         schedule=table(tuple(values.tolist())),
+        values=values,
         order=order,
         smoothing=float(smoothing),
         steps=places,
         norms=norms,
         filtered=filtered,
-        compact=compact_form(values),
-        notes=tuple(notes),
+        notes=(*notes, *found),
         degenerate=_degenerate(values),
     )
 

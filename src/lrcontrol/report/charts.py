@@ -274,7 +274,7 @@ def _levels(name: str, values: NDArray[np.float64]) -> Series:
 def _response(record: Record, stage: Stage) -> Row:
     final = record.final
     return {
-        "run": clean(record.spec.method),
+        "run": clean(record.spec.method.label),
         "base_lr": record.spec.base_lr,
         "value": final if final is not None and math.isfinite(final) else None,
         "seed": record.spec.seed,

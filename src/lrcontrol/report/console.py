@@ -22,7 +22,9 @@ from lrcontrol.runs.task import Measured, Task
 __all__ = [
     "Progress",
     "ShownTask",
+    "plain_console",
     "show_citations",
+    "show_files",
     "show_methods",
     "show_record",
     "show_study",
@@ -72,7 +74,7 @@ class Progress:
         if record.outcome is Outcome.FAILED:
             last = (record.message or "").strip().splitlines()[-1:]
             reason = escape(clean(last[0])) if last else "no reason given"
-            self._bars.console.print(f"failed: {escape(str(record.spec.method))}: {reason}")
+            self._bars.console.print(f"failed: {escape(record.spec.method.label)}: {reason}")
 
     def told(self, sentence: str) -> None:
         """Say what was found out about this machine."""
@@ -100,13 +102,13 @@ class Progress:
 
 def show_study(study: Study, written: Mapping[str, Path]) -> None:
     """Print the choice, the table of the longest runs, the test metric and the files that were written."""
-    console = _console()
+    console = plain_console()
     metric = study.task.objective.metric
     if study.chosen is not None:
-        console.print(f"[bold]{escape(str(study.chosen.spec.method))}[/] at base lr {study.chosen.spec.base_lr:g}")
+        console.print(f"[bold]{escape(study.chosen.spec.method.label)}[/] at base lr {study.chosen.spec.base_lr:g}")
     for reason in study.reasons:
         console.print(f"  • {escape(reason)}", highlight=False)
-    best = None if study.chosen is None else str(study.chosen.spec.method)
+    best = None if study.chosen is None else study.chosen.spec.method.label
     for stage in reversed(study.stages):
         _print_table(console, standings_table(stage, best if stage is study.stages[-1] else None), stage.name)
     if study.test is not None:
@@ -123,14 +125,14 @@ def show_study(study: Study, written: Mapping[str, Path]) -> None:
                 spec = record.spec
                 cells = (
                     role,
-                    str(spec.method),
+                    spec.method.label,
                     f"{spec.base_lr:g}",
                     test_text(study.task, test[metric]),
                     metric_text(test["loss"]),
                 )
                 table.add_row(*map(escape, (*cells, cost)))
         console.print(table)
-    _print_files(console, written)
+    show_files(console, written)
 
 
 SHOWN = 12  # evaluations of a run, at most
@@ -138,10 +140,10 @@ SHOWN = 12  # evaluations of a run, at most
 
 def show_record(record: Record, written: Mapping[str, Path]) -> None:
     """Print how one run went."""
-    console = _console()
+    console = plain_console()
     spec = record.spec
     console.print(
-        f"[bold]{escape(str(spec.method))}[/] at base lr {spec.base_lr:g} on {escape(spec.task)}: "
+        f"[bold]{escape(spec.method.label)}[/] at base lr {spec.base_lr:g} on {escape(spec.task)}: "
         f"{record.outcome.value} after {record.cost.steps} updates, {record.cost.seconds:.1f} s"
     )
     if record.message:
@@ -155,7 +157,7 @@ def show_record(record: Record, written: Mapping[str, Path]) -> None:
         for each in record.evals[::-every][::-1]:  # the last is always there
             table.add_row(str(each.step), *(metric_text(each.values.get(name)) for name in names))
         console.print(table)
-    _print_files(console, written)
+    show_files(console, written)
 
 
 def _label(name: str) -> str:
@@ -164,7 +166,7 @@ def _label(name: str) -> str:
 
 def show_tasks(tasks: Sequence[ShownTask]) -> None:
     """Print the tasks by kind, one line each."""
-    console = _console()
+    console = plain_console()
     for kind in dict.fromkeys(each.task.kind for each in tasks):
         table = rich.table.Table(box=rich.box.SIMPLE_HEAD, title=f"[bold]{escape(kind)}[/]", title_justify="left")
         table.add_column("task", no_wrap=True)  # a name is there to be typed
@@ -192,7 +194,7 @@ def show_tasks(tasks: Sequence[ShownTask]) -> None:
 
 def show_task(shown: ShownTask, seconds_here: float | None) -> None:
     """Print all there is to know of one task."""
-    console = _console()
+    console = plain_console()
     task, found, here = shown
     train, validation, test = task.sizes
     console.print(f"[bold]{escape(task.name)}[/]: {escape(task.kind)}, {escape(task.model)} on {escape(task.data)}")
@@ -241,7 +243,7 @@ def _default_text(task: Task, found: Measured | None) -> str:
 
 def show_methods(listed: Mapping[str, Any]) -> None:
     """Print what methods are made of."""
-    console = _console()
+    console = plain_console()
     console.print(
         "A method is [bold]optimizer:schedule[/], such as sgd(momentum=0.9):warmup(0.05)+rex, or "
         "[bold]optimizer:control[/], such as adamw:warmup(0.05)+plateau",
@@ -265,7 +267,7 @@ def show_methods(listed: Mapping[str, Any]) -> None:
 
 def show_citations(found: Sequence[Citation]) -> None:
     """Print the papers of each part."""
-    console = _console()
+    console = plain_console()
     for each in found:
         console.print(f"[bold]{escape(each.name)}[/] ({each.kind})", highlight=False)
         for paper in each.papers or ("no paper: in common use",):
@@ -274,7 +276,8 @@ def show_citations(found: Sequence[Citation]) -> None:
             console.print(f"  {link}", highlight=False)
 
 
-def _console() -> Console:
+def plain_console() -> Console:
+    """What results are printed on: as wide as the terminal, and 140 columns where there is none."""
     console = Console(emoji=False)  # a task `train.py:train` is no train
     return console if console.is_terminal else Console(width=140, emoji=False)
 
@@ -290,6 +293,7 @@ def _print_table(console: Console, source: Any, title: str) -> None:
     console.print(table)
 
 
-def _print_files(console: Console, written: Mapping[str, Path]) -> None:
+def show_files(console: Console, written: Mapping[str, Path]) -> None:
+    """Print where files were written."""
     for name, path in written.items():
         console.print(f"{name}: {escape(str(path))}", highlight=False, soft_wrap=True)

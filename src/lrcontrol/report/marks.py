@@ -125,6 +125,7 @@ def line_chart(
     bounds: tuple[float | None, float | None] = (None, None),
     from_zero: bool = False,
     levels: bool = False,
+    part: str = "",
 ) -> Chart:
     """Lines of values against steps.
 
@@ -137,12 +138,13 @@ def line_chart(
         bounds: where the vertical axis begins and ends, None for as far as the values go; lines may leave the chart.
         from_zero: whether an axis that is not logarithmic begins at 0.
         levels: whether each value holds up to the next step; jumps are then upright, and no points are shown.
+        part: a name of its own, where the chart is to be a part of another.
     """
     lines = [line for given in series if (line := given.drawable(positive=log)).values.size]
     if not lines:
         return empty_chart(title, "There is nothing to draw.")
     names = [line.name for line in lines]
-    focus, params = focus_and_params()
+    focus, params = focus_and_params(part)
     colour, dash = colours_of(names)
     extent = Extent.of(np.concatenate([line.values for line in lines]), *bounds)
     if from_zero and not log:
@@ -165,7 +167,7 @@ def line_chart(
     strokes = (
         base.mark_line(clip=clip, strokeWidth=1 if dense else 2)
         .encode(opacity=shade(focus), **dash)
-        .properties(name="lines")
+        .properties(name=f"lines{part}")
     )
     quantity = y_title.split(" (")[0]
     points = (
@@ -177,7 +179,7 @@ def line_chart(
                 {"run": f"{ROW}.run", "step": f"format({ROW}.step, ',d')", quantity: f"format({ROW}.value, '.4~g')"}
             ),
         )
-        .properties(name="points")
+        .properties(name=f"points{part}")
         .add_params(*params)
     )
     return finish(overlaid(strokes, points), names, title=title, subtitle=subtitle)
@@ -189,12 +191,12 @@ def empty_chart(title: str, sentence: str) -> Chart:
     return finish(text, title=title, height=60)
 
 
-def focus_and_params() -> tuple[Any, list[alt.Parameter]]:
+def focus_and_params(part: str = "") -> tuple[Any, list[alt.Parameter]]:
     """The predicate "looked at", and its two selections: the line nearest to the pointer, the names clicked."""
     hover = alt.selection_point(
-        name="hover", fields=["run"], on="pointerover", clear="pointerout", nearest=True, empty=True
+        name=f"hover{part}", fields=["run"], on="pointerover", clear="pointerout", nearest=True, empty=True
     )
-    pick = alt.selection_point(name="pick", fields=["run"], bind="legend", empty=True)
+    pick = alt.selection_point(name=f"pick{part}", fields=["run"], bind="legend", empty=True)
     return hover & pick, [hover, pick]
 
 

@@ -55,7 +55,8 @@ def study_page(study: Study) -> Page:
         shown = shown[:1]
     roles = ("chosen", "plain default")
     labels = [
-        f"{role}: {record.spec.method} at {record.spec.base_lr:g}" for role, record in zip(roles, shown, strict=False)
+        f"{role}: {record.spec.method.label} at {record.spec.base_lr:g}"
+        for role, record in zip(roles, shown, strict=False)
     ]
     sections = []
     if study.reasons:
@@ -140,7 +141,7 @@ def _figures(study: Study) -> list[tuple[str, str, str]]:
         return [("runs", str(sum(len(stage.records) for stage in study.stages)), study.budget.runs(study.spent))]
     metric = study.task.objective.metric
     figures = [
-        ("method", str(study.chosen.spec.method), f"chosen from {len(standings(study.stages[0]))} methods"),
+        ("method", study.chosen.spec.method.label, f"chosen from {len(standings(study.stages[0]))} methods"),
         ("base learning rate", f"{study.chosen.spec.base_lr:g}", "multiplied by the schedule"),
     ]
     kind, values, others = "test", study.test, study.default_test

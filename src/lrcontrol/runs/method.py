@@ -8,7 +8,7 @@ from lrcontrol import checks
 from lrcontrol.controls.text import AnyControl, control_text, read_control
 from lrcontrol.errors import BadInput, UnknownName
 from lrcontrol.schedules.reader import Reader, call
-from lrcontrol.schedules.text import number_text
+from lrcontrol.schedules.text import number_text, shortened
 
 __all__ = [
     "OPTIMIZERS",
@@ -115,6 +115,11 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
         ]
         name = optimizer_name(optimizer)
         return f"{name}({', '.join(changed)}):{self.control_text}" if changed else f"{name}:{self.control_text}"
+
+    @cached_property
+    def label(self) -> str:
+        """The text as people are shown it: long tables are told by their length and a digest."""
+        return shortened(self._text)
 
     @property
     def control_text(self) -> str:

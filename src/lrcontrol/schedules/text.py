@@ -6,7 +6,9 @@ Text: `rex`, `warmup(0.05)+rex(beta=0.5)`, `(linear+constant(0.1))*0.5`, `repeat
 JSON: `{"format": "lrcontrol/schedule", "version": 1, "schedule": {...}}`, read strictly.
 """
 
+import hashlib
 import json
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NoReturn, TypeVar, cast
@@ -48,12 +50,14 @@ __all__ = [
     "read_schedule",
     "schedule",
     "schedule_text",
+    "shortened",
     "term_text",
     "to_json",
 ]
 
 FORMAT = "lrcontrol/schedule"  # of a schedule's JSON document
 VERSION = 1  # of FORMAT
+SHOWN_VALUES = 12  # of a table, where people are shown its text
 
 Value = TypeVar("Value")
 
@@ -107,6 +111,26 @@ def to_json(given: Schedule) -> str:
     if len(text) > LARGEST_DOCUMENT:  # what is usual is left out only where there is no room for it
         text = compact_json(document)
     return text.decode()
+
+
+def shortened(text: str) -> str:
+    """The text of a schedule or method as people are shown it: long tables by their length and a digest.
+
+    Example:
+        >>> shortened("adamw:table(values=(1, 0.75, 0.5))")
+        'adamw:table(values=(1, 0.75, 0.5))'
+        >>> shortened(f"adamw:table(values={tuple(range(100))}, end=0.1)")
+        'adamw:table(100 values e856c4, end=0.1)'
+    """
+
+    def brief(found: re.Match[str]) -> str:
+        values = found.group(1)
+        count = values.count(",") + 1
+        if count <= SHOWN_VALUES:
+            return found.group(0)
+        return f"table({count} values {hashlib.sha256(values.encode()).hexdigest()[:6]}"
+
+    return re.sub(r"table\(values=\(([^()]*)\)", brief, text)
 
 
 def from_json(text: str | bytes) -> Schedule:

@@ -52,7 +52,7 @@ def choose(race: Race, records: Sequence[Record], task: Task, budget: Budget) ->
     finalists = stages[-1].records
     best = best_record(finalists)
     if best is None:
-        endings = "; ".join(f"{record.spec.method}: {_ending(record)}" for record in finalists[:3])
+        endings = "; ".join(f"{record.spec.method.label}: {_ending(record)}" for record in finalists[:3])
         raise RecordError(f"no full run of {task.name} ended with weights that work ({endings}).")
     spent = budget.spent(record for stage in stages for record in stage.records)
     reasons = _reasons(best, default, stages, task, budget, spent)
@@ -84,16 +84,18 @@ def _reasons(
         reasons.append(f"Raced {field}, the whole schedule laid over each length; {_runs(len(finalists))} in full.")
     others = [record for record in finalists if record.usable and record.id != best.id]
     runner_up = best_record(others)
-    sentence = f"{best.spec.method} at {best.spec.base_lr:g} was best in full: validation {metric} {best.final:.4g}"
+    sentence = (
+        f"{best.spec.method.label} at {best.spec.base_lr:g} was best in full: validation {metric} {best.final:.4g}"
+    )
     if runner_up is not None:
-        close = f"next {runner_up.spec.method} at {runner_up.spec.base_lr:g} with {runner_up.final:.4g}"
+        close = f"next {runner_up.spec.method.label} at {runner_up.spec.base_lr:g} with {runner_up.final:.4g}"
         if runner_up.rank_key == best.rank_key:
             close += "; a tie, also in validation loss: the first that was asked for was taken"
         elif runner_up.final == best.final:
             close += "; the tie was decided by validation loss"
         sentence += f" ({close})"
     reasons.append(sentence + ".")
-    plain = f"the plain default, {default.spec.method} at {default.spec.base_lr:g}"
+    plain = f"the plain default, {default.spec.method.label} at {default.spec.base_lr:g}"
     if default.id == best.id:
         reasons.append(f"That is the plain default: none of the {len(others)} other full runs was better.")
     elif default.final is not None:

@@ -1,19 +1,38 @@
 """The runs of a search by the length at which they were compared, and what they say in sentences."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
+import numpy as np
+
+from lrcontrol.analysis.compact import compact_form
 from lrcontrol.analysis.compare import Stage, best_record, stage_name
+from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Record
 from lrcontrol.search.halving import SuccessiveHalving
 from lrcontrol.search.plan import Plan
+from lrcontrol.search.refinement import Refinement
 from lrcontrol.search.search import Search
 
 __all__ = ["search_reasons", "stages_of"]
 
+_TIMES = {1: "once", 2: "twice"}
+
 
 def stages_of(way: Search, records: Sequence[Record], full_steps: int) -> tuple[Stage, ...]:
     """The runs of a search by the length at which they were compared."""
+    if isinstance(way, Refinement):
+        return tuple(
+            Stage(
+                f"refined {_TIMES.get(made, f'{made} times')}" if made else "norms observed",
+                full_steps,
+                each.records,
+                frozenset(record.id for record in each.best) if made < way.rounds else frozenset(),
+            )
+            for made, each in enumerate(way.progress(records))
+            if each.records or not made
+        )
     if not isinstance(way, SuccessiveHalving):
         return (Stage(stage_name(full_steps, full_steps), full_steps, tuple(records)),)
     return tuple(
@@ -25,14 +44,45 @@ def stages_of(way: Search, records: Sequence[Record], full_steps: int) -> tuple[
 def search_reasons(way: Search, stages: Sequence[Stage], budget: Budget) -> list[str]:
     """Sentences about a search's outcome, each from the records alone."""
     reasons = []
-    best = best_record(stages[-1].records)
+    best = best_record([each for stage in stages if stage.total_steps == budget.full_steps for each in stage.records])
+    best = best or best_record(stages[-1].records)
     if best is not None and best.final is not None:
         metric = f"validation {best.objective.metric} {best.final:.4g}"
         where = "in full" if best.spec.stop_step == budget.full_steps else f"over {best.spec.stop_step} steps"
-        reasons.append(f"{best.spec.method} at {best.spec.base_lr:g} was best {where}: {metric}, with one seed.")
+        reasons.append(f"{best.spec.method.label} at {best.spec.base_lr:g} was best {where}: {metric}, with one seed.")
     if isinstance(way, Plan) and len(way.specs) > len(stages[-1].records):
         reasons.append(
             f"The budget paid for {len(stages[-1].records)} of {len(way.specs)} combinations, in their order."
         )
+    if isinstance(way, Refinement):
+        reasons += _refined(stages)
     spent = budget.spent(record for stage in stages for record in stage.records)
     return [*reasons, f"Spent {budget.told(spent)}, everything included."]
+
+
+def _refined(stages: Sequence[Stage]) -> list[str]:
+    """A sentence for each round of a refinement: what the norms asked for, and what came of it."""
+    reasons = []
+    for before, after in pairwise(stages):
+        then, now = best_record(before.records), best_record(after.records)
+        if then is None or now is None or then.final is None or now.final is None:
+            continue
+        metric = now.objective.metric
+        reasons.append(
+            f"{after.name.capitalize()}: {_shape(now)}; validation {metric} {now.final:.4g} at {now.spec.base_lr:g}, "
+            f"{then.final:.4g} at {then.spec.base_lr:g} before."
+        )
+    if len(stages) == 1:
+        reasons.append("No run had norms that a schedule could be refined from.")
+    return reasons
+
+
+def _shape(record: Record) -> str:
+    """What the refined schedule of a run is near."""
+    control = record.spec.method.control
+    if not isinstance(control, Scheduled):
+        return record.spec.method.label
+    steps = min(record.spec.total_steps, 10_000)
+    near = compact_form(np.append(control.multipliers(steps), control.schedule.last(steps)))
+    rise = f"a warmup of {100 * near.warmup:.3g} %, then " if near.warmup else ""
+    return f"the norms asked for {near.how} {rise}(1 - p)^{near.power:.2g}"
