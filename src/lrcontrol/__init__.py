@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lrcontrol.api import Selection, load_selection, select, train
     from lrcontrol.controls.text import control
     from lrcontrol.interop.description import describe
+    from lrcontrol.interop.logs.read import gradient_log
     from lrcontrol.runs.method import Method, method
     from lrcontrol.runs.papers import cite
     from lrcontrol.schedules.horizon import Horizon, horizon
@@ -63,6 +64,7 @@ _HOME = {
     "fractal": "schedules.recipes.cycles",
     "from_json": "schedules.text",
     "geometric": "schedules.recipes.single",
+    "gradient_log": "interop.logs.read",
     "horizon": "schedules.horizon",
     "inverse_power": "schedules.recipes.single",
     "inverse_sqrt": "schedules.recipes.single",
