@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lrcontrol.controls.text import control
     from lrcontrol.interop.description import describe
     from lrcontrol.interop.logs.read import gradient_log
+    from lrcontrol.refining import advise, refine
     from lrcontrol.runs.method import Method, method
     from lrcontrol.runs.papers import cite
     from lrcontrol.schedules.horizon import Horizon, horizon
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from lrcontrol.schedules.schedule import Schedule
     from lrcontrol.schedules.text import from_json, schedule, to_json
     from lrcontrol.training.adapter import as_torch_scheduler
+    from lrcontrol.training.observe import observe
     from lrcontrol.training.run import Run
     from lrcontrol.training.tasks.own import as_task
     from lrcontrol.training.tasks.problem import Problem, Split
@@ -52,6 +54,7 @@ _HOME = {
     "Schedule": "schedules.schedule",
     "Selection": "api",
     "Split": "training.tasks.problem",
+    "advise": "refining",
     "as_task": "training.tasks.own",
     "as_torch_scheduler": "training.adapter",
     "cite": "runs.papers",
@@ -71,12 +74,14 @@ _HOME = {
     "linear": "schedules.recipes.single",
     "load_selection": "api",
     "method": "runs.method",
+    "observe": "training.observe",
     "one_cycle": "schedules.recipes.phases",
     "one_cycle_momentum": "schedules.recipes.phases",
     "one_minus_sqrt": "schedules.recipes.single",
     "piecewise": "schedules.recipes.phases",
     "polynomial": "schedules.recipes.single",
     "power": "schedules.recipes.phases",
+    "refine": "refining",
     "rex": "schedules.recipes.single",
     "schedule": "schedules.text",
     "select": "api",

@@ -4,7 +4,7 @@ torch's own norm of a large float32 tensor on a processor is off by percents, fo
 Here a processor adds rows of 256 in float32 and the rows in float64, which is as fast; other devices add in float64.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,8 +12,9 @@ from torch import Tensor, distributed
 from torch.optim import Optimizer
 
 from lrcontrol import checks
+from lrcontrol.training.ring import wide
 
-__all__ = ["ORDERS", "Share", "gradients", "norms", "shares"]
+__all__ = ["ORDERS", "Share", "add_up", "gradients", "norms", "norms_of_shares", "parameters", "piece", "shares"]
 
 ORDERS = {"l1": 1, "l2": 2}
 """The norms by their names."""
@@ -36,10 +37,14 @@ class Share(NamedTuple):
     groups: tuple[Any, ...]
 
 
+def parameters(optimizer: Optimizer) -> list[Tensor]:
+    """The parameters of an optimizer, each once."""
+    return list(dict.fromkeys(each for group in optimizer.param_groups for each in group["params"]))
+
+
 def gradients(optimizer: Optimizer) -> list[Tensor]:
     """The gradients of an optimizer's parameters, each once; those without one are left out."""
-    parameters = dict.fromkeys(each for group in optimizer.param_groups for each in group["params"])
-    return [each.grad for each in parameters if each.grad is not None]
+    return [each.grad for each in parameters(optimizer) if each.grad is not None]
 
 
 @torch.no_grad()
@@ -48,19 +53,20 @@ def norms(
 ) -> Tensor:
     """The norms of all tensors together, as if they were one long vector.
 
-    Within 1e-6 of what float64 throughout gives, for real and complex numbers of any type, also where their squares
-    leave it; where a number is not finite, neither is the norm. Of a DTensor it is the norm of the whole, the same in
-    every process; plain tensors are taken to be whole, and the same in every process, unless `group` is given. In
-    float64 the squares of the numbers themselves must fit.
+    Within 1e-6 of what float64 throughout gives, for real and complex numbers of any type, also where squares leave
+    it; only those of float64 itself must fit. Where a number is not finite, neither is the norm. Of a DTensor it is
+    the norm of the whole, the same in every process; plain tensors are taken to be whole, and the same in every
+    process, unless `group` is given.
 
     Args:
         tensors: dense, sparse or distributed, on any devices.
         orders: names of norms, `l1` or `l2`. That of complex numbers is of their absolute values.
         group: a process group over which the plain tensors are divided, each process having some of its own.
-        out: shape (orders,), on the device of the first tensor; where to write.
+        out: shape (orders,), where to write.
     Returns:
-        Shape (orders,), float64 (float32 on devices that lack it), on the device of the first tensor. Sums over
-        processes are asked for in the order of the tensors: every process must call this with its part of the same.
+        Shape (orders,), float64 (float32 on devices that lack it), on the device of `out` or of the first tensor. Sums
+        over processes are asked for in the order of the tensors: every process must call this with its part of the
+        same.
     Raises:
         BadInput: an unknown name.
     Example:
@@ -69,73 +75,73 @@ def norms(
     """
     for order in orders:
         checks.one_of("norm", order, ORDERS)
-    found = shares(tensors, group)
-    home = next((each.device for share in found for each in share.tensors), torch.device("cpu"))
-    if out is None:
-        out = torch.empty(len(orders), dtype=_wide(home), device=home)
-    if len(found) == 1 and not found[0].groups:
-        return _own(found[0].tensors, orders, out)
-    out.zero_()
-    for share in found:
-        sums = _own(share.tensors, orders, torch.empty_like(out))
-        _square(sums, orders)
-        out += summed(sums, share.groups)
-    for place, order in enumerate(orders):
-        if order == "l2":
-            out[place].sqrt_()
-    return out
+    return norms_of_shares(shares(tensors, group), orders, out)
 
 
-def shares(tensors: Sequence[Tensor], group: Any = None) -> list[Share]:
-    """What this process has of some tensors, by the groups of processes that have the rest.
+def shares(tensors: Iterable[Tensor], group: Any = None) -> list[Share]:
+    """What this process has of some tensors, by the groups of processes that have the rest; under `no_grad`.
 
     Args:
         tensors: dense, sparse or distributed. Of those that are yet to be added up over processes the sum is taken.
-        group: over which plain tensors are divided.
+        group: over which plain tensors are divided; then there is a share of them even where there are none.
     """
-    plain: list[Tensor] = []
-    found = [Share(plain, () if group is None else (group,))]
-    divided: dict[tuple[int, tuple[int, ...]], Share] = {}
+    own = () if group is None else (group,)
+    plain = Share([], own)
+    found = {tuple(map(id, own)): plain}
     for each in tensors:
-        if hasattr(each, "placements"):
-            local, mesh, dims = _local(each)
-            key = (id(mesh), dims)
-            if dims and key not in divided:
-                divided[key] = Share([], tuple(mesh.get_group(dim) for dim in dims))
-            (divided[key].tensors if dims else plain).append(_dense(local))
+        if type(each) is Tensor and each.layout is torch.strided:
+            plain.tensors.append(each)
         else:
-            plain.append(_dense(each))
-    return found + list(divided.values()) if plain or group is not None or not divided else list(divided.values())
+            local, groups = piece(each, own)
+            found.setdefault(tuple(map(id, groups)), Share([], groups)).tensors.append(local)
+    return [share for share in found.values() if share.tensors or group is not None]
 
 
-def summed(sums: Tensor, groups: Sequence[Any]) -> Tensor:
-    """`sums`, added over each of the groups in place."""
-    for group in groups:
-        distributed.all_reduce(sums, group=group)
-    return sums
+def piece(tensor: Any, own: tuple[Any, ...] = ()) -> tuple[Tensor, tuple[Any, ...]]:
+    """What this process has of a tensor, plain and dense, and the groups of processes that have the rest.
 
-
-def _local(tensor: Any) -> tuple[Tensor, Any, tuple[int, ...]]:
-    """What this process has of a DTensor, its mesh, and the dimensions of the mesh over which it is divided."""
+    Args:
+        tensor: of a DTensor that is yet to be added up over processes, the sum is taken.
+        own: the groups, where it is a plain one.
+    """
+    if not hasattr(tensor, "placements"):
+        return _dense(tensor), own
     if any(each.is_partial() for each in tensor.placements):
         from torch.distributed.tensor import Replicate
 
         whole = [Replicate() if each.is_partial() else each for each in tensor.placements]
         tensor = tensor.redistribute(placements=whole)
-    local = tensor.to_local()
-    local = local.wait() if hasattr(local, "wait") else local
-    mesh = tensor.device_mesh
-    dims = tuple(dim for dim, each in enumerate(tensor.placements) if not each.is_replicate() and mesh.size(dim) > 1)
-    return local, mesh, dims
+    local, mesh = tensor.to_local(), tensor.device_mesh
+    dims = [dim for dim, each in enumerate(tensor.placements) if not each.is_replicate() and mesh.size(dim) > 1]
+    return _dense(local.wait() if hasattr(local, "wait") else local), tuple(mesh.get_group(dim) for dim in dims)
+
+
+def norms_of_shares(found: Sequence[Share], orders: Sequence[str], out: Tensor | None = None) -> Tensor:
+    """As `norms`, of what `shares` found."""
+    if out is None:
+        home = next((each.device for share in found for each in share.tensors), torch.device("cpu"))
+        out = torch.empty(len(orders), dtype=wide(home), device=home)
+    if not found:
+        return out.zero_()
+    if len(found) == 1 and not found[0].groups:
+        return _own(found[0].tensors, orders, out)
+    powers = torch.tensor([ORDERS[order] for order in orders], dtype=out.dtype).to(out.device, non_blocking=True)
+    sums = [add_up(_own(share.tensors, orders, torch.empty_like(out)) ** powers, share.groups) for share in found]
+    return out.copy_(torch.stack(sums).sum(dim=0) ** (1 / powers))
+
+
+def add_up(sums: Tensor, groups: Sequence[Any]) -> Tensor:
+    """`sums`, added up in place over each of the groups."""
+    for group in groups:
+        distributed.all_reduce(sums, group=group)
+    return sums
 
 
 def _dense(tensor: Tensor) -> Tensor:
-    """The numbers of a tensor that are not 0 by its layout, real; of complex ones their absolute values."""
-    if tensor.layout is not torch.strided:
-        tensor = tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor.values()
-    if tensor.is_complex():
-        tensor = tensor.to(torch.complex128).abs()
-    return tensor
+    """The numbers of a tensor that are not 0 by its layout."""
+    if tensor.layout is torch.strided:
+        return tensor
+    return tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor.values()
 
 
 def _own(tensors: Sequence[Tensor], orders: Sequence[str], out: Tensor) -> Tensor:
@@ -146,34 +152,44 @@ def _own(tensors: Sequence[Tensor], orders: Sequence[str], out: Tensor) -> Tenso
             kinds.setdefault((each.device, each.dtype), []).append(each)
     if not kinds:
         return out.zero_()
-    rows = all(device.type == "cpu" for device, _ in kinds)
+    near = out.device.type == "cpu" and all(device.type == "cpu" for device, _ in kinds)
+    real = [
+        [each.to(torch.complex128).abs() for each in alike] if alike[0].is_complex() else alike
+        for alike in kinds.values()
+    ]
+    found = [_in_rows(alike, orders) if near else {order: _wholly(alike, order) for order in orders} for alike in real]
     for place, order in enumerate(orders):
-        parts = []
-        for (device, _), alike in kinds.items():
-            found = _in_rows(alike, order) if rows else _wholly(alike, order, _wide(device))
-            parts += found if device == out.device else [each.to(out.device, non_blocking=True) for each in found]
-        torch.linalg.vector_norm(torch.stack(parts), ORDERS[order], out=out[place])
-        if rows:
-            value = float(out.numpy()[place])  # in memory already: nothing is waited for
-            if not TINY <= value < float("inf") and (order == "l2" or value != value or value > 1):
-                parts = [part for alike in kinds.values() for part in _wholly(_chunks(alike), order, torch.float64)]
-                torch.linalg.vector_norm(torch.stack(parts), ORDERS[order], out=out[place])
+        _together([each for parts in found for each in parts[order]], order, out[place])
+        if near and not _sure(float(out.numpy()[place]), order):  # in memory already: nothing is waited for
+            _together([each for alike in real for each in _wholly(_chunks(alike), order)], order, out[place])
     return out
 
 
-def _wholly(tensors: list[Tensor], order: str, wide: torch.dtype) -> list[Tensor]:
-    """Norms of tensors of one kind, each in `wide` from end to end."""
-    narrow = tensors[0].dtype.itemsize < wide.itemsize
-    return list(torch._foreach_norm(tensors, ORDERS[order], dtype=wide if narrow else None))
+def _together(parts: Sequence[Tensor], order: str, out: Tensor) -> None:
+    """The norm of norms."""
+    home = out.device
+    moved = [each if each.device == home else each.to(home, non_blocking=True) for each in parts]
+    torch.linalg.vector_norm(torch.stack(moved), ORDERS[order], out=out)
 
 
-def _in_rows(tensors: Sequence[Tensor], order: str) -> list[Tensor]:
-    """Norms in float64 of parts of tensors of one kind, large ones by rows in their own type."""
+def _sure(value: float, order: str) -> bool:
+    """Whether a norm that was added up in float32 is that of the numbers, and not of what has left float32."""
+    return value != value or (TINY if order == "l2" else 0) <= value < float("inf")
+
+
+def _wholly(tensors: list[Tensor], order: str) -> list[Tensor]:
+    """Norms of tensors of one type on one device, in its widest type from end to end."""
+    kind = wide(tensors[0].device)
+    return list(torch._foreach_norm(tensors, ORDERS[order], dtype=kind if tensors[0].dtype != kind else None))
+
+
+def _in_rows(tensors: list[Tensor], orders: Sequence[str]) -> dict[str, list[Tensor]]:
+    """Norms in float64 of parts of tensors of one type on a processor, large ones by rows."""
     small: list[Tensor] = []
-    rows: list[Tensor] = []
-    scratch: Tensor | None = None
-    kind = torch.float32 if tensors[0].dtype.itemsize < 4 else tensors[0].dtype
-    direct = order == "l2" and tensors[0].dtype == kind
+    rows: dict[str, list[Tensor]] = {order: [] for order in orders}
+    narrow = tensors[0].dtype.itemsize < 4
+    kind = torch.float32 if narrow else tensors[0].dtype
+    scratch = torch.empty(CHUNK if max(each.numel() for each in tensors) >= SMALL else 0, dtype=kind)
     for each in tensors:
         count = each.numel()
         if count < SMALL:
@@ -183,33 +199,17 @@ def _in_rows(tensors: Sequence[Tensor], order: str) -> list[Tensor]:
         if count % ROW:
             small.append(flat[count - count % ROW :])
             flat = flat[: count - count % ROW]
-        if direct:
-            rows.append(torch.linalg.vector_norm(flat.view(-1, ROW), 2, dim=1))
-            continue
-        if scratch is None:
-            scratch = torch.empty(CHUNK, dtype=kind)
-        for chunk in torch.split(flat, CHUNK):
+        for chunk in torch.split(flat, CHUNK):  # each is still near for the second norm
             part = scratch[: len(chunk)]
-            if order == "l2":
-                rows.append(torch.linalg.vector_norm(part.copy_(chunk).view(-1, ROW), 2, dim=1))
-            else:
-                part = torch.abs(chunk, out=part) if chunk.dtype == kind else part.copy_(chunk).abs_()
-                rows.append(part.view(-1, ROW).sum(dim=1))
-    found = _wholly(small, order, torch.float64) if small else []
-    return found + (_wholly(rows, order, torch.float64) if rows else [])
+            wider = part.copy_(chunk) if narrow else chunk
+            if "l2" in rows:
+                rows["l2"].append(torch.linalg.vector_norm(wider.view(-1, ROW), 2, dim=1))
+            if "l1" in rows:
+                rows["l1"].append(torch.abs(wider, out=part).view(-1, ROW).sum(dim=1))
+    return {
+        order: [each for parts in (small, rows[order]) if parts for each in _wholly(parts, order)] for order in rows
+    }
 
 
 def _chunks(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [chunk for each in tensors for chunk in torch.split(each.reshape(-1), CHUNK)]
-
-
-def _square(values: Tensor, orders: Sequence[str]) -> None:
-    """Norms made into what is added over processes."""
-    for place, order in enumerate(orders):
-        if order == "l2":
-            values[place].square_()
-
-
-def _wide(device: torch.device) -> torch.dtype:
-    """The type that sums are kept in."""
-    return torch.float32 if device.type == "mps" else torch.float64  # which has no float64

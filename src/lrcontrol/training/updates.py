@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from lrcontrol.errors import BadInput
 
-__all__ = ["Updates", "hooked"]
+__all__ = ["Updates", "hooked", "seen_through"]
 
 
 class Updates:
@@ -55,7 +55,7 @@ def hooked(optimizer: Optimizer, owner: object, before: Callable[[], bool]) -> U
     Raises:
         BadInput: neither this optimizer's updates nor those of one that it holds can be seen.
     """
-    found = _seen(optimizer, depth=4)
+    found = seen_through(optimizer)
     if not found:
         raise BadInput(
             f"the updates of {type(optimizer).__name__} cannot be seen: it is no plain torch optimizer and holds none "
@@ -72,7 +72,7 @@ def hooked(optimizer: Optimizer, owner: object, before: Callable[[], bool]) -> U
     return updates
 
 
-def _seen(optimizer: Optimizer, depth: int) -> list[Optimizer]:
+def seen_through(optimizer: Optimizer, depth: int = 4) -> list[Optimizer]:
     """This optimizer, if its hooks run, and those inside it that have groups of it."""
     patched = getattr(type(optimizer).step, "hooked", False)  # what torch's constructor does to the class
     hooks = vars(optimizer).get("_optimizer_step_post_hooks")
@@ -81,5 +81,5 @@ def _seen(optimizer: Optimizer, depth: int) -> list[Optimizer]:
     for value in list(vars(optimizer).values()) if depth else []:
         for inner in value if isinstance(value, list | tuple) else (value,):
             if isinstance(inner, Optimizer) and groups & {id(group) for group in inner.param_groups}:
-                found += [each for each in _seen(inner, depth - 1) if each not in found]
+                found += [each for each in seen_through(inner, depth - 1) if each not in found]
     return found

@@ -1,0 +1,92 @@
+"""Ring: rows of numbers on a device that go to the host a block at a time, while the device goes on."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["Ring", "wide"]
+
+
+def wide(device: torch.device) -> torch.dtype:
+    """The widest floating type of a device."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+class Ring:
+    """Rows that are written on a device, and taken on the host some time later.
+
+    Two blocks are used in turn. A block that is full begins its way to the host, and is looked at when the other one
+    is full: by then it has long arrived. So nothing waits for the device, unless `rest` is asked for.
+
+    Args:
+        device: where rows are written.
+        columns: numbers in a row.
+        block: >= 1; rows in a block.
+    Example:
+        >>> ring = Ring(torch.device("cpu"), columns=1, block=2)
+        >>> for value in range(3):
+        ...     _ = ring.row.fill_(value)
+        ...     full = ring.push()
+        >>> ring.arrived()[0].tolist(), ring.rest().tolist()
+        ([[0.0], [1.0]], [[2.0]])
+    """
+
+    def __init__(self, device: torch.device, columns: int, block: int) -> None:
+        self._blocks = [torch.zeros(block, columns, dtype=wide(device), device=device) for _ in range(2)]
+        self._rows = [block.unbind() for block in self._blocks]
+        self._turn = self._filled = 0
+        self._travelling: tuple[Tensor, Any] | None = None
+        self._pinned = device.type == "cuda"
+        self._arrived: list[NDArray[np.float64]] = []
+
+    @property
+    def row(self) -> Tensor:
+        """The row that is next, to be written to; it may be written to again until it is pushed."""
+        return self._rows[self._turn][self._filled]
+
+    def push(self) -> bool:
+        """The row has been written; whether a block is full."""
+        self._filled += 1
+        if self._filled < len(self._rows[0]):
+            return False
+        self._land()
+        self._send()
+        self._turn, self._filled = 1 - self._turn, 0
+        return True
+
+    def arrived(self) -> list[NDArray[np.float64]]:
+        """The blocks that have arrived since this was asked last, in their order."""
+        found, self._arrived = self._arrived, []
+        return found
+
+    def rest(self) -> NDArray[np.float64]:
+        """All rows that `arrived` has not given; waits for the device. Of the block under way none is left behind."""
+        self._land()
+        if self._filled:
+            self._send()
+            self._land()
+            self._turn, self._filled = 1 - self._turn, 0
+        return np.concatenate(self.arrived() or [np.empty((0, self._blocks[0].shape[1]))])
+
+    def _send(self) -> None:
+        """Begin the way of the rows that are filled."""
+        rows = self._blocks[self._turn][: self._filled]
+        if self._pinned:
+            host = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
+            host.copy_(rows, non_blocking=True)
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record(torch.cuda.current_stream(rows.device))
+            self._travelling = host, event
+        else:  # in memory already, or on a device that has no such copies
+            self._arrived.append(rows.cpu().numpy().astype(np.float64))
+
+    def _land(self) -> None:
+        """Take the block that is on its way."""
+        if self._travelling is not None:
+            host, event = self._travelling
+            event.synchronize()
+            self._arrived.append(host.numpy().astype(np.float64))
+            self._travelling = None
