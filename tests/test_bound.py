@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 import lrcontrol as lrc
-from lrcontrol.analysis.bound import Bound, last_iterate_bound
+from lrcontrol.analysis.bound import Bound, best_multipliers, last_iterate_bound
 from lrcontrol.errors import BadInput
 
 law = settings(max_examples=100, derandomize=True, deadline=None)
@@ -209,3 +211,79 @@ def test_what_has_no_bound_is_refused() -> None:
             last_iterate_bound([1.0], distance=bad)
         with pytest.raises(BadInput, match="`base_lr`"):
             Bound(1.0, 1.0, 1.0).at(bad)
+
+
+# The schedule with the lowest bound
+
+
+def by_parts(rates: NDArray[np.float64], norms: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    """The bound at distance 1 summed by parts, and its derivative by every rate."""
+    left = np.cumsum(rates[::-1])[::-1]
+    noise = (rates * norms) ** 2
+    value = 1 / (2 * left[0]) + 0.5 * (float((noise[:-1] / left[1:]).sum()) + rates[-1] * norms[-1] ** 2)
+    slope = np.full_like(rates, -1 / (2 * left[0] ** 2))
+    slope[:-1] += rates[:-1] * norms[:-1] ** 2 / left[1:]
+    slope[-1] += 0.5 * norms[-1] ** 2
+    slope[1:] -= 0.5 * np.cumsum(noise[:-1] / left[1:] ** 2)
+    return value, slope
+
+
+@law
+@given(positive)
+def test_summed_by_parts_the_bound_is_the_same(norms: list[float]) -> None:
+    rates = np.random.default_rng(len(norms)).uniform(0.1, 1, len(norms))
+    value, _ = by_parts(rates, np.array(norms))
+    assert value == pytest.approx(last_iterate_bound(rates, norms).at(1.0), rel=1e-9)
+
+
+@pytest.mark.parametrize("total", [1, 2, 3, 10, 40])
+def test_descent_finds_no_lower_bound(total: int) -> None:
+    """L-BFGS-B from a constant, as the authors compute it, ends where the recursion is."""
+    for seed in range(5):
+        norms = np.exp(np.random.default_rng(seed).standard_normal(total))
+        found = minimize(
+            by_parts,
+            np.full(total, total**-0.5),
+            args=(norms,),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(1e-8, None)] * total,
+            options={"maxiter": 100_000, "maxfun": 100_000, "maxcor": 20, "ftol": 1e-15, "gtol": 1e-10},
+        )
+        best = last_iterate_bound(best_multipliers(norms), norms)
+        assert best.value <= found.fun * (1 + 1e-12)
+        assert best.value == pytest.approx(found.fun, rel=1e-6)
+
+
+@law
+@given(positive)
+def test_it_is_where_nothing_pulls(norms: list[float]) -> None:
+    """At its best base rate every derivative is 0, and the bound is convex: there is no lower one."""
+    values = np.array(norms)
+    best = best_multipliers(values)
+    rates = best * last_iterate_bound(best, values).base_lr
+    value, slope = by_parts(rates, values)
+    assert float(np.abs(slope * rates).max()) <= 1e-9 * value
+
+
+@law
+@given(positive, st.sampled_from(sorted(TABLE)))
+def test_no_named_schedule_has_a_lower_one(norms: list[float], text: str) -> None:
+    named = last_iterate_bound(lrc.schedule(text).multipliers(len(norms)), norms).value
+    assert last_iterate_bound(best_multipliers(norms), norms).value <= named * (1 + 1e-9)
+
+
+def test_long_runs_keep_their_digits() -> None:
+    """Constant norms: 1 + (T - t) / 4 up to a factor, and nearly the bound of linear decay."""
+    best = best_multipliers(np.ones(100_000))
+    line = 1 + np.arange(100_000)[::-1] / 4
+    assert np.abs(best - line / line[0]).max() < 1e-4
+    assert last_iterate_bound(best).value * math.sqrt(100_000) == pytest.approx(2, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("norms", "said"), [([1, 0, 1], "0 at step 1"), ([1, -1], "-1"), ([1e-200, 1], "150 orders"), ([], "shape")]
+)
+def test_norms_without_a_lowest_bound_are_refused(norms: list[float], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        best_multipliers(norms)

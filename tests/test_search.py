@@ -5,17 +5,20 @@ import random
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from scipy import stats
 
 from contracts.search import TRUTHS, SearchContract, answer, carried, chance, diverged, failed, mixed
-from lrcontrol.errors import BadInput, DoesNotFit
+from lrcontrol.errors import BadInput, DoesNotFit, OverBudget
 from lrcontrol.runs.budget import Budget
+from lrcontrol.runs.method import method
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.search.halving import Rung, SuccessiveHalving, rungs_within
 from lrcontrol.search.plan import Plan, alone, grid, random_draws, spec_of
+from lrcontrol.search.refinement import Asked, Refinement, refinement_within
 from lrcontrol.search.search import Candidate, affordable, pending
 from lrcontrol.selection.portfolio import DEFAULT, candidates_of, portfolio
 from lrcontrol.selection.race import plan_race
@@ -25,6 +28,12 @@ TASK = "digits-cnn"
 FULL = 330
 FIELD = portfolio()[:20]
 PLENTY = Budget(10**6, FULL)
+
+
+def asked_of(run: str) -> Asked:
+    """A stand-in for what the norms of a run ask for: it depends on the run alone."""
+    return Asked(method(f"sgd:table(values=(0, 1, 0.{int(run[:4], 16)}, 0))"), 0.01)
+
 
 SEARCHES: dict[str, tuple[Any, Budget]] = {
     "alone": (alone(TASK, DEFAULT, 100, seeds=(0, 1, 2)), PLENTY),
@@ -47,6 +56,16 @@ SEARCHES: dict[str, tuple[Any, Budget]] = {
     ),
     "halving, one rung": (SuccessiveHalving(TASK, FIELD, (Rung(330, 5),), FULL, save_last=True), PLENTY),
     "race": (plan_race(TASKS[TASK], Budget(20 * FULL, FULL), portfolio(), DEFAULT, 0), Budget(20 * FULL, FULL)),
+    "refinement": (
+        Refinement(
+            TASK,
+            tuple(Candidate(f"{each}:linear", rate) for rate in (0.1, 0.01) for each in ("sgd", "adamw")),
+            asked_of,
+            FULL,
+            rounds=2,
+        ),
+        PLENTY,
+    ),
     "race, poor": (plan_race(TASKS[TASK], Budget(FULL, FULL), portfolio(), DEFAULT, 0), Budget(FULL, FULL)),
 }
 
@@ -406,3 +425,45 @@ def test_candidates_are_named_once_and_never_none() -> None:
 def test_chance_of_the_fake_world_is_a_function_of_the_spec() -> None:
     spec = Plan((spec_of(TASK, DEFAULT, 100, 0),)).specs[0]
     assert chance(spec) == chance(RunSpec.from_json(spec.to_json()))
+
+
+# Refinement
+
+
+def refinement(rounds: int = 1, count: int = 4) -> Refinement:
+    entered = tuple(Candidate("sgd:linear", 0.01 * 2**power) for power in range(count))
+    return Refinement(TASK, entered, asked_of, FULL, rounds=rounds)
+
+
+def test_a_refinement_tries_three_rates_of_what_the_best_asks_for() -> None:
+    way = refinement(rounds=2)
+    records: list[Record] = []
+    answers: list[Record] = []
+    for size in (4, 3, 3):
+        specs = way.propose(records, [], 99, PLENTY)
+        assert len(specs) == size
+        assert all(spec.norms == ("l1", "l2") for spec in specs)
+        if answers:
+            best = min(answers, key=lambda record: record.rank_key)
+            assert {str(spec.method) for spec in specs} == {str(asked_of(best.id).method)}
+            assert [spec.base_lr for spec in specs] == [0.01, 0.005, 0.02]
+        answers = [answer(spec) for spec in specs]
+        records += answers
+    assert way.propose(records, [], 99, PLENTY) == []
+    assert len(way.answered(records)) == 10
+    assert way.cost == 10 * FULL
+
+
+def test_a_refinement_ends_where_no_run_can_be_refined() -> None:
+    way = msgspec.structs.replace(refinement(), refine=lambda _: None)
+    records = [answer(spec) for spec in way.propose([], [], 99, PLENTY)]
+    assert way.propose(records, [], 99, PLENTY) == []
+    assert refinement().propose([diverged(record.spec) for record in records], [], 99, PLENTY) == []
+
+
+def test_a_refinement_within_a_budget_keeps_enough_for_what_comes() -> None:
+    entered = [Candidate(f"{each}:linear", rate) for rate in (0.1, 0.01, 0.001) for each in ("sgd", "adamw")]
+    way = refinement_within(TASK, entered, asked_of, Budget(10 * FULL, FULL), FULL)
+    assert (len(way.candidates), way.cost) == (4, 10 * FULL)
+    with pytest.raises(OverBudget, match="at least 8 full runs"):
+        refinement_within(TASK, entered, asked_of, Budget(7 * FULL, FULL), FULL)

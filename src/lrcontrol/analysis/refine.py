@@ -28,7 +28,7 @@ Order = Literal["l1", "l2"]
 POWERS: dict[str, int] = {"l1": -1, "l2": -2}
 LARGEST_SHARE = 0.01  # of the sum of all rates, what a single reading may take where there are enough of them
 _MASS = 0.49 * LARGEST_SHARE  # of the sum of weights; the factor of what is left at most doubles it
-_SPARSE = 5  # where readings are few, one may have so many times the weight of all of them on average
+_SPARSE = 5  # where readings are few, one may have so many times the weight that its steps have on average
 _NARROW = 0.05  # of the run: a schedule with half its rates in less than that is degenerate
 
 
@@ -176,11 +176,11 @@ def refined(
     filtered = smoothed(norms, smoothing)
     edges = edges_of(places, None if total_steps is None else checks.integer("total_steps", total_steps, low=1))
     masses = _weights(filtered, power) * np.diff(edges)
-    masses, held = _held(masses)
+    masses, held, share = _held(masses, np.diff(edges))
     if held:
         found.append(
             f"{held} of {norms.size} readings have norms so small that each would rule the schedule; "
-            f"their weight was held at {_most(norms.size):.2g} of all."
+            f"they were given {100 * share:.2g} % of all weight."
         )
     values = _table(masses, edges, min(points - 1, given.size))
     found += not_shown(places, edges, total_steps)
@@ -193,7 +193,7 @@ def refined(
         norms=norms,
         filtered=filtered,
         notes=(*notes, *found),
-        degenerate=_degenerate(values),
+        degenerate=_degenerate(values, share),
     )
 
 
@@ -205,25 +205,27 @@ def _weights(norms: Numbers, power: int) -> Numbers:
     return result
 
 
-def _most(readings: int) -> float:
-    """What share of all weights one of so many readings may have."""
-    return max(_MASS, min(_SPARSE / readings, 0.5))
+def _held(masses: Numbers, spans: Numbers) -> tuple[Numbers, int, float]:
+    """The weights, none above its allowed share of all of them; how many had been, and their share of all now.
 
-
-def _held(masses: Numbers) -> tuple[Numbers, int]:
-    """The weights, none above its allowed share of all of them, and how many had been."""
-    share = _most(masses.size)
-    count = min(int(1 / share) + 1, masses.size)  # more cannot be above it
-    order = np.argpartition(masses, masses.size - count)
-    top = np.sort(masses[order[-count:]])[::-1]
-    others = float(masses[order[:-count]].sum()) + np.append(np.cumsum(top[::-1])[::-1][1:], 0.0)  # than the first k
-    if top[0] <= share * (top[0] + others[0]):
-        return masses, 0
-    for held in range(1, count):
-        level = share * float(others[held - 1]) / (1 - share * held)
-        if top[held] <= level:
+    Args:
+        masses: shape (readings,), > 0.
+        spans: shape (readings,), > 0; how many steps each stands for.
+    """
+    shares = np.maximum(_MASS, np.minimum(_SPARSE / spans.sum() * spans, 0.5))
+    count = min(int(1 / _MASS) + 1, masses.size)  # more cannot be above their share
+    ratios = masses / shares
+    order = np.argpartition(ratios, masses.size - count)
+    top = order[-count:][np.argsort(-ratios[order[-count:]], kind="stable")]
+    rest = float(masses[order[:-count]].sum()) + np.cumsum(masses[top][::-1])[::-1]  # of those from the k-th on
+    whole = float(rest[0])
+    for held, at in enumerate(top):
+        taken = float(shares[top[:held]].sum())
+        if taken >= 1 or ratios[at] <= (whole := float(rest[held]) / (1 - taken)):
             break
-    return np.minimum(masses, level), held
+    if held == 0:
+        return masses, 0, 0.0
+    return np.minimum(masses, shares * whole), held, min(taken, 1.0)
 
 
 def _table(masses: Numbers, edges: Numbers, cells: int) -> Numbers:
@@ -239,15 +241,15 @@ def _table(masses: Numbers, edges: Numbers, cells: int) -> Numbers:
     return result
 
 
-def _degenerate(values: Numbers) -> str | None:
+def _degenerate(values: Numbers, held: float) -> str | None:
     """Why a curve is not fit to train with, or None."""
     falling = np.sort(values)[::-1]
     half = int(np.searchsorted(np.cumsum(falling), values.sum() / 2)) + 1
     share = half / values.size
-    if share >= _NARROW:
+    if share >= _NARROW and held <= 0.5:
         return None
     peak = float(values.argmax()) / (values.size - 1)
     return (
-        f"half of all rates lie in {100 * share:.1f} % of the run, with the peak at {100 * peak:.0f} %: the "
-        "norms fall or rise too far for the closed form; use a named schedule, more smoothing, or order l1."
+        f"half of all rates lie in {100 * share:.1f} % of the run, with the peak at {100 * peak:.0f} %: the norms "
+        "fall or rise too far for the closed form; use a named schedule, more smoothing, or order l1."
     )

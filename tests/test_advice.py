@@ -1,0 +1,162 @@
+"""Advice: ratios of the bound, and what a user may give for a log."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lrcontrol as lrc
+from command_kit import Run, caller
+from lrcontrol.analysis.bound import last_iterate_bound
+from lrcontrol.errors import BadInput, RecordError
+from lrcontrol.refining import SHAPES, advise, asked_of, refine
+from lrcontrol.runs.gradient_log import GradientLog, GradientLogFile
+from lrcontrol.runs.method import method
+
+NORMS = 1 + 9 * np.exp(-np.arange(600) / 20)
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str]) -> Run:
+    return caller(capfd)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A log of every step, both norms."""
+    path = tmp_path / "norms.jsonl"
+    with GradientLogFile(path) as file:
+        file.write(np.arange(600), l1=100 * NORMS, l2=NORMS, lr=0.1)
+    return path
+
+
+@pytest.fixture
+def study(tmp_path: Path, short: str) -> Path:
+    """A folder with one run that recorded its norms."""
+    lrc.train(short, "adamw:linear", base_lr=3e-3, norms=("l1", "l2"), out=tmp_path / "study")
+    return tmp_path / "study"
+
+
+def test_every_ratio_is_that_of_bounds_at_their_best_rates() -> None:
+    given = advise(np.ones(400), observed="cosine", to=["wsd", "rex"], new_steps=1600, base_lr=0.02)
+    start = last_iterate_bound(lrc.cosine().multipliers(400))
+    for row in given.rows:
+        bound = last_iterate_bound(lrc.schedule(row.name).multipliers(1600))
+        assert row.bound_ratio == pytest.approx(bound.value / start.value, rel=1e-9)
+        assert row.lr_ratio == pytest.approx(bound.base_lr / start.base_lr, rel=1e-9)
+        assert row.base_lr == pytest.approx(0.02 * row.lr_ratio)
+    assert [row.bound_ratio for row in given.rows] == sorted(row.bound_ratio for row in given.rows)
+    assert given.lowest.bound_ratio < given.rows[0].bound_ratio
+
+
+def test_four_times_the_steps_ask_for_half_the_rate() -> None:
+    """As convex theory has it, for one shape and constant norms."""
+    (row,) = advise(np.ones(1000), observed="linear", to=["linear"], new_steps=4000).rows
+    assert (row.lr_ratio, row.bound_ratio) == pytest.approx((0.5, 0.5), rel=1e-2)
+
+
+def test_one_spike_changes_little() -> None:
+    spiked = NORMS.copy()
+    spiked[300] = 1e6
+    for row, other in zip(advise(NORMS).rows, advise(spiked).rows, strict=True):
+        assert row.name == other.name
+        assert row.lr_ratio == pytest.approx(other.lr_ratio, rel=0.01)
+
+
+def test_all_that_stands_for_a_log(log: Path, study: Path) -> None:
+    """Arrays, values, files, records and stores: the same norms, the same schedule."""
+    plain = refine(NORMS, order="l2").schedule
+    assert refine(GradientLog(np.arange(600), l2=NORMS)).schedule == plain
+    assert refine(log).schedule == refine(str(log), order="l2").schedule == plain
+    assert refine(log, order="l1").order == "l1"
+    from lrcontrol.runs.store import Store
+
+    with Store(study / "runs.db") as store:
+        record = store.record(store.records()[0].id)
+    found = refine(record)
+    assert found.order == "l1"  # of a run of adamw
+    assert refine(study).schedule == refine(study / "runs.db", run=record.id[:6]).schedule == found.schedule
+    seen = advise(study)
+    assert (seen.observed.name, seen.observed.base_lr) == ("linear", 3e-3)
+    assert {row.name for row in seen.rows} == {str(lrc.schedule(each)) for each in SHAPES} | {"refined"}
+
+
+def test_logs_in_other_blocks_are_the_same_log(tmp_path: Path) -> None:
+    """Written in 100 other ways, read and refined: equal to the bit."""
+    chance = np.random.default_rng(5)
+    plain = refine(NORMS, order="l2").schedule
+    same = 0
+    for index in range(100):
+        path = tmp_path / f"{index}.{'csv' if index % 2 else 'jsonl'}"
+        with GradientLogFile(path) as file:
+            for block in np.split(np.arange(600), np.unique(chance.integers(1, 600, chance.integers(0, 40)))):
+                file.write(block, l2=NORMS[block])
+        same += refine(path).schedule == plain
+    print(f"RELIABILITY G9 chunkings=100 equal={same}")
+    assert same == 100
+
+
+@pytest.mark.parametrize(
+    ("given", "changed", "said"),
+    [
+        (GradientLog(np.arange(30), loss=np.ones(30)), {}, "no l2 norms, only: none"),
+        (GradientLog(np.arange(30), l2=np.ones(30)), {"order": "l1"}, "no l1 norms, only: l2"),
+        (np.ones(30), {"order": "max"}, "unknown order of a norm"),
+        (np.ones(5), {}, "at least 20 finite readings"),
+        ("nowhere.jsonl", {}, "nowhere.jsonl"),
+    ],
+)
+def test_what_is_no_log_is_one_sentence(given: Any, changed: dict[str, Any], said: str) -> None:
+    with pytest.raises((BadInput, RecordError), match=said):
+        refine(given, **changed)
+
+
+def test_runs_of_a_store_are_named(study: Path, short: str) -> None:
+    with pytest.raises(RecordError, match="of 0 of the 1 runs"):
+        refine(study, run="zzz")
+    lrc.train(short, "adamw:linear", base_lr=1e-2, norms=("l2",), out=study)
+    assert "the best of 2 that have some" in refine(study).notes[0]
+    plain = study.parent / "plain"
+    lrc.train(short, "adamw:linear", base_lr=1e-2, out=plain)
+    with pytest.raises(RecordError, match="no run with gradient norms; train with --norms l2"):
+        refine(plain)
+
+
+def test_what_a_run_asks_for(study: Path) -> None:
+    """Its optimizer, the refined schedule of a thousand values at most, and the rate that the bound gives."""
+    from lrcontrol.runs.store import Store
+
+    with Store(study / "runs.db") as store:
+        run = store.records()[0].id
+    asked = asked_of(study / "runs.db", run)
+    assert asked is not None
+    assert asked.method.optimizer == method("adamw:linear").optimizer
+    ratio = advise(study, to=[str(refine(study, points=1000).schedule)]).rows[0].lr_ratio
+    assert asked.base_lr == pytest.approx(3e-3 * ratio)
+
+
+def test_refine_writes_a_schedule_that_trains(call: Run, log: Path, tmp_path: Path, short: str) -> None:
+    schedule, picture = tmp_path / "refined.json", tmp_path / "refined.svg"
+    said = call("refine", log, "-o", schedule, "--plot", picture, "--order", "l2")
+    assert said.status == 0
+    assert "600 l2 norms ask for" in said.out
+    assert "<svg" in picture.read_text()[:200]
+    kept = lrc.from_json(schedule.read_bytes())
+    assert kept == refine(log, order="l2", points=1000).schedule
+    trained = call("train", short, f"sgd:warmup(0.1)+@{schedule}*cosine", "--lr", "0.01")
+    assert (trained.status, "table(" in trained.out) == (0, True)
+    assert call("plot", f"@{schedule}").status == 0
+    assert f"cannot read {tmp_path / 'none.json'}" in call("plot", f"@{tmp_path / 'none.json'}").err
+    assert "must have" in call("plot", f"@{picture}").err or "JSON" in call("plot", f"@{picture}").err
+
+
+def test_advise_on_the_command_line(call: Run, log: Path) -> None:
+    arguments = ("--from", "cosine", "--to", "wsd(cooldown=0.2)", "--steps", "600", "--new-steps", "1200")
+    said = call("advise", log, *arguments, "--lr", "0.1")
+    assert said.status == 0
+    assert "wsd(cooldown=0.2)" in said.out
+    told = lrc.advise(log, observed="cosine", to=["wsd(cooldown=0.2)"], steps=600, new_steps=1200, base_lr=0.1)
+    assert f"{told.rows[0].base_lr:.3g}" in said.out
+    assert '"bound_ratio"' in call("advise", log, "--json").out
+    assert call("advise", log, "--to", "cosin").status == 2
