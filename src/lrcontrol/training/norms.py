@@ -152,17 +152,22 @@ def _own(tensors: Sequence[Tensor], orders: Sequence[str], out: Tensor) -> Tenso
             kinds.setdefault((each.device, each.dtype), []).append(each)
     if not kinds:
         return out.zero_()
-    near = out.device.type == "cpu" and all(device.type == "cpu" for device, _ in kinds)
+    near = all(map(_near, {out.device, *(device for device, _ in kinds)}))
     real = [
         [each.to(torch.complex128).abs() for each in alike] if alike[0].is_complex() else alike
         for alike in kinds.values()
     ]
     found = [_in_rows(alike, orders) if near else {order: _wholly(alike, order) for order in orders} for alike in real]
     for place, order in enumerate(orders):
-        _together([each for parts in found for each in parts[order]], order, out[place])
+        _together([each for parts in found for each in parts[order]], order, out.select(0, place))
         if near and not _sure(float(out.numpy()[place]), order):  # in memory already: nothing is waited for
-            _together([each for alike in real for each in _wholly(_chunks(alike), order)], order, out[place])
+            _together([each for alike in real for each in _wholly(_chunks(alike), order)], order, out.select(0, place))
     return out
+
+
+def _near(device: torch.device) -> bool:
+    """Whether numbers are where Python is, so that reading one waits for nothing."""
+    return device.type == "cpu"
 
 
 def _together(parts: Sequence[Tensor], order: str, out: Tensor) -> None:

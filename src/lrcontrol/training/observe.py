@@ -111,6 +111,7 @@ class Observer:
         self._every, self._scaler, self._group, self._seen = every, scaler, group, seen
         self._moves = Moves([name for name in names if name in MOVES], group)
         self._device = next((each.device for each in parameters(optimizer)), torch.device("cpu"))
+        self._capturable = self._device.type == "cuda" and torch.cuda.is_available()
         self._attempt = first_step  # updates that were made, and those that a device alone knows to be skipped
         self._skipped: Tensor | None = None  # how many of these; a number on the device, once there may be some
         self._under_way = 0  # the id of the optimizer whose step is
@@ -170,7 +171,11 @@ class Observer:
         To read one, as `float(observer.latest["l2"])` does, waits for the device. In an update that a device has
         skipped they are not finite.
         """
-        return {} if self._row is None else {name: self._row[place].clone() for place, name in enumerate(self._names)}
+        return (
+            {}
+            if self._row is None
+            else {name: self._row.select(0, place).clone() for place, name in enumerate(self._names)}
+        )
 
     @property
     def log(self) -> GradientLog:
@@ -229,7 +234,7 @@ class Observer:
         """The hook before `optimizer.step()`: gradients are measured, or will be when a closure has made them."""
         if self._under_way not in (0, id(optimizer)):  # one inside the one that is under way
             return None
-        if self._device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        if self._capturable and torch.cuda.is_current_stream_capturing():
             return None  # what is captured is played back, whatever it was then
         self._under_way = id(optimizer)
         self._lr = optimizer.param_groups[0].get("lr")
@@ -285,15 +290,15 @@ class Observer:
         if self._attempt % self._every == 0:
             row, count = self._seen.row(self._device), len(self._orders)
             if count:
-                norms_of_shares(shares(gradients(optimizer), self._group), self._orders, row[:count])
+                norms_of_shares(shares(gradients(optimizer), self._group), self._orders, row.narrow(0, 0, count))
                 if scale is not None:
-                    row[:count].div_(scale.to(row.device))
+                    row.narrow(0, 0, count).div_(scale.to(row.device))
             if "dot" in moves:
-                moves.product(optimizer, scale, row[names.index("dot")])
+                moves.product(optimizer, scale, row.select(0, names.index("dot")))
             if "update" in moves or "distance" in moves:
                 moves.keep_weights(optimizer)
             if "distance" in moves:
-                moves.distance(optimizer, row[names.index("distance")])
+                moves.distance(optimizer, row.select(0, names.index("distance")))
         if "dot" in moves and (self._attempt + 1) % self._every == 0:
             moves.keep_gradients(optimizer, scale)
 
@@ -301,14 +306,14 @@ class Observer:
         """Write what is known after an update into the row, and go to the next."""
         self._row = row = self._seen.row(self._device)
         if "update" in self._moves:
-            self._moves.moved(optimizer, row[self._names.index("update")])
+            self._moves.moved(optimizer, row.select(0, self._names.index("update")))
         loss = self._losses[0] if len(self._losses) == 1 else None
         if len(self._losses) > 1:
             loss = torch.stack([torch.as_tensor(each).reshape(()).to(row) for each in self._losses]).mean()
         known: list[float | None] = []
         for place, value in enumerate((loss, self._lr, self._skipped, found), len(self._names)):
             if isinstance(value, Tensor):
-                row[place].copy_(value.reshape(()), non_blocking=True)
+                row.select(0, place).copy_(value.reshape(()), non_blocking=True)
             default = math.nan if place < len(self._names) + 2 else 0.0
             known.append(None if isinstance(value, Tensor) else default if value is None else float(value))
         self._seen.push(Reading(self._attempt, *known))

@@ -73,7 +73,7 @@ class Ring:
 
     def _send(self) -> None:
         """Begin the way of the rows that are filled."""
-        rows = self._blocks[self._turn][: self._filled]
+        rows = self._blocks[self._turn].narrow(0, 0, self._filled)
         if self._pinned:
             host = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
             host.copy_(rows, non_blocking=True)
