@@ -166,18 +166,19 @@ def _lone(steps: Rows) -> NDArray[np.bool_]:
     lone[1:-1] = (before < after) & ((here <= before) | (here >= after))
     lone[0] = steps[0] > steps[1] and steps[1] < steps[2]
     lone[-1] = steps[-1] < steps[-2] and steps[-3] < steps[-2]  # a resumed run shows itself with its second reading
-    pairs = lone[1:] & lone[:-1]
-    lone[1:] &= ~pairs
-    lone[:-1] &= ~pairs
     at = np.flatnonzero(lone)
-    if len(at) > min(MOST_LONE, max(1, len(steps) // 20)):  # no order at all
+    if len(at) > 2 * min(MOST_LONE, max(1, len(steps) // 20)):  # no order at all
         return np.zeros(len(steps), np.bool_)
-    if len(at):
-        ordered = np.sort(steps)
-        apart = np.diff(ordered)
-        usual = float(np.median(apart[apart > 0])) if (apart > 0).any() else 1.0
-        for place in at.tolist():
-            lone[place] = not _displaced(steps, place, ordered, usual)
+    ordered = np.sort(steps)
+    apart = np.diff(ordered)
+    usual = float(np.median(apart[apart > 0])) if (apart > 0).any() else 1.0
+    pairs = np.flatnonzero(lone[1:] & lone[:-1]) + 1
+    lone[pairs] = lone[pairs - 1] = False
+    for place in pairs.tolist():  # the same step twice, and one missing beside it: one of the two is the missing one
+        if steps[place] == steps[place - 1]:
+            lone[place] = place + 1 < len(steps) and steps[place + 1] - steps[place] > usual
+    for place in np.flatnonzero(lone).tolist():
+        lone[place] = not _displaced(steps, place, ordered, usual)
     return lone
 
 

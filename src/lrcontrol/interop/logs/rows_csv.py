@@ -23,10 +23,9 @@ __all__ = ["is_ours", "looks_like_csv", "read_csv"]
 DELIMITERS = (b",", b";", b"\t", b"|")
 WIDEST = 256  # columns, above which rows are cut into cells one by one
 FEWEST = 32  # lines that are read one by one, where a block of them cannot be read at once
-END = -7.25e300  # stands for the end of a row among the numbers of a block
-END_TEXT = b",-7.25e300,"
+END, GAP = -7e19, -7e18  # stand for the end of a row and for an empty cell among the numbers of a block
+END_TEXT, GAP_TEXT = b",-7e19,", b",-7e18,"
 NUMBERS = msgspec.json.Decoder(list[float])
-GAPPED = msgspec.json.Decoder(list[float | None])
 JOINED = re.compile(rb"([-+.\deE]+)[^-+.\deE]([\d]+)")  # two rows whose line break was damaged
 
 
@@ -184,20 +183,24 @@ def _numbers(content: bytes, width: int, delimiter: bytes) -> NDArray[np.float64
         content = content.replace(b"\r\n", b"\n")
     if b'"' in content:
         content = content.replace(b'"', b"")
-    flat = b"[" + content.removesuffix(b"\n").replace(b"\n", END_TEXT) + b"]"
+    flat = b"," + content.removesuffix(b"\n").replace(b"\n", END_TEXT) + b","
+    length, gaps = len(flat), 0
+    if b",," in flat:
+        flat = flat.replace(b",,", GAP_TEXT).replace(b",,", GAP_TEXT)
+        gaps = (len(flat) - length) // (len(GAP_TEXT) - 2)
     try:
-        if b",," in flat or flat[1:2] == b"," or flat[-2:-1] == b",":
-            flat = flat.replace(b",,", b",null,").replace(b",,", b",null,")
-            flat = flat.replace(b"[,", b"[null,").replace(b",]", b",null]")
-            values = np.array([*GAPPED.decode(flat), END], np.float64)
-        else:
-            values = np.array([*NUMBERS.decode(flat), END])
+        found = NUMBERS.decode(b"[" + flat[1:] + END_TEXT[1:-1] + b"]")
     except msgspec.MsgspecError:
         return None
-    if len(values) % (width + 1):
+    if len(found) % (width + 1):
         return None
+    values = np.fromiter(found, np.float64, len(found))
     rows = values.reshape(-1, width + 1)
-    return rows[:, :-1] if (rows[:, -1] == END).all() else None
+    if not (rows[:, -1] == END).all() or (gaps and int((values == GAP).sum()) != gaps):
+        return None
+    if gaps:
+        rows[rows == GAP] = np.nan
+    return rows[:, :-1]
 
 
 def _cells(line: bytes, width: int, delimiter: bytes) -> list[list[bytes]]:

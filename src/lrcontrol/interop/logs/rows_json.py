@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from lrcontrol.errors import BadText
 from lrcontrol.interop.logs import numbers
@@ -142,17 +143,16 @@ class Rows:
             return False
         if len(rows) != count:
             return False
-        checked = content.count(CHECK)
-        if checked and not (checked == count and _all_checked(content, count)):
+        checked = CHECK in content
+        if checked and not _all_checked(content, [row.crc for row in rows]):
             return False
-        columns = [
-            np.fromiter(
-                map(self._run_of, map(getter, rows)) if at == self._run_at else map(getter, rows), float, count
-            )
-            for at, getter in enumerate(self._getters)
-        ]
-        self._checked += checked
-        self._unchecked += count - checked
+        columns: list[NDArray[np.float64]] = []
+        for key, get in zip(self._keys, self._getters, strict=True):
+            values = map(self._run_of, map(get, rows)) if len(columns) == self._run_at else map(get, rows)
+            there = b'"%b"' % key.encode() in content
+            columns.append(np.fromiter(values, np.float64, count) if there else np.full(count, np.nan))
+        self._checked += count * checked
+        self._unchecked += count * (not checked)
         gaps = [np.isnan(column) for column in columns]
         self._columns.add(columns, [~gap if gap.any() else None for gap in gaps])
         return True
@@ -176,7 +176,8 @@ def _decoder(keys: tuple[str, ...], run_at: int) -> tuple[msgspec.json.Decoder[A
     fields: list[tuple[str, Any, Any]] = [(f"f{at}", float, np.nan) for at in range(len(keys))]
     if run_at >= 0:
         fields[run_at] = (f"f{run_at}", str | int | float | None, None)
-    row = msgspec.defstruct("Row", fields, gc=False, rename={f"f{at}": key for at, key in enumerate(keys)})
+    names = {f"f{at}": key for at, key in enumerate(keys)}
+    row = msgspec.defstruct("Row", [*fields, ("crc", str | None, None)], gc=False, rename=names)
     return msgspec.json.Decoder(row), [attrgetter(f"f{at}") for at in range(len(keys))]
 
 
@@ -218,14 +219,13 @@ def _checked(line: bytes) -> bool:
     return line[-CHECKED:] == CRC % zlib.crc32(line[:-CHECKED])
 
 
-def _all_checked(content: bytes, count: int) -> bool:
+def _all_checked(content: bytes, told: Sequence[str | None]) -> bool:
     """Whether the checksums of all lines of a block are right."""
-    first, *rest = content.split(CHECK)
-    if len(rest) != count or any(part[8:11] != b'"}\n' for part in rest):
+    if None in told:
         return False
-    bodies = [first, *(part[11:] for part in rest[:-1])]
-    right = np.fromiter(map(zlib.crc32, bodies), ">u4", count).tobytes().hex()
-    return right.encode() == b"".join([part[:8] for part in rest])
+    bodies = [line[:-CHECKED] for line in content.split(b"\n")[:-1]]
+    right = np.fromiter(map(zlib.crc32, bodies), ">u4", len(bodies))
+    return "".join(map(str, told)) == right.tobytes().hex()
 
 
 def _apart(line: bytes) -> list[dict[str, Any]]:
