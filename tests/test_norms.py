@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from lrcontrol.errors import UnknownName
 from lrcontrol.training import norms as under_test
 from lrcontrol.training.norms import CHUNK, ROW, SMALL, gradients, norms
+from observe_kit import Reads
 
 TOLERANCE = 1e-6
 
@@ -184,25 +184,6 @@ def test_an_unknown_norm_is_refused(name: Any) -> None:
 
 
 # Devices: nothing is read back
-
-
-class Reads(TorchDispatchMode):
-    """Counts what makes the host wait for a device: reading a number, or moving one to a processor."""
-
-    READS = ("_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "unique")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reads: list[str] = []
-        self.calls = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Count, and do it."""
-        name = func.name().removeprefix("aten::").split(".")[0]
-        moves = name == "_to_copy" and (kwargs or {}).get("device") is not None
-        self.reads += [name] if name in self.READS or moves else []
-        self.calls += 1
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("near", [True, False], ids=["on a processor", "as elsewhere"])

@@ -309,7 +309,8 @@ class Observer:
             self._moves.moved(optimizer, row.select(0, self._names.index("update")))
         loss = self._losses[0] if len(self._losses) == 1 else None
         if len(self._losses) > 1:
-            loss = torch.stack([torch.as_tensor(each).reshape(()).to(row) for each in self._losses]).mean()
+            wide = [each.reshape(()).to(row.dtype) if isinstance(each, Tensor) else each for each in self._losses]
+            loss = sum(wide) / len(wide)
         known: list[float | None] = []
         for place, value in enumerate((loss, self._lr, self._skipped, found), len(self._names)):
             if isinstance(value, Tensor):
