@@ -102,26 +102,36 @@ def text(name: str, content: bytes, encoding: str = "utf-8") -> str:
 
 
 def members(name: str, content: bytes) -> Iterator[tuple[str, bytes]]:
-    """The plain files of a zip or tar archive, in the order of their names; read in memory, never extracted."""
+    """The plain files of a zip archive, or of a tar packed by gzip, by name; read in memory, never extracted.
+
+    Raises:
+        DataDamaged: it is no such archive, holds a name twice, or comes to more than 1 GiB.
+    """
 
     def reader() -> list[tuple[str, bytes]]:
+        found: dict[str, bytes] = {}
+        size = 0
+
+        def keep(member: str, length: int, read: Callable[[], bytes]) -> None:
+            nonlocal size
+            size += length
+            if size > LARGEST:
+                raise ValueError(f"it comes to more than {LARGEST} bytes")
+            if member in found:
+                raise ValueError(f"it holds {member[:60]!r} twice")
+            found[member] = read()
+
         if name.endswith(".zip"):
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                infos = [info for info in archive.infolist() if not info.is_dir()]
-                _bounded(sum(info.file_size for info in infos))
-                return sorted((info.filename, archive.read(info)) for info in infos)
-        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-            entries = [entry for entry in archive if entry.isreg()]
-            _bounded(sum(entry.size for entry in entries))
-            found: list[tuple[str, bytes]] = []
-            for entry in entries:
-                file: Any = archive.extractfile(entry)
-                found.append((entry.name, file.read()))
-            return sorted(found)
+                for info in archive.infolist():
+                    if not info.is_dir():
+                        keep(info.filename, info.file_size, lambda info=info: archive.read(info))  # type: ignore[misc]
+            return sorted(found.items())
+        with tarfile.open(fileobj=io.BytesIO(gunzipped(name, content)), mode="r:") as archive:
+            for entry in archive:
+                if entry.isreg():
+                    file: Any = archive.extractfile(entry)
+                    keep(entry.name, entry.size, file.read)
+        return sorted(found.items())
 
     yield from told(name, reader)
-
-
-def _bounded(size: int) -> None:
-    if size > LARGEST:
-        raise ValueError(f"it comes to more than {LARGEST} bytes")
