@@ -158,6 +158,7 @@ def test_what_the_log_does_not_show_is_told() -> None:
 def test_a_norm_that_collapses_is_told() -> None:
     assert "half of all rates" in (refined(np.exp(-np.arange(1000) / 20)).degenerate or "")
     assert "half of all rates" in (refined(np.exp(-np.arange(1000) / 60)).degenerate or "")
+    assert "the rates lie late" in (refined(np.linspace(1, 0.1, 1000)).degenerate or "")
     assert all(refined(norms, steps=steps, order="l1").degenerate is None for steps, norms in LOGS)
 
 

@@ -22,7 +22,7 @@ from lrcontrol.schedules.profiles import MOST_VALUES
 from lrcontrol.schedules.recipes.single import table
 from lrcontrol.schedules.schedule import Schedule
 
-__all__ = ["Order", "Refined", "closed_form", "refined", "smoothed"]
+__all__ = ["Order", "Refined", "closed_form", "degeneracy", "refined", "smoothed"]
 
 Order = Literal["l1", "l2"]
 POWERS: dict[str, int] = {"l1": -1, "l2": -2}
@@ -193,7 +193,7 @@ def refined(
         norms=norms,
         filtered=filtered,
         notes=(*notes, *found),
-        degenerate=_degenerate(values, share),
+        degenerate=degeneracy(values, share),
     )
 
 
@@ -241,15 +241,31 @@ def _table(masses: Numbers, edges: Numbers, cells: int) -> Numbers:
     return result
 
 
-def _degenerate(values: Numbers, held: float) -> str | None:
-    """Why a curve is not fit to train with, or None."""
+def degeneracy(values: Numbers, held: float = 0.0) -> str | None:
+    """Why a refined curve is not fit to train with as it is, or None.
+
+    It is not where half of its rates lie in less than 5 % of the run, where readings that were held at their share
+    make up most of it, and where the rates lie later in the run than those of a constant rate: norms collapse where a
+    model fits its training set, and the closed form then asks for large rates at the end.
+
+    Args:
+        values: shape (points,), >= 0, not all 0; the curve at even distances of progress.
+        held: in [0, 1]; share of all weight that was held.
+    """
     falling = np.sort(values)[::-1]
     half = int(np.searchsorted(np.cumsum(falling), values.sum() / 2)) + 1
     share = half / values.size
-    if share >= _NARROW and held <= 0.5:
-        return None
     peak = float(values.argmax()) / (values.size - 1)
-    return (
-        f"half of all rates lie in {100 * share:.1f} % of the run, with the peak at {100 * peak:.0f} %: the norms "
-        "fall or rise too far for the closed form; use a named schedule, more smoothing, or order l1."
-    )
+    instead = "use a named schedule, more smoothing, or order l1"
+    if share < _NARROW or held > 0.5:
+        return (
+            f"half of all rates lie in {100 * share:.1f} % of the run, with the peak at {100 * peak:.0f} %: the norms "
+            f"fall or rise too far for the closed form; {instead}."
+        )
+    middle = float(values @ np.linspace(0, 1, values.size) / values.sum())
+    if middle > 0.5:
+        return (
+            f"the rates lie late, with the peak at {100 * peak:.0f} %: norms collapse where a model fits its training "
+            f"set, and the closed form says little then; {instead}."
+        )
+    return None

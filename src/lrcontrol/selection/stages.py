@@ -7,6 +7,7 @@ import numpy as np
 
 from lrcontrol.analysis.compact import compact_form
 from lrcontrol.analysis.compare import Stage, best_record, stage_name
+from lrcontrol.analysis.refine import degeneracy
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Record
@@ -83,6 +84,8 @@ def _shape(record: Record) -> str:
     if not isinstance(control, Scheduled):
         return record.spec.method.label
     steps = min(record.spec.total_steps, 10_000)
-    near = compact_form(np.append(control.multipliers(steps), control.schedule.last(steps)))
+    values = np.append(control.multipliers(steps), control.schedule.last(steps))
+    near, doubt = compact_form(values), degeneracy(values)
     rise = f"a warmup of {100 * near.warmup:.3g} %, then " if near.warmup else ""
-    return f"the norms asked for {near.how} {rise}(1 - p)^{near.power:.2g}"
+    asked = f"the norms asked for {near.how} {rise}(1 - p)^{near.power:.2g}"
+    return asked if doubt is None else f"{asked} ({doubt.removesuffix('.')})"
