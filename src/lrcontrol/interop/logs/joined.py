@@ -179,7 +179,12 @@ def _lone(steps: Rows) -> NDArray[np.bool_]:
             lone[place] = place + 1 < len(steps) and steps[place + 1] - steps[place] > usual
     for place in np.flatnonzero(lone).tolist():
         lone[place] = not _displaced(steps, place, ordered, usual)
-    return lone
+    return lone if _in_parts(steps[~lone]) else np.zeros(len(steps), np.bool_)
+
+
+def _in_parts(steps: Rows) -> bool:
+    """Whether steps go back seldom, as those of runs that are resumed or joined do, and not those of shuffled rows."""
+    return len(steps) >= 2 * SHORTEST * int((steps[1:] <= steps[:-1]).sum())
 
 
 def _displaced(steps: Rows, at: int, ordered: Rows, usual: float) -> bool:
@@ -198,7 +203,7 @@ def _resumed(steps: Rows) -> bool:
     They are if they go back seldom, and the rows of both parts, put together, are closer than in either.
     """
     backs = np.flatnonzero(steps[1:] <= steps[:-1]) + 1
-    if len(steps) < SHORTEST * (len(backs) + 1):
+    if not _in_parts(steps):
         return False
     apart = np.diff(steps)
     usual = np.median(apart[apart > 0])

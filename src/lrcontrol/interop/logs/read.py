@@ -110,9 +110,10 @@ def _of_file(path: Path, wanted: Wanted, run: int | str | None) -> Table:
 def _kind(head: bytes) -> Literal["csv", "lines", "document"] | None:
     """What a text is, by its first lines."""
     start = head.lstrip(b"\0\r\n\t ")
-    if is_ours(start.partition(b"\n")[0]):
+    lines = [line for line in start.split(b"\n")[: LOOKED_AT + 1] if line.strip(b"\0\r\t ")]
+    first, *others = [line for line in lines if not line.startswith((b"#", b"sep="))] or [b""]
+    if is_ours(first):
         return "csv"
-    first, *others = [line for line in start.split(b"\n")[: LOOKED_AT + 1] if line.strip(b"\0\r\t ")] or [b""]
     objects = [found for line in (first, *others) if (found := of_line(line)) is not None]
     if start.startswith(b"[") and not (objects and others and of_line(others[0]) is not None):
         return "document"

@@ -15,7 +15,7 @@ from lrcontrol.interop.logs import numbers
 from lrcontrol.interop.logs.joined import run_number
 from lrcontrol.interop.logs.names import Wanted, choose, known
 from lrcontrol.interop.logs.table import Columns, Table, left_out
-from lrcontrol.interop.logs.text import Text, blocks
+from lrcontrol.interop.logs.text import Text, blocks, halves
 from lrcontrol.runs.log_lines import HEADER
 
 __all__ = ["is_ours", "looks_like_csv", "read_csv"]
@@ -66,7 +66,7 @@ def read_csv(text: Text, wanted: Wanted, run: int | str | None) -> Table:
         if reader is None and (content or tail):
             line, _, content = (content or tail).lstrip(b"\0\n\r ").partition(b"\n")
             while line.startswith((b"#", b"sep=")):
-                line, _, content = content.partition(b"\n")
+                line, _, content = content.lstrip(b"\0\n\r ").partition(b"\n")
             head = _ours(line) or _head(line)
             if not tail or HEADER.startswith(line):
                 reader = Rows(head, wanted, run, where)
@@ -122,10 +122,9 @@ class Rows:
             columns = [values[:, place].copy() for place in self._places]
             gaps = [np.isnan(column) for column in columns]
             self._columns.add(columns, [~gap if gap.any() else None for gap in gaps])
-        elif self._fast and content.count(b"\n") > FEWEST:
-            middle = content.find(b"\n", len(content) // 2) + 1
-            self.add(content[:middle])
-            self.add(content[middle:])
+        elif self._fast and (both := halves(content, FEWEST)):
+            for half in both:
+                self.add(half)
         else:
             self._damaged += self.lines(content.split(b"\n"))
 

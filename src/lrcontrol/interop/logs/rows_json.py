@@ -15,7 +15,7 @@ from lrcontrol.errors import BadText
 from lrcontrol.interop.logs import numbers
 from lrcontrol.interop.logs.names import Wanted, choose
 from lrcontrol.interop.logs.table import Columns, Table, left_out
-from lrcontrol.interop.logs.text import Text, blocks
+from lrcontrol.interop.logs.text import Text, blocks, halves
 from lrcontrol.runs.log_lines import COLUMNS, CRC
 
 __all__ = ["of_line", "read_lines"]
@@ -94,10 +94,9 @@ class Rows:
         count = content.count(b"\n")
         if not count or self._at_once(content, count):
             return
-        if count > FEWEST:
-            middle = content.find(b"\n", len(content) // 2) + 1
-            self.add(content[:middle])
-            self.add(content[middle:])
+        if both := halves(content, FEWEST):
+            for half in both:
+                self.add(half)
         else:
             self._damaged += self.lines(content.split(b"\n"))
 
@@ -110,7 +109,7 @@ class Rows:
                 continue
             found = of_line(line)
             objects = _apart(line) if found is None else [found]
-            self._mended += len(objects) > 1
+            self._mended += found is None and bool(objects)
             try:
                 rows += [self._row(each) for each in objects]
                 damaged += not objects
@@ -128,7 +127,7 @@ class Rows:
         table.skipped, table.notes = damaged, [*self._columns_of.notes]
         table.notes += left_out(damaged, "damaged line", where)
         if self._mended:
-            table.notes.append(f"{self._mended} line breaks of {where} were damaged; the rows beside them were not.")
+            table.notes.append(f"line breaks of {where} are damaged in {self._mended} places; no row was lost there.")
         if self._checked and self._unchecked:
             table.notes.append(f"{self._unchecked} lines of {where} have no checksum as the others have.")
         if self._columns.counted:
@@ -203,11 +202,9 @@ def _keys(content: bytes, names: dict[str, None]) -> None:
         for row in KEYS.decode_lines(content):
             names.update(dict.fromkeys(row))
     except UNREADABLE:
-        count = content.count(b"\n")
-        if count > FEWEST:
-            middle = content.find(b"\n", len(content) // 2) + 1
-            _keys(content[:middle], names)
-            _keys(content[middle:], names)
+        if both := halves(content, FEWEST):
+            for half in both:
+                _keys(half, names)
         else:
             for line in content.split(b"\n"):
                 for found in [of_line(line)] if of_line(line) else _apart(line):

@@ -11,12 +11,13 @@ from typing import BinaryIO
 
 from lrcontrol.errors import BadInput, BadText
 
-__all__ = ["LONGEST_LINE", "Text", "blocks", "opened"]
+__all__ = ["LONGEST_LINE", "Text", "blocks", "halves", "opened"]
 
 HEAD = 1 << 16
-BLOCK = 1 << 22
+BLOCK = 1 << 20
 LONGEST_LINE = 1 << 24  # bytes; a longer one is no record
-MOST_UNPACKED = 100  # times the size of what is packed, after the first 16 MB: rows of numbers do not come near it
+LOST = 1 << 26  # bytes of one line, after which nothing more is looked for
+MOST_UNPACKED = 100  # times the size of what is packed, after the first 4 MB: rows of numbers do not come near it
 NOT_LOGS = {
     b"PK\x03\x04": "a zip archive (or a file of torch.save, which is never read, for it can run code)",
     b"\x80\x02": "a pickle, which is never read, for it can run code",
@@ -142,6 +143,8 @@ class Text:
             try:
                 text = self._inflate.decompress(self._waiting, size)
             except zlib.error:
+                if not self._given:
+                    raise BadText(f"{self.path} is packed by gzip and damaged: none of it can be unpacked.") from None
                 self._end(f"{self.path} is damaged where it is packed; what follows was left out")
                 return b""
             self._waiting = self._inflate.unconsumed_tail or self._inflate.unused_data
@@ -172,21 +175,33 @@ def _encoding(raw: bytes) -> tuple[str, int]:
 
 def blocks(text: Text) -> Iterator[tuple[bytes, bytes, int]]:
     """Whole lines, block by block: the lines, at the end of the file what follows the last of them, lines too long."""
-    rest, skipping = b"", False
+    rest, passed = b"", 0  # what of a line has been read, or how much of one that is too long
     while more := text.read(BLOCK):
+        if passed:
+            begin = more.find(b"\n") + 1
+            passed = 0 if begin else passed + len(more)
+            more = more[begin:] if begin else b""
+            if passed > LOST:
+                text.notes.append(f"what follows a line of more than {LOST >> 20} MB in {text.path} was left out.")
+                return
         cut = more.rfind(b"\n") + 1
-        if skipping and not cut:
-            continue
-        if skipping:
-            more, skipping = more[more.find(b"\n") + 1 :], False
-            cut = more.rfind(b"\n") + 1
         if cut:
             yield rest + more[:cut], b"", 0
             rest = more[cut:]
         elif len(rest) + len(more) > LONGEST_LINE:
-            rest, skipping = b"", True
+            rest, passed = b"", len(rest) + len(more)
             yield b"", b"", 1
         else:
             rest += more
     if rest:
         yield b"", rest, 0
+
+
+def halves(lines: bytes, fewest: int) -> tuple[bytes, bytes] | None:
+    """Lines in two parts, about as long; None where they are `fewest` or fewer, or one is longer than all others."""
+    if lines.count(b"\n") <= fewest:
+        return None
+    middle = lines.find(b"\n", len(lines) // 2) + 1
+    if middle == len(lines):
+        middle = lines.rfind(b"\n", 0, len(lines) // 2) + 1
+    return (lines[:middle], lines[middle:]) if 0 < middle < len(lines) else None
