@@ -19,6 +19,7 @@ TESTS = HERE.parent / "tests"
 sys.path.insert(0, str(TESTS))
 os.environ["PYTHONPATH"] = str(TESTS)
 
+import log_kit  # noqa: E402 - the tests' helpers are found by the lines above
 from faults import ray_faults, runners  # noqa: E402 - the tests' helpers are found by the lines above
 from faults.damage import damaged_verdicts  # noqa: E402
 from faults.disks import STRACE, crash_everywhere  # noqa: E402
@@ -198,6 +199,49 @@ def ray_same(folder):
     return tried, differ, f"records and files={tried} other={differ}"
 
 
+def log_bytes(attempt, untold_in_csv):
+    def row(folder):
+        found = {kind: attempt(log_kit.sample(kind, 20_000), folder) for kind in log_kit.KINDS}
+        csv = found["csv"]
+        bad = sum(each.bad for each in found.values()) - (csv.untold + csv.wrong if untold_in_csv else 0)
+        told = "; ".join(
+            f"{kind} {each.tried} wrong={each.wrong} raised={each.raised} untold={each.untold}"
+            for kind, each in found.items()
+        )
+        return sum(each.tried for each in found.values()), bad, told
+
+    return row
+
+
+def log_mixes(folder):
+    found, kinds = log_kit.mixes(folder, 1000)
+    return (
+        1000,
+        found.bad,
+        f"mixes of {len(kinds)} kinds, readings={found.tried} wrong={found.wrong} refused={found.raised}",
+    )
+
+
+def log_rows(folder):
+    told, bad = [], 0
+    for kind in ("csv", "jsonl"):
+        path = folder / f"large.{kind}"
+        log_kit.large(path, 10_000_000)
+        (found,) = log_kit.fresh("large", str(path))
+        path.unlink()
+        bad += found["readings"] != 10_000_000 or found["megabytes"] > 1000
+        told.append(f"{kind} {found['seconds']:.1f} s {found['megabytes']:.0f} MB")
+    return 2, bad, "1e7 rows: " + "; ".join(told)
+
+
+def log_strange(folder):
+    log_kit.fresh("make", str(folder))
+    *found, _ = log_kit.fresh("strange", str(folder))
+    slowest, most = max(each["seconds"] for each in found), max(each["megabytes"] for each in found)
+    bad = sum(not each["right"] for each in found) + (most > 200)
+    return len(found), bad, f"wrong={bad} slowest={slowest:.2f} s, at most {most:.0f} MB"
+
+
 ROWS = {
     "store-kills": ("a killed writer loses and doubles nothing acknowledged", store_kills),
     "driver-kills": ("a killed driver ends in the store of one that was not", driver_kills),
@@ -216,6 +260,11 @@ ROWS = {
     "ray-nodes": ("machines of a Ray cluster end, and every run is done once", ray_nodes),
     "ray-kills": ("workers, drivers and Ray end, and no record is lost", ray_kills),
     "ray-same": ("records of Ray are those of processes here", ray_same),
+    "log-cuts": ("a log cut at any byte gives its whole records", log_bytes(log_kit.cut, False)),
+    "log-flips": ("a damaged byte of a log costs one record and is told", log_bytes(log_kit.flip, True)),
+    "log-mixes": ("runs in one log are never mixed nor counted twice", log_mixes),
+    "log-rows": ("ten million rows of a log take less than 1 GB", log_rows),
+    "log-strange": ("strange files are read right or refused", log_strange),
     "study-kills": ("a killed study makes the same choice, no run twice", study_kills),
 }
 

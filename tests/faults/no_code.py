@@ -21,6 +21,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
+import lrcontrol
 from faults.samples import record
 from lrcontrol.errors import LRControlError
 from lrcontrol.runs.kept_files import manifest_name, state_name
@@ -147,6 +148,8 @@ def readers(folder: Path, good: RunSpec) -> dict[str, Callable[[bytes], object]]
         return go
 
     return {
+        "gradient log": placed("odd.log", lrcontrol.gradient_log),
+        "gradient log of events": placed("odd.tfevents.1", lrcontrol.gradient_log),
         "schedule": lambda content: schedule(content.decode("utf-8", "replace")),
         "method": lambda content: method(content.decode("utf-8", "replace")),
         "schedule from JSON": lambda content: from_json(content.decode("utf-8", "replace")),

@@ -17,16 +17,16 @@ __all__ = ["read_document"]
 LARGEST = 1 << 28  # bytes
 DEEPEST = 6  # levels below which no lists are looked for
 HORIZONS = ("max_steps", "total_steps", "num_training_steps", "max_iters", "iterations", "num_steps")
-Rows = Sequence[Mapping[str, Any]]
+_Rows = Sequence[Mapping[str, Any]]
 Lists = Mapping[str, Sequence[Any]]
 
 
-class Found(NamedTuple):
+class _Found(NamedTuple):
     """Something in a document that may be a log: where it is, its names, and its rows or its lists."""
 
     path: str
     names: list[str]
-    content: Rows | Lists
+    content: _Rows | Lists
 
 
 def read_document(text: Text, wanted: Wanted) -> Table:
@@ -90,14 +90,17 @@ def _decoded(text: Text, where: str) -> Any:
         raise BadText(f"{where} cannot be read: it is nested too deeply, or has a number without end.") from None
 
 
-def _logs(data: Any, path: str, depth: int) -> Iterator[Found]:
+def _logs(data: Any, path: str, depth: int) -> Iterator[_Found]:
     """All that may be a log."""
     if depth > DEEPEST:
         return
     if isinstance(data, list):
         rows = [row for row in data if isinstance(row, dict)]
-        if rows and len(rows) == len(data):
-            yield Found(path, list(dict.fromkeys(name for row in rows for name in row)), rows)
+        names = dict.fromkeys(
+            name for row in rows for name, value in row.items() if not isinstance(value, dict | list)
+        )
+        if names and len(rows) == len(data):
+            yield _Found(path, list(names), rows)
         for at, each in enumerate(data[:8]):
             if isinstance(each, dict | list):
                 yield from _logs(each, f"{path}/{at}".lstrip("/"), depth + 1)
@@ -105,7 +108,7 @@ def _logs(data: Any, path: str, depth: int) -> Iterator[Found]:
         lists = {name: _list(values) for name, values in data.items()}
         there = {name: values for name, values in lists.items() if values is not None}
         if there:
-            yield Found(path, list(there), there)
+            yield _Found(path, list(there), there)
         for name, each in data.items():
             if isinstance(each, dict | list) and name not in there:
                 yield from _logs(each, f"{path}/{name}".lstrip("/"), depth + 1)
@@ -120,7 +123,7 @@ def _list(values: Any) -> list[Any] | None:
     return values
 
 
-def _log(found: Sequence[Found], wanted: Wanted, where: str) -> Found:
+def _log(found: Sequence[_Found], wanted: Wanted, where: str) -> _Found:
     """The one that is meant: it has what was asked for, or a gradient norm, or else a loss or rate; training first."""
     if wanted.column:
         fits = [each for each in found if wanted.column in (*each.names, *(f"{each.path}/{n}" for n in each.names))]

@@ -29,7 +29,7 @@ class Scalars(NamedTuple):
     values: NDArray[np.float64]
 
 
-class Field(NamedTuple):
+class _Field(NamedTuple):
     """A field of a message: number, kind, where its content begins and ends, and its value if that is a varint."""
 
     number: int
@@ -39,7 +39,7 @@ class Field(NamedTuple):
     value: int
 
 
-class Found(NamedTuple):
+class _Found(NamedTuple):
     """A scalar, and where in the event its value lies."""
 
     tag: str
@@ -110,7 +110,7 @@ def _alike(
     return np.concatenate([*left, starts])
 
 
-def _event(data: bytes) -> list[Found]:
+def _event(data: bytes) -> list[_Found]:
     """The scalars of one event."""
     step, values = 0, []
     for field in _fields(data, 0, len(data)):
@@ -125,7 +125,7 @@ def _event(data: bytes) -> list[Found]:
     return [found for begin, end in values if (found := _value(data, begin, end, step)) is not None]
 
 
-def _value(data: bytes, begin: int, end: int, step: int) -> Found | None:
+def _value(data: bytes, begin: int, end: int, step: int) -> _Found | None:
     """The scalar of one value; None if it is something else."""
     tag, at, kind = "", -1, "<f4"
     for field in _fields(data, begin, end):
@@ -137,7 +137,7 @@ def _value(data: bytes, begin: int, end: int, step: int) -> Found | None:
             at, kind = _tensor(data, field.begin, field.end)
     if at < 0:
         return None
-    return Found(tag, step, float(np.frombuffer(data, kind, 1, at)[0]), at, kind)
+    return _Found(tag, step, float(np.frombuffer(data, kind, 1, at)[0]), at, kind)
 
 
 def _tensor(data: bytes, begin: int, end: int) -> tuple[int, str]:
@@ -150,7 +150,7 @@ def _tensor(data: bytes, begin: int, end: int) -> tuple[int, str]:
     return -1, "<f4"
 
 
-def _fields(data: bytes, at: int, end: int) -> Iterator[Field]:
+def _fields(data: bytes, at: int, end: int) -> Iterator[_Field]:
     """The fields of a message; ValueError where it is none."""
     while at < end:
         key, at = _varint(data, at)
@@ -168,7 +168,7 @@ def _fields(data: bytes, at: int, end: int) -> Iterator[Field]:
             raise ValueError(f"a field of kind {kind}")
         if at > end or number == 0:
             raise ValueError("a field that is longer than its message")
-        yield Field(number, kind, begin, at, value)
+        yield _Field(number, kind, begin, at, value)
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
 
-__all__ = ["Chosen", "Wanted", "choose", "is_norm", "known"]
+__all__ = ["Chosen", "Wanted", "choose", "is_norm", "known", "words"]
 
 # In this order: a count of updates is preferred to a count of calls, which `_step` and `Step` of W&B are.
 STEPS = (

@@ -29,7 +29,7 @@ NUMBERS = msgspec.json.Decoder(list[float])
 JOINED = re.compile(rb"([-+.\deE]+)[^-+.\deE]([\d]+)")  # two rows whose line break was damaged
 
 
-class Head(NamedTuple):
+class _Head(NamedTuple):
     """The line of names: what parts cells, the names, what of it is already a row, and what is to be told."""
 
     delimiter: bytes
@@ -39,8 +39,8 @@ class Head(NamedTuple):
 
 
 def is_ours(line: bytes) -> bool:
-    """Whether a line is the first one of our own files, with one damaged byte at most."""
-    return _ours(line) is not None
+    """Whether a line is the first one of our own files, or begins like it, or has one damaged byte."""
+    return _ours(line) is not None or (line != b"" and HEADER.startswith(line))
 
 
 def looks_like_csv(line: bytes) -> bool:
@@ -58,7 +58,7 @@ def read_csv(text: Text, wanted: Wanted, run: int | str | None) -> Table:
         BadInput: a column or run that must be chosen, or that is not there.
     """
     where, torn = str(text.path), "the last line of {} does not end, and was left out."
-    reader: Rows | None = None
+    reader: _Rows | None = None
     notes: list[str] = []
     skipped = overlong = 0
     for content, tail, long in blocks(text):
@@ -67,9 +67,10 @@ def read_csv(text: Text, wanted: Wanted, run: int | str | None) -> Table:
             line, _, content = (content or tail).lstrip(b"\0\n\r ").partition(b"\n")
             while line.startswith((b"#", b"sep=")):
                 line, _, content = content.lstrip(b"\0\n\r ").partition(b"\n")
-            head = _ours(line) or _head(line)
-            if not tail or HEADER.startswith(line):
-                reader = Rows(head, wanted, run, where)
+            begun = bool(tail) and HEADER.startswith(line)
+            head = _ours(HEADER[:-1] if begun else line) or _head(line)
+            if not tail or begun:
+                reader = _Rows(head, wanted, run, where)
                 content = head.row + b"\n" * bool(head.row) + content
                 notes += [head.note.format(where)] if head.note else []
             elif not any(map(_known, head.names)):
@@ -89,10 +90,10 @@ def read_csv(text: Text, wanted: Wanted, run: int | str | None) -> Table:
     return table
 
 
-class Rows:
+class _Rows:
     """Rows of a table with this head, read block by block."""
 
-    def __init__(self, head: Head, wanted: Wanted, run: int | str | None, where: str) -> None:
+    def __init__(self, head: _Head, wanted: Wanted, run: int | str | None, where: str) -> None:
         self._where = where
         self._delimiter, self._width = head.delimiter, len(head.names)
         names, self._runs = _of_run(head.names, run, where)
@@ -219,23 +220,23 @@ def _quoted(line: bytes, delimiter: bytes) -> list[bytes]:
     return [cell.encode("latin-1") for cell in cells]
 
 
-def _head(line: bytes) -> Head:
+def _head(line: bytes) -> _Head:
     """The names in a line, cut where most of them are known."""
     line = line.strip(b"\0\r ")
     found = [(delimiter, _quoted(line, delimiter) or line.split(delimiter)) for delimiter in DELIMITERS]
-    heads = [Head(mark, [cell.decode("utf-8", "replace").strip() for cell in cells]) for mark, cells in found]
+    heads = [_Head(mark, [cell.decode("utf-8", "replace").strip() for cell in cells]) for mark, cells in found]
     return max(heads, key=lambda head: (sum(map(_known, head.names)), len(head.names)))
 
 
-def _ours(line: bytes) -> Head | None:
+def _ours(line: bytes) -> _Head | None:
     """The head of our own files, also with one damaged byte."""
     names, head = HEADER.decode().strip().split(","), HEADER[:-1]
     if line == head:
-        return Head(b",", names)
+        return _Head(b",", names)
     if line.startswith(head) and not line[len(head) :].startswith(b","):
-        return Head(b",", names, line[len(head) + 1 :], "the first line of {} does not end; what follows is a row.")
+        return _Head(b",", names, line[len(head) + 1 :], "the first line of {} does not end; what follows is a row.")
     if len(line) == len(head) and sum(a != b for a, b in zip(line, head, strict=True)) == 1:
-        return Head(b",", names, b"", "a byte in the names of the columns of {} is damaged; read as our own.")
+        return _Head(b",", names, b"", "a byte in the names of the columns of {} is damaged; read as our own.")
     return None
 
 

@@ -56,7 +56,7 @@ def read_lines(text: Text, wanted: Wanted) -> Table:
     names = _names(text)
     if not names:
         return Table(np.zeros(0, np.int64), {}, skipped=int(bool(text.head)), notes=[f"{where} holds no whole line."])
-    rows = Rows(names, wanted, where)
+    rows = _Rows(names, wanted, where)
     torn = long = 0
     for content, tail, many in blocks(text):
         long += many
@@ -70,7 +70,7 @@ def read_lines(text: Text, wanted: Wanted) -> Table:
     return table
 
 
-class Rows:
+class _Rows:
     """Rows with these keys, read block by block."""
 
     def __init__(self, names: Sequence[str], wanted: Wanted, where: str) -> None:
