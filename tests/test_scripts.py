@@ -136,7 +136,7 @@ def test_a_script_that_trains_as_our_loop_does_gives_its_numbers_to_the_bit() ->
 
     def script(run: lrc.Run) -> None:
         problem = build(known, run.seed)
-        looks = under_way.grid(ours) | {run.stop_step}
+        looks = under_way.grid(known, ours) | {run.stop_step}
         model = problem.model.train()
         optimizer = run.optimizer(model.parameters())
         while not run.should_stop:

@@ -21,6 +21,7 @@ from lrcontrol.errors import BadInput, DoesNotFit, LRControlError, RecordError, 
 from lrcontrol.runs.method import SGD, AdamW, Method, OptimizerSpec
 from lrcontrol.runs.record import Outcome, Record, Weights
 from lrcontrol.runs.spec import RunSpec, Start
+from lrcontrol.runs.task import Task
 from lrcontrol.training import loop, under_way
 from lrcontrol.training.batched import why_not_batched
 from lrcontrol.training.loop import test_metrics as metrics_on_test
@@ -28,6 +29,7 @@ from lrcontrol.training.loop import train, trained_model, warm
 from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.tasks.catalogue import TASKS
 from lrcontrol.training.tasks.problem import Problem, build
+from lrcontrol.training.under_way import evaluations
 from lrcontrol.training.weights import save_weights
 
 TASK = "diabetes-mlp"
@@ -252,16 +254,28 @@ def test_a_compressed_run_is_not_a_cut_one() -> None:
     assert compressed.column("lr")[-1] < cut.column("lr")[-1] / 10
 
 
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_looking_takes_at_most_a_tenth_of_a_run(task: Task) -> None:
+    """An update is reckoned as three looks at its batch; one look there must be, of a full run five."""
+    for steps in (1, 20, 100, task.full_steps // 9 + 1, task.full_steps, 10 * task.full_steps):
+        count = evaluations(task, steps)
+        least = 5 if steps >= task.full_steps else 1
+        assert least <= count <= 10
+        assert count == least or count * task.sizes[1] <= 0.1 * 3 * steps * task.batch_size
+    assert evaluations(task, 100 * task.full_steps) == 10
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, 9, 10, 11, 25, 49, 50, 51, 100, 101])
 def test_evaluations_are_even_and_the_last_is_of_the_final_weights(steps: int) -> None:
-    """At most ten, none twice; progress is told at rising counts, the last of them all."""
+    """As many as are worth it, none twice; progress is told at rising counts, the last of them all."""
     counts: list[int] = []
     record = train(spec_of(steps=steps), progress=counts.append)
     at = [each.step for each in record.evals]
     assert at == sorted(set(at))
     assert at[-1] == steps
-    assert len(at) == min(steps, 10)
-    assert max(np.diff([0, *at])) <= math.ceil(steps / 10) + 1
+    known = TASKS[record.spec.task]
+    assert len(at) == min(steps, evaluations(known, steps))
+    assert max(np.diff([0, *at])) <= math.ceil(steps / len(at)) + 1
     assert counts == sorted(set(counts))
     assert counts[-1] == steps
     assert set(at) <= set(counts)

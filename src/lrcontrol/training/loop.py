@@ -20,7 +20,7 @@ from lrcontrol.training.tasks.catalogue import check_optimizer, script_of
 from lrcontrol.training.tasks.catalogue import task as find_task
 from lrcontrol.training.tasks.own import OWN
 from lrcontrol.training.tasks.problem import alone, build
-from lrcontrol.training.under_way import EVALUATIONS, UnderWay
+from lrcontrol.training.under_way import EVALUATIONS, UnderWay, evaluations
 from lrcontrol.training.weights import load_weights
 
 __all__ = ["seconds_of", "test_metrics", "train", "train_all", "trained_model", "warm"]
@@ -173,7 +173,7 @@ def seconds_of(task: Task) -> float:
         updates = (time.perf_counter() - begun) / TRIED
         begun = time.perf_counter()
         problem.evaluate(problem.validation)
-        return updates * task.full_steps + (time.perf_counter() - begun) * EVALUATIONS
+        return updates * task.full_steps + (time.perf_counter() - begun) * evaluations(task, task.full_steps)
 
 
 def _records(

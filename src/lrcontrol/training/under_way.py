@@ -23,10 +23,23 @@ from lrcontrol.training.state import State, put, taken
 from lrcontrol.training.tasks.problem import Problem
 from lrcontrol.training.weights import save_weights
 
-__all__ = ["BLOCK", "EVALUATIONS", "SHOWN", "End", "UnderWay", "bad_loss", "bad_validation", "grid"]
+__all__ = [
+    "BLOCK",
+    "EVALUATIONS",
+    "FEWEST",
+    "SHOWN",
+    "End",
+    "UnderWay",
+    "bad_loss",
+    "bad_validation",
+    "evaluations",
+    "grid",
+]
 
-EVALUATIONS = 10  # of the validation split over the horizon, evenly spaced
+EVALUATIONS = 10  # of the validation split over the horizon, evenly spaced, at most
+FEWEST = 5  # the same, of a full run at least
 SHOWN = 50  # the same, where the control looks at them
+WORTH = 0.1  # of what a run computes, what looking may take; an update is reckoned as three looks at its batch
 BLOCK = 50  # updates between two looks at the losses: the device is not made to wait at each
 
 
@@ -38,12 +51,24 @@ class End(NamedTuple):
     message: str
 
 
-def grid(spec: RunSpec) -> set[int]:
+def evaluations(task: Task, total_steps: int) -> int:
+    """How often a run over so many updates is judged on the validation split, where its control does not look at it.
+
+    Ten times, unless that would take more than a tenth of what the run computes: a short run on a large validation
+    split would be judged longer than it trains. A full run is judged five times at least.
+    """
+    if task.is_script:
+        return EVALUATIONS
+    affordable = int(WORTH * 3 * total_steps * task.batch_size / max(task.sizes[1], 1))
+    return min(max(affordable, FEWEST if total_steps >= task.full_steps else 1), EVALUATIONS)
+
+
+def grid(task: Task, spec: RunSpec) -> set[int]:
     """After which updates of its own a run is judged on the validation split, beside its last one.
 
     They follow from the horizon: wherever runs of one horizon begin and end, they are judged at the same places.
     """
-    count = SHOWN if "metric" in spec.method.control.needs else EVALUATIONS
+    count = SHOWN if "metric" in spec.method.control.needs else evaluations(task, spec.total_steps)
     places = {round(spec.total_steps * (index + 1) / count) for index in range(count)}
     return {place for place in places if spec.first_step < place <= spec.stop_step}
 
@@ -83,7 +108,7 @@ class UnderWay:
         self._norms = np.full((len(self._losses), len(self._orders)), np.nan, np.float32)
         self._rates: list[float] = []
         self._seen: dict[int, dict[str, float]] = {}
-        self._grids = {each.id: grid(each) for each in tree.specs}
+        self._grids = {each.id: grid(task, each) for each in tree.specs}
         self._seconds = dict.fromkeys(self._grids, 0.0)
         self._shared = dict.fromkeys(self._grids, 0)
         self.made = 0

@@ -58,7 +58,7 @@ class Stack:
     ) -> None:
         began = time.perf_counter()
         self._task, self._problems, self._found, self._key, self._folder = task, problems, found, key, folder
-        self._runs = [_Run(spec) for spec in specs]
+        self._runs = [_Run(task, spec) for spec in specs]
         self._step = self.made = 0
         seeds = sorted({spec.seed for spec in specs})
         self._problem = problems[specs[0].seed]
@@ -235,12 +235,12 @@ class Stack:
 class _Run:
     """What is known of a run of a stack."""
 
-    def __init__(self, spec: RunSpec) -> None:
+    def __init__(self, task: Task, spec: RunSpec) -> None:
         self.spec = spec
         self.pace = None if isinstance(spec.method.control, Scheduled) else pace_of(spec)
         self.table = rates(spec) if self.pace is None else None
         self.needs: frozenset[str] = frozenset() if self.pace is None else self.pace.needs
-        self.grid = grid(spec)
+        self.grid = grid(task, spec)
         self.looks = sorted(self.grid | {spec.stop_step})
         self.losses: list[NDArray[np.float32]] = []
         self.rates: list[NDArray[np.float64]] = []

@@ -127,10 +127,10 @@ def members(name: str, content: bytes) -> Iterator[tuple[str, bytes]]:
                     if not info.is_dir():
                         keep(info.filename, info.file_size, lambda info=info: archive.read(info))  # type: ignore[misc]
             return sorted(found.items())
-        with tarfile.open(fileobj=io.BytesIO(gunzipped(name, content)), mode="r:") as archive:
-            for entry in archive:
+        with tarfile.open(fileobj=io.BytesIO(gunzipped(name, content)), mode="r:") as tar:
+            for entry in tar:
                 if entry.isreg():
-                    file: Any = archive.extractfile(entry)
+                    file: Any = tar.extractfile(entry)
                     keep(entry.name, entry.size, file.read)
         return sorted(found.items())
 
