@@ -20,8 +20,8 @@ ORDERS = {"l1": 1, "l2": 2}
 """The norms by their names."""
 
 ROW = 256  # numbers that are added in float32: few enough for 1e-6, whatever they are
-SMALL = 1 << 13  # below so many numbers float64 throughout costs no more
-CHUNK = 1 << 18  # numbers that stay near a core
+SMALL = 1 << 13  # tensors of fewer numbers are put together; so many cost no more in float64 throughout
+CHUNK = 1 << 17  # numbers that stay near a core
 TINY = 1e-11  # a float32 sum of squares may lack too much below this, where squares leave float32
 
 
@@ -44,7 +44,8 @@ def parameters(optimizer: Optimizer) -> list[Tensor]:
 
 def gradients(optimizer: Optimizer) -> list[Tensor]:
     """The gradients of an optimizer's parameters, each once; those without one are left out."""
-    return [each.grad for each in parameters(optimizer) if each.grad is not None]
+    found = dict.fromkeys(each.grad for group in optimizer.param_groups for each in group["params"])
+    return [each for each in found if each is not None]
 
 
 @torch.no_grad()
@@ -152,16 +153,21 @@ def _own(tensors: Sequence[Tensor], orders: Sequence[str], out: Tensor) -> Tenso
             kinds.setdefault((each.device, each.dtype), []).append(each)
     if not kinds:
         return out.zero_()
-    near = all(map(_near, {out.device, *(device for device, _ in kinds)}))
-    real = [
-        [each.to(torch.complex128).abs() for each in alike] if alike[0].is_complex() else alike
-        for alike in kinds.values()
+    alike = [
+        [each.to(torch.complex128).abs() for each in found] if kind.is_complex else found
+        for (_, kind), found in kinds.items()
     ]
-    found = [_in_rows(alike, orders) if near else {order: _wholly(alike, order) for order in orders} for alike in real]
+    if not all(map(_near, {out.device, *(device for device, _ in kinds)})):
+        for place, order in enumerate(orders):
+            _together([_wholly(each, order) for each in alike], order, out.select(0, place))
+        return out
+    parts = [_in_rows(each, orders) for each in alike]
     for place, order in enumerate(orders):
-        _together([each for parts in found for each in parts[order]], order, out.select(0, place))
-        if near and not _sure(float(out.numpy()[place]), order):  # in memory already: nothing is waited for
-            _together([each for alike in real for each in _wholly(_chunks(alike), order)], order, out.select(0, place))
+        joined = torch.cat([part for each in parts for part in each[order]])
+        slot = out.select(0, place)
+        torch.linalg.vector_norm(joined, ORDERS[order], dtype=out.dtype, out=slot)
+        if not _sure(float(slot.numpy()), order):  # in memory already: nothing is waited for
+            _together([_wholly(_chunks(each), order) for each in alike], order, slot)
     return out
 
 
@@ -170,10 +176,10 @@ def _near(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
-def _together(parts: Sequence[Tensor], order: str, out: Tensor) -> None:
+def _together(norms: Sequence[list[Tensor]], order: str, out: Tensor) -> None:
     """The norm of norms."""
     home = out.device
-    moved = [each if each.device == home else each.to(home, non_blocking=True) for each in parts]
+    moved = [each if each.device == home else each.to(home, non_blocking=True) for found in norms for each in found]
     torch.linalg.vector_norm(torch.stack(moved), ORDERS[order], out=out)
 
 
@@ -189,32 +195,46 @@ def _wholly(tensors: list[Tensor], order: str) -> list[Tensor]:
 
 
 def _in_rows(tensors: list[Tensor], orders: Sequence[str]) -> dict[str, list[Tensor]]:
-    """Norms in float64 of parts of tensors of one type on a processor, large ones by rows."""
-    small: list[Tensor] = []
-    rows: dict[str, list[Tensor]] = {order: [] for order in orders}
-    narrow = tensors[0].dtype.itemsize < 4
-    kind = torch.float32 if narrow else tensors[0].dtype
-    scratch = torch.empty(CHUNK if max(each.numel() for each in tensors) >= SMALL else 0, dtype=kind)
+    """Numbers that have the norms of tensors of one type on a processor: norms of rows, and what fills no row."""
+    rest: list[Tensor] = []
+    large: list[Tensor] = []
+    few = 0
     for each in tensors:
-        count = each.numel()
+        flat, count = each if each.dim() == 1 else each.reshape(-1), each.numel()
         if count < SMALL:
-            small.append(each)
-            continue
-        flat = each.reshape(-1)
-        if count % ROW:
-            small.append(flat[count - count % ROW :])
-            flat = flat[: count - count % ROW]
-        for chunk in torch.split(flat, CHUNK):  # each is still near for the second norm
-            part = scratch[: len(chunk)]
-            wider = part.copy_(chunk) if narrow else chunk
-            if "l2" in rows:
-                rows["l2"].append(torch.linalg.vector_norm(wider.view(-1, ROW), 2, dim=1))
-            if "l1" in rows:
-                rows["l1"].append(torch.abs(wider, out=part).view(-1, ROW).sum(dim=1))
-    return {
-        order: [each for parts in (small, rows[order]) if parts for each in _wholly(parts, order)] for order in rows
-    }
+            rest.append(flat)
+            few += count
+        else:
+            _cut(flat, large, rest)
+    if few > SMALL:
+        joined = torch.cat(rest)
+        rest = []
+        _cut(joined, large, rest)
+    found = {order: list(rest) for order in orders}
+    narrow = tensors[0].dtype.itemsize < 4
+    if not narrow and "l1" not in found:
+        found["l2"] += [torch.linalg.vector_norm(each.view(-1, ROW), 2, dim=1) for each in large]
+        return found
+    scratch = torch.empty(CHUNK if large else 0, dtype=torch.float32 if narrow else tensors[0].dtype)
+    for chunk in _chunks(large):  # each is still near for the second norm
+        part = scratch.narrow(0, 0, chunk.numel())
+        wider = part.copy_(chunk) if narrow else chunk
+        if "l2" in found:
+            found["l2"].append(torch.linalg.vector_norm(wider.view(-1, ROW), 2, dim=1))
+        if "l1" in found:
+            found["l1"].append(torch.abs(wider, out=part).view(-1, ROW).sum(dim=1))
+    return found
+
+
+def _cut(flat: Tensor, large: list[Tensor], rest: list[Tensor]) -> None:
+    """Put what fills rows into `large`, and what is left into `rest`."""
+    count = flat.numel()
+    over = count % ROW
+    large.append(flat.narrow(0, 0, count - over) if over else flat)
+    if over:
+        rest.append(flat.narrow(0, count - over, over))
 
 
 def _chunks(tensors: Sequence[Tensor]) -> list[Tensor]:
-    return [chunk for each in tensors for chunk in torch.split(each.reshape(-1), CHUNK)]
+    flat = [each.reshape(-1) for each in tensors]
+    return [part for each in flat for part in (torch.split(each, CHUNK) if each.numel() > CHUNK else (each,))]

@@ -229,9 +229,10 @@ class Observer:
         self._handles = []
         self._seen.close()
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
         """The hook before `optimizer.step()`: gradients are measured, or will be when a closure has made them."""
+        if torch.compiler.is_compiling():
+            return _untraced(self._before, optimizer, args, kwargs)
         if self._under_way not in (0, id(optimizer)):  # one inside the one that is under way
             return None
         if self._capturable and torch.cuda.is_current_stream_capturing():
@@ -248,10 +249,11 @@ class Observer:
             (args, kwargs | {"closure": watched}) if "closure" in kwargs else ((args[0], watched, *args[2:]), kwargs)
         )
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    @torch.no_grad()
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """The hook after it: the reading is complete."""
+        if torch.compiler.is_compiling():
+            _untraced(self._after, optimizer, args, kwargs)
+            return
         if self._under_way != id(optimizer):
             return
         self._under_way = 0
@@ -302,6 +304,7 @@ class Observer:
         if "dot" in moves and (self._attempt + 1) % self._every == 0:
             moves.keep_gradients(optimizer, scale)
 
+    @torch.no_grad()
     def _complete(self, optimizer: Optimizer, found: Tensor | None) -> None:
         """Write what is known after an update into the row, and go to the next."""
         self._row = row = self._seen.row(self._device)
@@ -333,3 +336,9 @@ class Observer:
         stages = [states[key]["stage"] for key in {id(optimizer), *self._found} if key in states]
         scale: Tensor | None = scaler._scale
         return None if any(stage is not OptState.READY for stage in stages) else scale
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _untraced(hook: Callable[..., Any], *arguments: Any) -> Any:
+    """What a hook returns: where a step is compiled, hooks are called all the same, and not traced."""
+    return hook(*arguments)
