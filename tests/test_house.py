@@ -40,7 +40,9 @@ MAY_IMPORT["cli_words"] = EVERYTHING
 MAY_IMPORT["cli_store"] = EVERYTHING | {"cli_words"}
 MAY_IMPORT["cli_refine"] = EVERYTHING | {"refining", "cli_words"}
 MAY_IMPORT["cli"] = EVERYTHING | {"api", "cli_words", "cli_store", "cli_refine"}
-UPWARDS = {  # a schedule draws itself; nothing else goes against the layers
+UPWARDS = {  # a schedule draws itself, and so does a refinement; nothing else goes against the layers
+    ("lrcontrol.analysis.refine", "lrcontrol.report.refinement.refinement"),
+    ("lrcontrol.analysis.refine", "lrcontrol.report.theme.Chart"),
     ("lrcontrol.schedules.schedule", "lrcontrol.report.charts.schedules"),
     ("lrcontrol.schedules.schedule", "lrcontrol.report.theme.Chart"),
 }

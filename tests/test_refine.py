@@ -180,6 +180,22 @@ def test_the_compact_form_finds_what_was_put_in(warmup: float, power: float) -> 
     assert found.error < 0.01
 
 
+def test_it_draws_itself_and_is_told_in_a_line(tmp_path: Path) -> None:
+    found = refined(np.linspace(2, 1, 500), order="l1")
+    assert "<svg" in _saved(found.plot(), tmp_path / "all.svg")
+    assert "<svg" in _saved(found.plot(total_steps=10_000_000), tmp_path / "long.svg")
+    assert repr(found).startswith("<Refined from 500 l1 norms: nearly ")
+    assert len(repr(found.schedule)) < 60
+    assert repr(refined(np.exp(-np.arange(1000) / 20))).endswith("degenerate>")
+
+
+def _saved(chart: Any, path: Path) -> str:
+    from lrcontrol.report.save import save_chart
+
+    save_chart(chart, path)
+    return path.read_text()
+
+
 # Bad readings, bad arguments
 
 POISONS = (0.0, math.nan, math.inf, -math.inf, -1.0, 1e-300, 1e300)

@@ -7,7 +7,7 @@ so that warmup and the final fall come out by themselves. `grad_norm` is a plain
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
@@ -21,6 +21,9 @@ from lrcontrol.errors import BadInput
 from lrcontrol.schedules.profiles import MOST_VALUES
 from lrcontrol.schedules.recipes.single import table
 from lrcontrol.schedules.schedule import Schedule
+
+if TYPE_CHECKING:
+    from lrcontrol.report.theme import Chart
 
 __all__ = ["Order", "Refined", "closed_form", "degeneracy", "refined", "smoothed"]
 
@@ -61,6 +64,23 @@ class Refined(msgspec.Struct, frozen=True, eq=False, dict=True):
     def compact(self) -> Compact:
         """A warmup and a power that come near the table."""
         return compact_form(self.values)
+
+    def __repr__(self) -> str:
+        """What it was made of and what it is near, in one line."""
+        near = f"{self.compact.how} {self.compact.schedule}"
+        return (
+            f"<Refined from {self.norms.size} {self.order} norms: {near}{', degenerate' if self.degenerate else ''}>"
+        )
+
+    def plot(self, total_steps: int | None = None) -> "Chart":
+        """A chart of the norms, and of the schedule beside linear, for a notebook; `chart.save("name.svg")` writes it.
+
+        Args:
+            total_steps: >= 1; the horizon of the schedules that are drawn; by default the length of the log.
+        """
+        from lrcontrol.report.refinement import refinement  # it draws itself, as schedules do: an import up the layers
+
+        return refinement(self, total_steps)
 
 
 def closed_form(grad_norm: ArrayLike, order: Order = "l2") -> Numbers:

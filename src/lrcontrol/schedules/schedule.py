@@ -672,7 +672,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             given: the total steps, if they are given first; then schedules or their texts.
             total_steps: >= 1; the horizon they are laid over; by default 1000.
         """
-        from lrcontrol.report.charts import schedules  # a schedule draws itself: the one import up the layers
+        from lrcontrol.report.charts import schedules  # a schedule draws itself: an import up the layers
+        from lrcontrol.schedules.text import shortened
 
         leads = bool(given) and isinstance(given[0], Integral)
         if leads and total_steps is not None:
@@ -682,7 +683,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for other in given[leads:]:
             checks.instance("given", other, Schedule | str, "schedules or their texts after the total steps")
             every.append(_schedule(other))
-        return schedules([(str(each), each) for each in every], horizon)
+        return schedules([(shortened(str(each)), each) for each in every], horizon)
 
     def __add__(self, other: "Schedule | str") -> "Schedule":
         return self.then(other) if isinstance(other, Schedule | str) else NotImplemented
@@ -701,12 +702,15 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return _schedule(other) * self if isinstance(other, str) else self.__mul__(other)
 
     def __repr__(self) -> str:
-        return f"schedule({str(self)!r})"
+        """What makes the schedule again; of one with a long table what it is, in one line."""
+        from lrcontrol.schedules.text import shortened  # text knows schedules, and not the other way round
+
+        text = str(self)
+        brief = shortened(text)
+        return f"schedule({text!r})" if brief == text else f"<schedule {brief}>"
 
     def __str__(self) -> str:
-        from lrcontrol.schedules.text import (
-            schedule_text,
-        )  # text knows schedules, and not the other way round
+        from lrcontrol.schedules.text import schedule_text  # text knows schedules, and not the other way round
 
         return schedule_text(self)
 
