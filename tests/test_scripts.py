@@ -193,6 +193,37 @@ def test_only_real_updates_count() -> None:
     assert np.isfinite(record.column("loss")).all()
 
 
+@pytest.mark.parametrize("norms", [("l2",), ("l1", "l2")], ids=str)
+def test_the_norms_of_real_updates_are_recorded(norms: tuple[str, ...]) -> None:
+    """Of the gradients that were gathered, unscaled, also where the script goes on after its end."""
+    found: list[float] = []
+
+    def script(run: lrc.Run) -> None:
+        model = nn.Linear(3, 1)
+        optimizer = run.steer(sgd(model))
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12)
+        for call in range(100):
+            for rows in (slice(0, 4), slice(4, 8)):
+                loss = (model(INPUTS[rows]) - TARGETS[rows]).square().mean()
+                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            gradients = [each.grad for each in model.parameters() if each.grad is not None]
+            if call % 5 == 2:
+                gradients[0].fill_(math.inf)
+            else:
+                found.append(math.hypot(*(float(each.norm()) for each in gradients)) / scaler.get_scale())
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+            if run.step == STEPS:
+                run.log(val_loss=1.0)
+
+    record = carried(script, asked(norms=norms))
+    assert record.cost.steps == STEPS
+    assert list(record.columns) == ["lr", *norms]
+    assert record.column("l2") == pytest.approx(found[:STEPS], rel=1e-5)
+    assert record.column("l2").dtype == np.float32
+
+
 def test_a_methods_optimizer_has_the_settings_of_the_method() -> None:
     def script(run: lrc.Run) -> None:
         model = nn.Linear(3, 1)
@@ -366,12 +397,13 @@ def going_on(run: lrc.Run) -> None:
 def test_a_run_goes_on_from_another_as_if_it_had_not_ended(tmp_path: Path, optimizer: str, control: str) -> None:
     method = f"{optimizer}:{control}"
     task = script_task(method=method)
-    whole = carry_out_script(asked(method, checkpoint=True), task, going_on, tmp_path)
-    first = asked(method, stop_step=15, checkpoint=True)
+    asked_for = {"checkpoint": True, "norms": ("l1", "l2")}
+    whole = carry_out_script(asked(method, **asked_for), task, going_on, tmp_path)
+    first = asked(method, stop_step=15, **asked_for)
     begun = carry_out_script(first, task, going_on, tmp_path)
-    second = asked(method, start=Start(first.id, 15), checkpoint=True)
+    second = asked(method, start=Start(first.id, 15), **asked_for)
     ended = carry_out_script(second, task, going_on, tmp_path)
-    for name in ("loss", "lr"):
+    for name in whole.columns:
         both = [*begun.column(name).tolist(), *ended.column(name).tolist()]
         assert both == whole.column(name).tolist()
     assert begun.evals + ended.evals == whole.evals

@@ -84,8 +84,6 @@ def train_all(
     for spec in specs:
         check_optimizer(find_task(spec.task), spec.method)
         spec.method.control.check_fits(spec.total_steps)
-        if spec.norms and script_of(spec.task) is not None:
-            raise BadInput(f"a script's gradients are its own; leave `norms` out, got norms={spec.norms}.")
         kept = {"save=True": spec.save, "checkpoint=True": spec.checkpoint, "start=...": spec.start is not None}
         if weights is None and any(kept.values()):
             field = next(name for name, asked in kept.items() if asked)

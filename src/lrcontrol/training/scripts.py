@@ -78,7 +78,7 @@ def carry_out_script(
         objective=task.objective,
         evals=tuple(Evaluation(step, values) for step, values in sorted(told.evals.items()) if step <= last),
         cost=Cost(made, time.perf_counter() - began),
-        columns={"lr": rates} if losses is None else {"loss": losses, "lr": rates},
+        columns=({} if losses is None else {"loss": losses}) | {"lr": rates} | steering.norms(made),
         message=message or None,
         weights=kept,
         checkpoint=checkpoint,

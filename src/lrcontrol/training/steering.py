@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.optim import Optimizer
 
 from lrcontrol import checks
@@ -69,6 +71,11 @@ class Steering:
         self.ended = False
         self.cut_off = False
         self._updates = hooked(optimizer, self, self._before)
+        self._observer = None
+        if spec.norms:
+            from lrcontrol.training.observe import observe  # which loads torch's compiler
+
+            self._observer = observe(optimizer, norms=spec.norms, first_step=spec.first_step)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -127,6 +134,17 @@ class Steering:
         else:
             self._now = self._source.at(self.step)
         self._decided, self._told = self.step, False
+
+    def norms(self, made: int) -> dict[str, NDArray[np.float32]]:
+        """Norms of the gradients of the first updates, as columns of a record; no more are observed."""
+        if self._observer is None:
+            return {}
+        self._observer.close()
+        seen = self._observer.columns
+        place = seen.pop("step").astype(np.int64) - self._first
+        with np.errstate(over="ignore"):
+            found = {name: values[place < made].astype(np.float32) for name, values in seen.items()}
+        return {name: values for name, values in found.items() if name in ("l1", "l2")}
 
     def state(self) -> dict[str, Any] | None:
         """What the control goes on from, as JSON values; None where all follows from the step."""
