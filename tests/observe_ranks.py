@@ -15,6 +15,7 @@ from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
 
 import lrcontrol as lrc
+from lrcontrol.errors import BadInput
 from lrcontrol.training.norms import norms
 
 ALL = ("l1", "l2", "dot", "update", "distance")
@@ -157,6 +158,10 @@ def main(folder: Path, rank: int) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     seen: dict[str, Any] = {kind: trained(kind, rank, folder) for kind in KINDS}
     seen["placed"] = placed(rank)
+    try:
+        lrc.observe(of_fsdp1()[1])
+    except BadInput as error:
+        seen["refused"] = str(error)
     (folder / f"{rank}.json").write_text(json.dumps(seen))
     distributed.barrier()
     distributed.destroy_process_group()

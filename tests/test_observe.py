@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import json
 import math
 import os
 import subprocess
@@ -642,6 +643,41 @@ def test_a_compiled_model_is_seen_and_so_is_a_compiled_step() -> None:
             wanted.append(float(flat([each.grad for each in model.parameters()]).norm()))
             compiled()
     assert observer.log.l2 == pytest.approx(wanted, rel=1e-6)
+
+
+# Several processes
+
+
+def test_two_processes_see_the_gradients_of_the_whole(tmp_path: Path) -> None:
+    """In every way to divide a model or its optimizer: as one process sees them that trains on all data."""
+    command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning"]
+    command += [str(Path(__file__).with_name("observe_ranks.py")), str(tmp_path)]
+    ranks = [subprocess.Popen([*command, str(rank)], stderr=subprocess.PIPE, text=True) for rank in range(2)]
+    try:
+        errors = [rank.communicate(timeout=240)[1] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    assert [rank.returncode for rank in ranks] == [0, 0], errors
+    both = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    worst = 0.0
+    for seen in both:
+        assert "give `group`" in seen.pop("refused")
+        for found in seen.pop("placed"):
+            assert found["ours"] == pytest.approx(found["wanted"], rel=1e-9)
+        for kind, found in seen.items():
+            for name in (*ALL, "step", "lr"):
+                ours, wanted = (np.array(found[which][name]) for which in ("seen", "wanted"))
+                assert ours == pytest.approx(wanted, rel=1e-5, nan_ok=True), (kind, name)
+                worst = max(worst, float(np.nanmax(np.abs(ours - wanted) / np.maximum(np.abs(wanted), 1e-9))))
+            assert found["file"] == found["seen"]["l2"]
+            updates = len(found["file"])
+            divided = kind in ("fsdp2", "fsdp1", "zero, inside")
+            assert found["reduced"] == (4 * updates - 1 if divided else 0), "one sum over processes for each thing"
+    for kind, found in both[0].items():
+        ours, others = found["seen"], both[1][kind]["seen"]
+        assert all(ours[name][1:] == others[name][1:] for name in ALL), "the same in every process"
+    print(f"RELIABILITY observe_ranks=2 kinds={len(both[0])} worst={worst:.1e}")
 
 
 # What is refused

@@ -87,6 +87,11 @@ def observe(
             f"the updates of {type(optimizer).__name__} cannot be seen: it is no plain torch optimizer and holds none "
             "of its groups; observe the optimizer inside it."
         )
+    if group is None and any(getattr(each, "_fsdp_flattened", False) for each in parameters(optimizer)):
+        raise BadInput(
+            "parameters that FSDP1 divides are plain tensors, which do not tell over which processes; give "
+            "`group`, such as torch.distributed.group.WORLD."
+        )
     file = None if path is None else GradientLogFile(path, append)
     names = [name for name in (*ORDERS, *MOVES) if name in norms]
     return Observer(optimizer, found, names, every, scaler, group, first_step, Seen(names, block, file))
