@@ -422,11 +422,12 @@ def test_logs_of_language_models() -> None:
 
 NAMES = {
     "l1": "l1 grad_l1 grad_1.0_norm_total grad_norm_l1 train/grad_l1_norm",
-    "l2": "l2 grad_norm train/grad_norm gradient_norm grad_2.0_norm_total total_grad_norm global_grad_norm grad_norm/all "
-    "grad_norm/global gnorm grad-norm GradNorm l2_norm/grad/global optim/total_grad_norm grad/norm/total total_norm "
-    "grad_norm_before_clip actor/grad_norm grad_norm_step",
-    None: "grad_inf_norm_total grad_3.0_norm_total grad_2.0_norm/layer1.weight grad_norm/layer.1 weight_norm param_norm "
-    "grad_norm_clipped grad_norm_after_clip val/grad_norm eval_grad_norm grad_norm_epoch update_norm grad_norm_std "
+    "l2": "l2 grad_norm train/grad_norm gradient_norm grad_2.0_norm_total total_grad_norm global_grad_norm "
+    "grad_norm/all grad_norm/global gnorm grad-norm GradNorm l2_norm/grad/global optim/total_grad_norm "
+    "grad/norm/total total_norm grad_norm_before_clip actor/grad_norm grad_norm_step",
+    None: "grad_inf_norm_total grad_3.0_norm_total grad_2.0_norm/layer1.weight grad_norm/layer.1 weight_norm "
+    "param_norm grad_norm_clipped grad_norm_after_clip val/grad_norm eval_grad_norm grad_norm_epoch update_norm "
+    "grad_norm_std "
     "l2_loss norm gradient",
 }
 

@@ -114,7 +114,7 @@ class _Rows:
         self._columns = Columns(roles, counted)
         self._names: dict[bytes, int] | None = {} if "run" in roles else None
         self._fast = self._width <= WIDEST and self._names is None
-        self._damaged = 0
+        self._damaged = self._mended = 0
 
     def add(self, content: bytes) -> None:
         """Read whole lines: at once, and where that fails each half of them, down to lines."""
@@ -137,9 +137,11 @@ class _Rows:
             line = line.strip(b"\0\r\n ") if self._delimiter == b"\t" else line.strip(b"\0\r\n\t ")
             if not line:
                 continue
-            found = [row for cells in _cells(line, self._width, self._delimiter) if (row := self._row(cells))]
+            apart, lost = _cells(line, self._width, self._delimiter)
+            found = [row for cells in apart if (row := self._row(cells))]
             rows += found
-            damaged += not found
+            damaged += lost + len(apart) - len(found)
+            self._mended += len(apart) == 2
         self._columns.add_rows(rows)
         return damaged
 
@@ -154,6 +156,8 @@ class _Rows:
             table.names = (self._runs,)
         table.skipped, table.notes = damaged, self._notes
         table.notes += left_out(damaged, "damaged row", self._where)
+        if self._mended:
+            table.notes.append(f"line breaks of {self._where} are damaged in {self._mended} places; no row was lost.")
         return table
 
     def _row(self, cells: Sequence[bytes]) -> list[float | None] | None:
@@ -203,12 +207,16 @@ def _numbers(content: bytes, width: int, delimiter: bytes) -> NDArray[np.float64
     return rows[:, :-1]
 
 
-def _cells(line: bytes, width: int, delimiter: bytes) -> list[list[bytes]]:
-    """The rows of a line: one, two where the break between them was damaged, none where cells are lacking."""
+def _cells(line: bytes, width: int, delimiter: bytes) -> tuple[list[list[bytes]], int]:
+    """The rows of a line, and how many are damaged: where the break between two was, both are in one."""
     cells = _quoted(line, delimiter) if b'"' in line else line.split(delimiter)
-    if len(cells) == 2 * width - 1 and (parts := JOINED.fullmatch(cells[width - 1])):
-        return [[*cells[: width - 1], parts[1]], [parts[2], *cells[width:]]]
-    return [cells] if len(cells) == width else []
+    if len(cells) == width:
+        return [cells], 0
+    if len(cells) != 2 * width - 1:
+        return [], 1
+    if parts := JOINED.fullmatch(cells[width - 1]):
+        return [[*cells[: width - 1], parts[1]], [parts[2], *cells[width:]]], 0
+    return [[*cells[: width - 1], b""]], 1  # the break became a digit: nobody knows where one number ends
 
 
 def _quoted(line: bytes, delimiter: bytes) -> list[bytes]:

@@ -127,7 +127,7 @@ class _Rows:
         table.skipped, table.notes = damaged, [*self._columns_of.notes]
         table.notes += left_out(damaged, "damaged line", where)
         if self._mended:
-            table.notes.append(f"line breaks of {where} are damaged in {self._mended} places; no row was lost there.")
+            table.notes.append(f"line breaks of {where} are damaged in {self._mended} places; no row was lost.")
         if self._checked and self._unchecked:
             table.notes.append(f"{self._unchecked} lines of {where} have no checksum as the others have.")
         if self._columns.counted:
