@@ -202,7 +202,6 @@ def ray_same(folder):
 def log_bytes(attempt, untold_in_csv):
     def row(folder):
         found = {kind: attempt(log_kit.sample(kind, 20_000), folder) for kind in log_kit.KINDS}
-        csv = found["csv"]
         bad = sum(each.bad for each in found.values()) - (
             found["csv"].untold if untold_in_csv else 0
         )  # it has no checksums

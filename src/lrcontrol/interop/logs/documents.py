@@ -62,8 +62,9 @@ def read_document(text: Text, wanted: Wanted) -> Table:
             bad += 1
     columns.add_rows(kept)
     table = columns.table()
-    table.skipped = bad + columns.damaged
-    notes += left_out(table.skipped, "damaged reading", where)
+    table.skipped = bad + columns.damaged + columns.stepless
+    notes += left_out(bad + columns.damaged, "damaged reading", where)
+    notes += left_out(columns.stepless, "reading without a step", where)
     if columns.counted:
         notes.append(f"{where} has no list of steps; its readings are counted from 0.")
     table.notes, table.total_steps = notes, _horizon(data)

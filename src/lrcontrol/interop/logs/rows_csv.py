@@ -120,9 +120,7 @@ class _Rows:
         """Read whole lines: at once, and where that fails each half of them, down to lines."""
         values = _numbers(content, self._width, self._delimiter) if self._fast else None
         if values is not None:
-            columns = [values[:, place].copy() for place in self._places]
-            gaps = [np.isnan(column) for column in columns]
-            self._columns.add(columns, [~gap if gap.any() else None for gap in gaps])
+            self._columns.add_complete([values[:, place].copy() for place in self._places])
         elif self._fast and (both := halves(content, FEWEST)):
             for half in both:
                 self.add(half)
@@ -151,11 +149,12 @@ class _Rows:
         table = self._columns.table()
         if self._names is not None:
             names = [name.decode("utf-8", "replace") for name in self._names]
-            table.runs, table.names = table.columns.pop("run").astype(np.int64), tuple(names)
+            table.runs, table.names = table.columns.pop("run", table.steps).astype(np.int64), tuple(names)
         elif self._runs:
             table.names = (self._runs,)
-        table.skipped, table.notes = damaged, self._notes
-        table.notes += left_out(damaged, "damaged row", self._where)
+        table.skipped = damaged + self._columns.stepless
+        table.notes = [*self._notes, *left_out(damaged, "damaged row", self._where)]
+        table.notes += left_out(self._columns.stepless, "row without a step", self._where)
         if self._mended:
             table.notes.append(f"line breaks of {self._where} are damaged in {self._mended} places; no row was lost.")
         return table

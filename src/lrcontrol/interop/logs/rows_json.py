@@ -123,9 +123,10 @@ class _Rows:
         where, damaged = self._where, self._damaged + self._columns.damaged
         table = self._columns.table()
         if self._run_at >= 0:
-            table.runs, table.names = table.columns.pop("run").astype(np.int64), tuple(self._runs)
-        table.skipped, table.notes = damaged, [*self._columns_of.notes]
-        table.notes += left_out(damaged, "damaged line", where)
+            table.runs, table.names = table.columns.pop("run", table.steps).astype(np.int64), tuple(self._runs)
+        table.skipped = damaged + self._columns.stepless
+        table.notes = [*self._columns_of.notes, *left_out(damaged, "damaged line", where)]
+        table.notes += left_out(self._columns.stepless, "line without a step", where)
         if self._mended:
             table.notes.append(f"line breaks of {where} are damaged in {self._mended} places; no row was lost.")
         if self._checked and self._unchecked:
@@ -152,8 +153,7 @@ class _Rows:
             columns.append(np.fromiter(values, np.float64, count) if there else np.full(count, np.nan))
         self._checked += count * checked
         self._unchecked += count * (not checked)
-        gaps = [np.isnan(column) for column in columns]
-        self._columns.add(columns, [~gap if gap.any() else None for gap in gaps])
+        self._columns.add_complete(columns)
         return True
 
     def _run_of(self, name: object) -> int:
@@ -218,11 +218,12 @@ def _checked(line: bytes) -> bool:
 
 def _all_checked(content: bytes, told: Sequence[str | None]) -> bool:
     """Whether the checksums of all lines of a block are right."""
-    if None in told:
+    names = [name for name in told if name is not None]
+    if len(names) < len(told):
         return False
     bodies = [line[:-CHECKED] for line in content.split(b"\n")[:-1]]
     right = np.fromiter(map(zlib.crc32, bodies), ">u4", len(bodies))
-    return "".join(map(str, told)) == right.tobytes().hex()
+    return "".join(names) == right.tobytes().hex()
 
 
 def _apart(line: bytes) -> list[dict[str, Any]]:

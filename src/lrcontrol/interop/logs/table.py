@@ -59,45 +59,37 @@ class Columns:
         self.counted = counted
         self.damaged = self.stepless = 0
         self._rows = 0
-        self._parts: list[list[NDArray[np.generic]]] = [[] for _ in roles]
-        self._masks: list[list[Mask]] = [[] for _ in roles]
+        self._steps: list[NDArray[np.int64]] = []
+        self._parts: list[list[tuple[Floats | None, Mask | None]]] = [[] for _ in roles]
 
     def add(self, columns: Sequence[Floats], there: Sequence[Mask | None]) -> None:
         """Append rows, column by column; `there` says which values are, None where all are."""
         steps, given = columns[0], there[0]
         keep = (steps >= 0) & (steps <= checks.LARGEST_STEP) & (steps == np.floor(steps))
         if self.counted:
-            keep, steps = (
-                np.ones(len(steps), np.bool_),
-                np.arange(self._rows, self._rows + len(steps), dtype=np.float64),
-            )
+            keep, steps = np.ones(len(steps), np.bool_), np.arange(self._rows, self._rows + len(steps), dtype=float)
         self._rows += len(steps)
         if not keep.all():
-            lacking = 0 if given is None else int((~given).sum())
-            self.stepless += lacking
-            self.damaged += int((~keep).sum()) - lacking
+            lacking = np.zeros(len(steps), np.bool_) if given is None else ~given
+            self.damaged += int((~keep & ~lacking).sum())
+            norms = [mask for role, mask in zip(self.roles, there, strict=True) if role in ("l1", "l2")]
+            self.stepless += int(
+                lacking.sum()
+                if any(mask is None for mask in norms)
+                else (lacking & np.any([m for m in norms if m is not None], axis=0)).sum()
+            )
             columns = [column[keep] for column in columns]
             there = [None if mask is None else mask[keep] for mask in there]
             steps = steps[keep]
-        self._parts[0].append(steps.astype(np.int64))
-        for place in range(1, len(self.roles)):
-            mask = there[place]
-            self._parts[place].append(columns[place])
-            self._masks[place].append(np.ones(len(steps), np.bool_) if mask is None else mask)
+        self._steps.append(steps.astype(np.int64))
+        for parts, values, mask in zip(self._parts, columns, there, strict=True):
+            nothing = mask is not None and not mask.any()
+            parts.append((None, None) if nothing else (values, mask))
 
-    def table(self) -> Table:
-        """All rows as a table; the columns are emptied on the way, so that nothing is held twice."""
-        columns: list[NDArray[np.generic]] = []
-        for parts in self._parts:
-            columns.append(np.concatenate(parts) if parts else np.zeros(0))
-            parts.clear()
-        table = Table(columns[0].astype(np.int64, copy=False), {})
-        for role, values, masks in zip(self.roles[1:], columns[1:], self._masks[1:], strict=True):
-            table.columns[role] = values.astype(np.float64, copy=False)
-            there = np.concatenate(masks) if masks else np.ones(0, np.bool_)
-            if not there.all():
-                table.there[role] = there
-        return table
+    def add_complete(self, columns: Sequence[Floats]) -> None:
+        """Append rows in which NaN is a value that is not there, as where nothing else can be NaN."""
+        gaps = [np.isnan(column) for column in columns]
+        self.add(columns, [~gap if gap.any() else None for gap in gaps])
 
     def add_rows(self, rows: Iterable[Sequence[float | None]]) -> None:
         """Append rows one by one; None is a value that is not there."""
@@ -106,3 +98,20 @@ class Columns:
             values = np.array(kept, np.float64)
             there = np.array([[value is not None for value in row] for row in kept])
             self.add(list(values.T), list(there.T))
+
+    def table(self) -> Table:
+        """All rows as a table; the columns are emptied on the way, so that nothing is held twice."""
+        lengths = [len(part) for part in self._steps]
+        table = Table(np.concatenate([*self._steps, np.zeros(0, np.int64)]), {})
+        self._steps.clear()
+        for role, parts in zip(self.roles[1:], self._parts[1:], strict=True):
+            if parts and all(values is None for values, _ in parts):
+                continue
+            each = [(length, *part) for length, part in zip(lengths, parts, strict=True)]
+            parts.clear()
+            if any(values is None or mask is not None for _, values, mask in each):
+                there = [np.full(size, values is not None) if mask is None else mask for size, values, mask in each]
+                table.there[role] = np.concatenate(there)
+            found = [np.full(size, np.nan) if values is None else values for size, values, _ in each]
+            table.columns[role] = np.concatenate([*found, np.zeros(0)])
+        return table
