@@ -22,6 +22,7 @@ from lrcontrol.search.refinement import Asked, Refinement, refinement_within
 from lrcontrol.search.search import Candidate, affordable, pending
 from lrcontrol.selection.portfolio import DEFAULT, candidates_of, portfolio
 from lrcontrol.selection.race import plan_race
+from lrcontrol.selection.stages import search_reasons, stages_of
 from lrcontrol.training.tasks.catalogue import TASKS
 
 TASK = "digits-cnn"
@@ -420,6 +421,8 @@ def test_candidates_are_named_once_and_never_none() -> None:
     for methods, base_lrs in (([], [0.1]), ([DEFAULT.method], [])):
         with pytest.raises(BadInput, match="at least one method and one base learning rate"):
             candidates_of(methods, base_lrs)
+    with pytest.raises(BadInput, match="rates must be given for own:rex"):
+        candidates_of([method("own:rex")])
 
 
 def test_chance_of_the_fake_world_is_a_function_of_the_spec() -> None:
@@ -455,10 +458,18 @@ def test_a_refinement_tries_three_rates_of_what_the_best_asks_for() -> None:
 
 
 def test_a_refinement_ends_where_no_run_can_be_refined() -> None:
-    way = msgspec.structs.replace(refinement(), refine=lambda _: None)
+    way = msgspec.structs.replace(refinement(), refine=lambda _: "too short.")
     records = [answer(spec) for spec in way.propose([], [], 99, PLENTY)]
     assert way.propose(records, [], 99, PLENTY) == []
+    assert way.progress(records)[0].refused == ("too short.",)
+    stages = stages_of(way, records, FULL)
+    assert "No schedule was refined: too short." in search_reasons(way, stages, PLENTY)
     assert refinement().propose([diverged(record.spec) for record in records], [], 99, PLENTY) == []
+
+
+def test_a_refinement_begins_with_schedules() -> None:
+    with pytest.raises(BadInput, match="methods of a schedule, got sgd:plateau"):
+        Refinement(TASK, (Candidate("sgd:plateau", 0.1),), asked_of, FULL)
 
 
 def test_a_refinement_within_a_budget_keeps_enough_for_what_comes() -> None:

@@ -33,7 +33,7 @@ from lrcontrol.selection.stages import search_reasons, stages_of
 from lrcontrol.training.tasks import catalogue
 from lrcontrol.training.tasks.own import OWN, OwnTask
 from lrcontrol.training.tasks.script import ScriptTask
-from lrcontrol.workplace import Workplace, allowed, carry_out_study
+from lrcontrol.workplace import Workplace, allowed, carry_out_study, check_place, folder_of, made
 
 if TYPE_CHECKING:
     import torch
@@ -241,16 +241,17 @@ def select(
         catalogue.check_optimizer(known, each.method)
     if not entered:
         raise BadInput("`candidates` must hold at least one candidate, got none; leave it out for the portfolio.")
-    folder = _folder(out, known)
+    folder = folder_of(out, known)
     given = allowed(budget, known, place, folder)
     race = plan_race(known, given, entered, default, seed)
+    check_place(place, known, race, given, folder)
     with contextlib.suppress(BadInput):  # no earlier selection, or none that can be read: it is replaced
         earlier = _read_document(folder)
         if earlier.task != known.name:
             raise StoreError(
                 f"the folder {folder} holds a selection for {earlier.task}; name another for {known.name}."
             )
-    with Store(folder / "runs.db") as store:
+    with Store(made(folder) / "runs.db") as store:
         carry_out_study(race, store, given, known, folder, place, seen=seen, planned=planned, told=told)
         selection = _selected(known, given, seed, folder, store, race)
     document = _Document(
@@ -352,7 +353,7 @@ def train(
     )
     if out is None:
         return loop.train(spec, progress=progress)
-    folder = _folder(out, known)
+    folder = made(folder_of(out, known))
     with Store(folder / "runs.db") as store:
         if spec.id not in store.records().ids:
             store.add(loop.train(spec, weights=folder / "weights", progress=progress))
@@ -433,27 +434,32 @@ def search(
     place = Workplace(executor, workers, run_seconds, run_gigabytes, run_cpus, run_gpus)
     checks.one_of("strategy", strategy, ("grid", "random", "halving", "refinement"))
     checks.one_of("kind of rungs", rungs, ("compressed", "cut", "continued"))
-    folder = _folder(out, known)
-    given = allowed(budget, known, place, folder)
-    full = known.full_steps
-    if given.steps < full:
-        raise OverBudget(
-            f"a budget must pay for at least one full run of {known.name} ({full} steps), got {given.steps} steps."
+    if strategy == "halving" and rungs == "continued" and place.kind == "batched":
+        raise BadInput(
+            "runs that are trained at once cannot go on from others, got --rungs continued with --executor batched; "
+            "use --executor processes, or --rungs compressed."
         )
     if strategy == "refinement" and known.is_script:
         raise BadInput(f"a refinement needs gradient norms, which {known.name} does not record; use lrcontrol.refine.")
+    full = known.full_steps
     usual = (
         [f"{known.method.partition(':')[0]}:{FIRST}"]
         if strategy == "refinement"
         else sorted({str(each.method) for each in _portfolio_of(known)})
     )
     named = [parse_method(each, steps_per_epoch=known.steps_per_epoch) for each in methods or usual]
-    if base_lrs is None and catalogue.makes_own_optimizer(known):
-        base_lrs = rates_around(known.base_lr)
-    entered = candidates_of(named, base_lrs)
     for method in named:
         catalogue.check_optimizer(known, method)
         method.control.check_fits(full)
+    if base_lrs is None and catalogue.makes_own_optimizer(known):
+        base_lrs = rates_around(known.base_lr)
+    entered = candidates_of(named, base_lrs)
+    folder = folder_of(out, known)
+    given = allowed(budget, known, place, folder)
+    if given.steps < full:
+        raise OverBudget(
+            f"a budget must pay for at least one full run of {known.name} ({full} steps), got {given.steps} steps."
+        )
     way: Search
     match strategy:
         case "grid":
@@ -468,7 +474,8 @@ def search(
         case _:
             raced = rungs_within(given.steps, full, len(entered), rungs)
             way = SuccessiveHalving(known.name, entered, raced, full, seed)
-    with Store(folder / "runs.db") as store:
+    check_place(place, known, way, given, folder)
+    with Store(made(folder) / "runs.db") as store:
         carry_out_study(way, store, given, known, folder, place, seen=seen, planned=planned, told=told)
         records = way.answered(store.records())
         stages = stages_of(way, records, full)
@@ -532,15 +539,3 @@ def _write_page(study: "Study", path: str | os.PathLike[str]) -> Path:
 
 def _about(task: Task) -> str:
     return f"{task.model} on {task.data}"
-
-
-def _folder(out: str | os.PathLike[str] | None, task: Task) -> Path:
-    """The folder for results, made and found writable before anything runs."""
-    folder = Path("lrcontrol-out") / task.name.replace(":", "-") if out is None else Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"the folder {folder} cannot be made: {error.strerror}.") from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise StoreError(f"the folder {folder} must be writable; name another with --out.")
-    return folder

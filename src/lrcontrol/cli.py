@@ -37,7 +37,11 @@ app.command(cli_refine.refine)
 app.command(cli_refine.advise)
 
 
-Out = Annotated[Path | None, Parameter("--out", help="Folder for results; the same folder again goes on there.")]
+Out = Annotated[
+    Path | None,
+    Parameter("--out", help="Folder for results, by default lrcontrol-out/TASK; the same again goes on there."),
+]
+Kept = Annotated[Path | None, Parameter("--out", help="Folder to keep the run in; by default nothing is kept.")]
 ExecutorName = Annotated[
     str,
     Parameter(
@@ -140,7 +144,7 @@ def train(
         list[str] | None,
         Parameter("--norms", negative="", help="Norms of every gradient to record: `l1` or `l2`; may be repeated."),
     ] = None,
-    out: Out = None,
+    out: Kept = None,
     as_json: Json = False,
 ) -> None:
     """Train TASK once with METHOD, such as `adamw:cosine` or `sgd(momentum=0.9):warmup(0.05)+rex`, and --lr.

@@ -29,7 +29,16 @@ from lrcontrol.search.search import Search
 from lrcontrol.training.tasks import data
 from lrcontrol.training.tasks.own import OWN
 
-__all__ = ["EXECUTORS", "Workplace", "allowed", "carry_out_study", "make_executor"]
+__all__ = [
+    "EXECUTORS",
+    "Workplace",
+    "allowed",
+    "carry_out_study",
+    "check_place",
+    "folder_of",
+    "made",
+    "make_executor",
+]
 
 EXECUTORS = ("auto", "batched", "processes", "ray", "serial")
 CARRY = "lrcontrol.training.together:carry"
@@ -86,6 +95,48 @@ class Workplace(msgspec.Struct, frozen=True):
     def slots(self) -> int:
         """How many runs are made side by side here."""
         return 1 if self.kind == "serial" else self.workers or cores()
+
+
+def folder_of(out: str | os.PathLike[str] | None, task: Task) -> Path:
+    """The folder for results, which need not be there yet: what is asked is looked at before one is made.
+
+    Raises:
+        StoreError: it can be seen that it cannot be made, or that nothing can be written there.
+    """
+    folder = Path("lrcontrol-out") / task.name.replace(":", "-") if out is None else Path(out)
+    try:
+        there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    except OSError as error:
+        raise StoreError(f"the folder {folder} cannot be made: {error.strerror}.") from None
+    if not there.is_dir():
+        raise StoreError(f"the folder {folder} cannot be made: {there} is a file; name another with --out.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise StoreError(f"the folder {there} must be writable; name another with --out.")
+    return folder
+
+
+def made(folder: Path) -> Path:
+    """The same folder, which is there now."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"the folder {folder} cannot be made: {error.strerror}.") from None
+    return folder
+
+
+def check_place(place: Workplace, task: Task, way: Search, budget: Budget, folder: Path) -> None:
+    """BadInput where runs are to be trained at once and cannot be; a study that has begun is not looked at again."""
+    if place.kind == "batched" and not task.is_script and not (folder / "runs.db").exists():
+        data.ensure(task.files)
+        _check_batched(way.propose([], [], 1, budget))
+
+
+def _check_batched(specs: Sequence[RunSpec]) -> None:
+    from lrcontrol.training import batched
+
+    reason = batched.why_not_batched(specs[:1])
+    if reason is not None:
+        raise BadInput(f"{reason.rstrip('.')}; use the processes executor.")
 
 
 @contextlib.contextmanager
@@ -153,15 +204,13 @@ def _gain(place: Workplace, task: Task, first: Sequence[RunSpec], told: Callable
     """How many times sooner an update is made where many runs are trained at once; 1 where they are not."""
     if place.kind not in ("auto", "batched") or task.is_script or not first:
         return 1.0
-    from lrcontrol.training import batched, together
-
     if place.kind == "auto":
+        from lrcontrol.training import together
+
         gain = together.gain_of(first)
         told(gain.told)
         return gain.times
-    reason = batched.why_not_batched(first[:1])
-    if reason is not None:
-        raise BadInput(f"{reason.rstrip('.')}; use the processes executor.")
+    _check_batched(first)
     return 1e9
 
 
@@ -196,6 +245,7 @@ def allowed(budget: str | Budget, task: Task, place: Workplace, folder: Path) ->
             f"a budget must pay for at least one full run of {task.name}, got {budget}, in which about "
             f"{reckoned.runs(reckoned.steps)} can be made here; give more time."
         )
+    made(folder)
     write_whole(path, json.dumps({"asked": asked, "steps": reckoned.steps}).encode())
     return reckoned
 

@@ -72,7 +72,14 @@ def rates_around(base_lr: float) -> tuple[float, ...]:
 
 
 def candidates_of(methods: Sequence[Method], base_lrs: Sequence[float] | None = None) -> tuple[Candidate, ...]:
-    """Every method at each of `base_lrs`, or at the rates of the portfolio for its optimizer; each once."""
+    """Every method at each of `base_lrs`, or at the rates of the portfolio for its optimizer; each once.
+
+    Raises:
+        BadInput: nothing to choose between, or no rates for an optimizer that a script makes.
+    """
+    unknown = [each for each in methods if base_lrs is None and optimizer_name(each.optimizer) not in BASE_LRS]
+    if unknown:
+        raise BadInput(f"base learning rates must be given for {unknown[0]}, of whose optimizer none are usual.")
     rates = [BASE_LRS[optimizer_name(each.optimizer)] if base_lrs is None else tuple(base_lrs) for each in methods]
     if not methods or not all(rates):
         raise BadInput("there must be at least one method and one base learning rate to choose between, got none.")
