@@ -26,7 +26,9 @@ def whole(kind: Any, tokens: Sequence[cyclopts.Token]) -> int:
 
 
 def with_files(text: str) -> str:
-    """A schedule or method with every `@schedule.json` in it replaced by the schedule that the file holds.
+    """A schedule or method, with the schedule that a file holds, as one part, for every `@schedule.json` in it.
+
+    A path with other characters than letters, digits and ``_-./~`` stands in double quotes: `@"my runs/s.json"`.
 
     Raises:
         BadInput: the file cannot be read, or holds something else.
@@ -34,17 +36,17 @@ def with_files(text: str) -> str:
     from lrcontrol.schedules.text import from_json
 
     def read(found: re.Match[str]) -> str:
-        path = Path(found.group(1))
+        path = Path(found.group(1) or found.group(2))
         try:
             content = path.read_bytes()
         except OSError as error:
             raise BadInput(f"cannot read {path}: {error.strerror or error}.") from None
         try:
-            return str(from_json(content))
+            return f"({from_json(content)})"
         except BadInput as error:
             raise BadInput(f"{path}: {error}") from None
 
-    return re.sub(r"@([^\s+*(),:]+)", read, text)
+    return re.sub(r'@(?:"([^"]+)"|([\w./~-]+))', read, text)
 
 
 def print_json(value: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from lrcontrol import checks
 from lrcontrol.analysis import readings
-from lrcontrol.analysis.advice import Advice, advised
+from lrcontrol.analysis.advice import MOST, Advice, advised
 from lrcontrol.analysis.compare import best_record
 from lrcontrol.analysis.refine import Order, Refined, refined, smoothed
 from lrcontrol.controls.scheduled import Scheduled
@@ -21,8 +21,9 @@ from lrcontrol.runs.method import AdamW, Method
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.store import Store
 from lrcontrol.schedules.profiles import MOST_VALUES
+from lrcontrol.schedules.recipes.single import constant, table
 from lrcontrol.schedules.schedule import Schedule
-from lrcontrol.schedules.text import schedule
+from lrcontrol.schedules.text import schedule, shortened
 from lrcontrol.search.refinement import Asked
 
 __all__ = ["SHAPES", "advise", "asked_of", "refine"]
@@ -30,6 +31,7 @@ __all__ = ["SHAPES", "advise", "asked_of", "refine"]
 SHAPES = ("constant", "cosine", "linear", "rex", "wsd", "inverse_sqrt", "step", "warmup(0.05)+linear")
 """What `advise` compares where nothing is named."""
 
+FARTHEST = 4.0  # factor between the base rate of a run and the first that is tried with its refined schedule
 SEARCHED = 1000  # values of a schedule that a search refines: every record of a run holds them
 _STORE = b"SQLite format 3\0"
 
@@ -50,8 +52,9 @@ def refine(
     Args:
         norms: shape (readings,), the norms themselves; or a `GradientLog`, a `Record` with columns of norms, the
             path of a log (of any kind that `gradient_log` reads), or of a store or the folder of a study.
-        order: which norm it is: `l2` (for SGD) or `l1` (for Adam and what is like it). By default what there is: the
-            order that was logged, and of both, `l1` for a run of `adamw`, else `l2`.
+        order: `l2` (for SGD, weights G^-2) or `l1` (for Adam and what is like it, G^-1). By default the norm that was
+            logged; of both, `l1` for a run of `adamw`, else `l2`. Where only the other norm was logged it stands for
+            the one that is asked for.
         smoothing: in [0, 1]; width of the median filter, as a share of the log; 0 smooths nothing.
         steps: shape (readings,), increasing; where norms that are given themselves were read; by default 0, 1, 2, ...
         total_steps: the horizon of the run that was logged; by default what the log tells, or where it ends.
@@ -71,15 +74,15 @@ def refine(
         [0.01, 0.95, 0.64, 0.32]
     """
     log = _read(norms, steps, total_steps, run, column)
-    order = log.order(order)
+    order, values, places, notes = log.of_order(order)
     return refined(
-        log.norms[order],
+        values,
         order=order,
         smoothing=smoothing,
-        steps=log.steps,
+        steps=places,
         total_steps=log.total_steps,
         points=points,
-        notes=log.notes,
+        notes=notes,
     )
 
 
@@ -104,12 +107,12 @@ def advise(
     Args:
         norms: as `refine` takes them.
         observed: the schedule in force when the norms were logged; by default that of the run, where it is one of
-            ours, else `constant`.
+            ours, else what the log's column of rates says, else `constant`.
         to: schedules to compare; by default those of `SHAPES` and the refined one.
         steps: the horizon of the logged run; by default what the log tells, or where it ends.
         new_steps: that of the runs to come; by default the same.
-        base_lr: > 0; the best base learning rate known for `observed` over `steps`; by default that of the run, where
-            it is one of ours.
+        base_lr: > 0; the best base learning rate known for `observed` over `steps`; by default, where `observed` is
+            not given, that of the run, or the largest that was logged.
         order: as `refine` takes it.
         smoothing: in [0, 1]; width of the median filter, as a share of the log; 0 smooths nothing.
         run: which run of a log or store that holds several.
@@ -119,85 +122,119 @@ def advise(
     Source:
         Defazio, Cutkosky, Mehta, Mishchenko 2023, arXiv:2310.07831, theorem 10; Schaipp, Hägele, Taylor, Simsekli,
         Bach 2025, arXiv:2501.18965.
+        Deviates: for order `l1` the L1 norm stands in the bound where the square of the L2 norm does for SGD, as it
+        does in the closed form: then the refined schedule has nearly the lowest bound for either order.
     Example:
         >>> given = advise(np.ones(1000), observed="cosine", to=["wsd(cooldown=0.2)"], new_steps=4000, base_lr=0.01)
         >>> given.rows[0].name, round(given.rows[0].base_lr, 5)
         ('wsd(cooldown=0.2)', 0.00285)
     """
     log = _read(norms, None, steps, run, column)
-    order = log.order(order)
-    good, notes = readings.usable(readings.vector("norms", log.norms[order]))
-    values, places = log.norms[order][good], np.asarray(log.steps, np.float64)[good]
-    edges = readings.edges_of(places, log.total_steps)
-    total = round(float(edges[-1])) if log.total_steps is None else log.total_steps
-    if observed is None and log.record is not None:
-        own = log.record.spec
-        if isinstance(own.method.control, Scheduled):
-            observed, base_lr = own.method.control.schedule, own.base_lr if base_lr is None else base_lr
-    others = {str(each): schedule(each) for each in to or SHAPES}
-    if not to:
+    order, given, places, notes = log.of_order(order)
+    good, found = readings.usable(given)
+    extent = readings.extent_of(places, log.total_steps)
+    edges = readings.edges_of(places[good], extent)
+    total = round(extent[1] - extent[0])
+    if total > MOST:
+        raise BadInput(
+            f"the horizon of the logged run must be at most {MOST} steps, got {total}; count its steps in updates."
+        )
+    told = log.schedule(extent) if observed is None else _Told(schedule(observed))
+    named = (to,) if isinstance(to, str | Schedule) else tuple(to)
+    others = {shortened(str(each)): schedule(each) for each in named or SHAPES}
+    if not named:
         others["refined"] = refined(
-            values, order=order, smoothing=smoothing, steps=places, total_steps=log.total_steps
+            given, order=order, smoothing=smoothing, steps=places, total_steps=log.total_steps
         ).schedule
+    norm = smoothed(given[good], smoothing)
     return advised(
-        smoothed(values, smoothing),
+        np.sqrt(norm) if order == "l1" else norm,
         edges,
-        schedule("constant" if observed is None else observed),
+        told.schedule,
         others,
         total,
         total if new_steps is None else new_steps,
-        base_lr,
-        notes=(*log.notes, *notes, *readings.not_shown(places, edges, total)),
+        told.base_lr if base_lr is None else base_lr,
+        name=told.name,
+        notes=(*notes, *found, *readings.not_shown(places[good], extent), *told.notes),
     )
 
 
 @lru_cache(maxsize=256)
-def asked_of(store: Path, run: str) -> Asked | None:
+def asked_of(store: Path, run: str) -> Asked | str:
     """What the gradient norms of a run ask for: its optimizer with the refined schedule, and the base rate to try.
 
-    The rate is that of the run, times what the bound says of the two schedules.
+    The rate is that of the run times what the bound says of the two schedules, which is not followed further than a
+    factor of 4.
 
     Args:
         store: that holds the run.
         run: its id.
     Returns:
-        None where its norms cannot be refined.
+        A sentence where they ask for nothing that is worth a run.
     """
     with Store(store, create=False) as opened:
         record = opened.record(run)
     spec = record.spec
-    if not isinstance(spec.method.control, Scheduled):
-        return None
+    assert isinstance(spec.method.control, Scheduled)  # noqa: S101 - the search begins with no other, told to mypy
     try:
         found = refine(record, points=SEARCHED)
         ratio = advise(record, to=[found.schedule]).rows[0].lr_ratio
-    except (BadInput, RecordError):
-        return None
+    except (BadInput, RecordError) as error:
+        return str(error)
+    if found.degenerate is not None:
+        return found.degenerate
     control = msgspec.structs.replace(spec.method.control, schedule=found.schedule)
-    return Asked(Method(spec.method.optimizer, control), spec.base_lr * ratio)
+    return Asked(Method(spec.method.optimizer, control), spec.base_lr * min(max(ratio, 1 / FARTHEST), FARTHEST))
+
+
+class _Told(NamedTuple):
+    """The schedule that a log was made with, as far as anything tells it."""
+
+    schedule: Schedule
+    base_lr: float | None = None
+    name: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 class _Read(NamedTuple):
-    """Norms of one run, by their order, and what is known beside them."""
+    """Norms of one run by their order, each with the steps it was logged at, and what is known beside them."""
 
-    steps: Any
-    norms: Mapping[str, Any]
+    norms: Mapping[str, tuple[Any, Any]]
     total_steps: int | None = None
     notes: tuple[str, ...] = ()
     record: Record | None = None
+    rates: tuple[Any, Any] | None = None
 
-    def order(self, asked: Order | None) -> Order:
-        """The order that is meant; RecordError where it was not logged."""
+    def of_order(self, asked: Order | None) -> tuple[Order, Any, Any, tuple[str, ...]]:
+        """The order that is meant, norms, their steps, and notes; RecordError where no norm was logged."""
         if asked is not None:
             checks.one_of("order of a norm", asked, ("l1", "l2"))
         adam = self.record is not None and isinstance(self.record.spec.method.optimizer, AdamW)
-        meant: tuple[Order, ...] = (asked,) if asked is not None else ("l1", "l2") if adam else ("l2", "l1")
-        for each in meant:
-            if each in self.norms:
-                return each
-        raise RecordError(
-            f"the log has no {meant[0]} norms, only: {', '.join(self.norms) or 'none'}; leave out order, or log these."
-        )
+        likely: tuple[Order, Order] = ("l1", "l2") if asked == "l1" or (asked is None and adam) else ("l2", "l1")
+        there = [each for each in likely if each in self.norms]
+        if not there:
+            raise RecordError("the log has no gradient norms: no reading of l1 or l2.")
+        places, values = self.norms[there[0]]
+        order = asked if asked is not None else there[0]
+        notes = self.notes
+        if order not in self.norms:
+            notes += (f"the log has {there[0]} norms only: they stand for the {order} norms, as if in proportion.",)
+        return order, values, places, notes
+
+    def schedule(self, extent: tuple[float, float]) -> _Told:
+        """The schedule in force: of the run, or what the logged rates say, or constant."""
+        if self.record is not None and isinstance(self.record.spec.method.control, Scheduled):
+            return _Told(self.record.spec.method.control.schedule, self.record.spec.base_lr)
+        if self.rates is not None:
+            places, rates = self.rates
+            largest = float(rates.max())
+            steps = np.linspace(*extent, SEARCHED, endpoint=False)
+            curve = np.append(np.interp(steps, places, rates), rates[-1]) / largest
+            note = f"the schedule of the run is taken from its logged rates, with {largest:.4g} as base rate."
+            return _Told(table(tuple(curve.tolist())), largest, "as logged", (note,))
+        note = "nothing tells the schedule of the logged run: constant is assumed; name it with observed (--from)."
+        return _Told(constant(), notes=(note,))
 
 
 def _read(given: Any, steps: Any, total_steps: int | None, run: str | None, column: str | None) -> _Read:
@@ -215,11 +252,27 @@ def _read(given: Any, steps: Any, total_steps: int | None, run: str | None, colu
     log = GradientLog.of(record) if record is not None else given
     if not isinstance(log, GradientLog):
         values = readings.vector("norms", log)
-        return _Read(np.arange(values.size) if steps is None else steps, {"l1": values, "l2": values}, total_steps)
-    norms = {name: values for name, values in (("l1", log.l1), ("l2", log.l2)) if values is not None}
-    return _Read(
-        log.steps, norms, log.total_steps if total_steps is None else total_steps, (*notes, *log.notes), record
-    )
+        both = (readings.places_of(steps, values.size), values)
+        return _Read({"l1": both, "l2": both}, total_steps)
+    if steps is not None:
+        raise BadInput("`steps` go with norms that are given themselves; a log tells its own, leave them out.")
+    places = log.steps.astype(np.float64)
+    norms: dict[str, tuple[Any, Any]] = {}
+    for name, column_of in (("l1", log.l1), ("l2", log.l2)):
+        if column_of is not None:
+            known = (
+                np.ones(len(log), np.bool_) if record is not None else ~np.isnan(column_of)
+            )  # a run logs every step
+            if (np.isfinite(column_of) & (column_of > 0)).sum() >= readings.FEWEST or not norms:
+                norms[name] = (places[known], column_of[known])
+    total = log.total_steps if total_steps is None else total_steps
+    if total is None and norms and all(where.size and where[-1] < places[-1] for where, _ in norms.values()):
+        total = int(places[-1]) + 1  # the run went on after the last norm that was logged
+    rates = None
+    if log.lr is not None:
+        shown = np.isfinite(log.lr) & (log.lr > 0)
+        rates = (places[shown], log.lr[shown]) if shown.any() else None
+    return _Read(norms, total, (*notes, *log.notes), record, rates)
 
 
 def _store(path: Path) -> Path | None:

@@ -14,7 +14,7 @@ from lrcontrol.analysis.readings import Numbers, spread
 from lrcontrol.errors import BadInput
 from lrcontrol.schedules.schedule import Schedule
 
-__all__ = ["Advice", "Advised", "advised"]
+__all__ = ["MOST", "Advice", "Advised", "advised"]
 
 MOST = 10_000_000  # steps of a horizon
 
@@ -62,6 +62,8 @@ def advised(
     steps: int,
     new_steps: int,
     base_lr: float | None = None,
+    *,
+    name: str | None = None,
     notes: Sequence[str] = (),
 ) -> Advice:
     """The bound of other schedules beside that of the one which a log was made with.
@@ -76,6 +78,7 @@ def advised(
         steps: the horizon of the log's run.
         new_steps: that of the runs to come.
         base_lr: > 0; the best base learning rate known for `observed` over `steps`.
+        name: what `observed` is called; by default its text.
         notes: sentences on the log that the advice is to hold.
     Raises:
         DoesNotFit: a schedule is longer than its horizon.
@@ -97,14 +100,14 @@ def advised(
     coming = known if new_steps == steps else spread(norms, edges, new_steps)
     start = _bound(observed, steps, known)
 
-    def row(name: str, bound: Bound, total: int) -> Advised:
+    def row(called: str, bound: Bound, total: int) -> Advised:
         ratio = bound.base_lr / start.base_lr
-        return Advised(name, total, ratio, bound.value / start.value, None if base_lr is None else base_lr * ratio)
+        return Advised(called, total, ratio, bound.value / start.value, None if base_lr is None else base_lr * ratio)
 
-    rows = [row(name, _bound(each, new_steps, coming), new_steps) for name, each in others.items()]
+    rows = [row(called, _bound(each, new_steps, coming), new_steps) for called, each in others.items()]
     lowest = best_multipliers(coming)
     return Advice(
-        observed=Advised(str(observed), steps, 1.0, 1.0, base_lr),
+        observed=Advised(str(observed) if name is None else name, steps, 1.0, 1.0, base_lr),
         rows=tuple(sorted(rows, key=lambda each: each.bound_ratio)),
         lowest=row("the lowest bound", last_iterate_bound(lowest, coming), new_steps),
         notes=tuple(notes),

@@ -122,7 +122,7 @@ def best_multipliers(grad_norm: ArrayLike) -> NDArray[np.float64]:
         η_t = S_{t+1} A_t / (2 G_t²)
 
     So the minimum that others look for by descent is computed in one pass. Constant norms ask for nearly a straight
-    line, 1 + (T - t) / 4 up to a factor.
+    line, 1 + (T - t) / 4 up to a factor, but for the last few steps.
 
     Args:
         grad_norm: shape (steps,), finite, > 0.
@@ -145,7 +145,7 @@ def best_multipliers(grad_norm: ArrayLike) -> NDArray[np.float64]:
     if not norms.all():
         raise BadInput(f"`grad_norm` must be > 0 at every step, got 0 at step {int(np.argmin(norms))}.")
     squares = (norms / norms.max()) ** 2
-    if not squares.all():
+    if squares.min() < np.finfo(np.float64).tiny:
         raise BadInput("`grad_norm` must lie within 150 orders of magnitude; smooth it, or leave such readings out.")
     over = np.empty(norms.size)  # η_t / S_{t+1}
     ahead = float(squares[-1])

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
 
-__all__ = ["FEWEST", "Numbers", "edges_of", "not_shown", "places_of", "spread", "usable", "vector"]
+__all__ = ["FEWEST", "Numbers", "edges_of", "extent_of", "not_shown", "places_of", "spread", "usable", "vector"]
 
 Numbers = NDArray[np.float64]
 
@@ -25,7 +25,8 @@ def vector(name: str, given: Any) -> Numbers:
         raise BadInput(f"`{name}` must hold numbers, got {name}={checks.shown(given)}.") from None
     if values.ndim != 1:
         raise BadInput(f"`{name}` must have one dimension, got shape {values.shape}.")
-    return values.astype(np.float64, copy=False)
+    with np.errstate(over="ignore"):
+        return values.astype(np.float64, copy=False)
 
 
 def places_of(steps: ArrayLike | None, count: int) -> Numbers:
@@ -35,9 +36,10 @@ def places_of(steps: ArrayLike | None, count: int) -> Numbers:
     places = vector("steps", steps)
     if places.size != count:
         raise BadInput(f"`steps` must have one value per norm, {count}, got {places.size}.")
-    good = np.isfinite(places) & (places >= 0)
+    good = (places >= 0) & (places <= checks.LARGEST_STEP)
+    good &= places == np.floor(places)
     if not good.all():
-        raise BadInput(f"`steps` must be finite numbers >= 0, got {places[int(np.argmin(good))]}.")
+        raise BadInput(f"`steps` must be whole numbers from 0 to 2**53, got {places[int(np.argmin(good))]:g}.")
     falls = np.flatnonzero(np.diff(places) <= 0)
     if falls.size:
         at = int(falls[0])
@@ -68,27 +70,50 @@ def usable(norms: Numbers) -> tuple[NDArray[np.bool_], list[str]]:
     return good, [f"{bad} of {good.size} readings were left out ({told})."] if bad else []
 
 
-def edges_of(places: Numbers, total: int | None) -> Numbers:
-    """Where the steps that a reading stands for begin, and where the last one's end: shape (readings + 1,)."""
+def extent_of(places: Numbers, total_steps: int | None) -> tuple[float, float]:
+    """From where to where a run goes whose norms were read at these places, good or not.
+
+    Where its horizon is not known it is from the first reading to the last, half the usual distance before and after
+    them; what is missing to step 0 is added where it is no more than one such distance.
+
+    Raises:
+        BadInput: a reading lies beyond the horizon.
+    """
+    if total_steps is not None:
+        total = checks.integer("total_steps", total_steps, low=1)
+        if places.size and places[-1] > total:
+            raise BadInput(
+                f"`total_steps` must be the horizon of the logged run, at least its last step, got {total} and "
+                f"step {places[-1]:.0f}; give that horizon, or leave it out."
+            )
+        return 0.0, float(total)
+    if places.size < 2:
+        return 0.0, float(places.size)
+    usual = float(np.median(np.diff(places)))
+    first, last = float(places[0]) + 0.5 - usual / 2, float(places[-1]) + 0.5 + usual / 2
+    return (first if first > usual else 0.0), last
+
+
+def edges_of(places: Numbers, extent: tuple[float, float]) -> Numbers:
+    """Where the steps begin that each reading stands for, and where those of the last end: shape (readings + 1,).
+
+    Each stands for the steps up to halfway to its neighbours, the first and the last for all up to the ends.
+    """
     between = (places[1:] + places[:-1] + 1) / 2
-    reach = float(np.median(np.diff(places))) / 2
-    first, last = max(places[0] + 0.5 - reach, 0.0), places[-1] + 0.5 + reach
-    if total is not None and last > total > between[-1]:
-        last = float(total)
-    return np.concatenate([[first], between, [last]])
+    return np.concatenate([[extent[0]], between, [extent[1]]])
 
 
-def not_shown(places: Numbers, edges: Numbers, total: int | None) -> list[str]:
-    """Notes of what part of the run the log does not show."""
-    first, last, notes = float(edges[0]), float(edges[-1]), []
-    if first > 0.1 * (last - first):
+def not_shown(places: Numbers, extent: tuple[float, float]) -> list[str]:
+    """Notes of what part of the run the readings do not show."""
+    (first, last), notes = extent, []
+    tenth = 0.1 * (last - first)
+    if first > tenth:
+        notes.append(f"the log begins at step {first:.0f}: what it shows is taken for a whole run.")
+    if places[0] - first > tenth:
+        notes.append(f"no norm before step {places[0]:.0f} can be used: those there are taken to be as the first.")
+    if last - places[-1] > tenth:
         notes.append(
-            f"the log begins at step {places[0]:.0f}: what came before is unknown; the schedule is of what it shows."
-        )
-    if total is not None and last < 0.9 * total:
-        notes.append(
-            f"the log ends at step {places[-1]:.0f} of {total}: what came after is unknown; "
-            "the schedule is of what it shows."
+            f"no norm after step {places[-1]:.0f} of {last:.0f} can be used: those there are taken to be as the last."
         )
     return notes
 
@@ -97,19 +122,22 @@ def spread(norms: Numbers, edges: Numbers, total: int) -> Numbers:
     """The norms of a run of `total` steps: at each the root mean square of those read in that part of the log.
 
     Args:
-        norms: shape (readings,), finite, >= 0.
-        edges: shape (readings + 1,); as `edges_of` gives them.
+        norms: shape (readings,), finite, > 0.
+        edges: shape (readings + 1,), increasing; as `edges_of` gives them.
         total: >= 1.
     Returns:
-        Shape (total,).
+        Shape (total,), > 0.
     Example:
-        >>> spread(np.array([3.0, 1.0]), np.array([0.0, 10.0, 20.0]), 4).round(9).tolist()
+        >>> spread(np.array([3.0, 1.0]), np.array([0.0, 10.0, 20.0]), 4).tolist()
         [3.0, 3.0, 1.0, 1.0]
     """
-    largest = float(norms.max())
-    if largest == 0:
-        return np.zeros(total)
-    squares = np.concatenate([[0.0], np.cumsum((norms / largest) ** 2 * np.diff(edges))])
-    within = np.diff(np.interp(np.linspace(edges[0], edges[-1], total + 1), edges, squares))
-    result: Numbers = largest * np.sqrt(np.maximum(within, 0) * (total / (edges[-1] - edges[0])))
+    steps = np.linspace(edges[0], edges[-1], total + 1)
+    cuts = np.union1d(edges, steps)
+    reading = np.searchsorted(edges, cuts[:-1], side="right") - 1
+    cells = np.diff(cuts)
+    unit = np.maximum.reduceat(norms[reading], begin := np.searchsorted(cuts, steps[:-1]))  # of each step
+    # a sum of each step's own, so that small norms keep their digits beside large ones
+    step = np.repeat(np.arange(total), np.diff(np.append(begin, cells.size)))
+    squares = np.add.reduceat((norms[reading] / unit[step]) ** 2 * cells, begin)
+    result: Numbers = unit * np.sqrt(squares / np.add.reduceat(cells, begin))
     return result

@@ -16,7 +16,7 @@ from scipy.ndimage import median_filter
 
 from lrcontrol import checks
 from lrcontrol.analysis.compact import Compact, compact_form
-from lrcontrol.analysis.readings import FEWEST, Numbers, edges_of, not_shown, places_of, usable, vector
+from lrcontrol.analysis.readings import FEWEST, Numbers, edges_of, extent_of, not_shown, places_of, usable, vector
 from lrcontrol.errors import BadInput
 from lrcontrol.schedules.profiles import MOST_VALUES
 from lrcontrol.schedules.recipes.single import table
@@ -31,7 +31,8 @@ Order = Literal["l1", "l2"]
 POWERS: dict[str, int] = {"l1": -1, "l2": -2}
 LARGEST_SHARE = 0.01  # of the sum of all rates, what a single reading may take where there are enough of them
 _MASS = 0.49 * LARGEST_SHARE  # of the sum of weights; the factor of what is left at most doubles it
-_SPARSE = 5  # where readings are few, one may have so many times the weight that its steps have on average
+_SPARSE = 5.0  # where readings are few, one may have so many times the weight that its steps have on average
+_MANY = 5000  # readings, from which on none has more
 _NARROW = 0.05  # of the run: a schedule with half its rates in less than that is degenerate
 
 
@@ -161,7 +162,8 @@ def refined(
     of every 100th step is not filled in.
 
     Readings that are 0, negative or not finite are left out and told. No reading takes more than 1 % of the sum of all
-    rates (of fewer than 1,000 readings, at most about ten times its even share).
+    rates; where readings are fewer than 5,000 or one stands for many steps, twice to ten times what its steps have on
+    average.
 
     Args:
         grad_norm: shape (readings,), at least 20 of them good, and at least half; norm of the whole gradient of the
@@ -169,7 +171,7 @@ def refined(
         order: `l2` for SGD, or `l1` for Adam and what is like it: which norm it is.
         smoothing: in [0, 1]; width of the median filter, as a share of the log; 0 smooths nothing.
         steps: shape (readings,), increasing; at which step each was read; by default 0, 1, 2, ...
-        total_steps: the horizon of the run that was logged; by default the log ends with it.
+        total_steps: the horizon of the run that was logged, at least its last step; by default the log ends with it.
         points: 20 to 10,000; most values of the schedule's table.
         notes: sentences on the log that the result is to hold too.
     Raises:
@@ -194,16 +196,16 @@ def refined(
     good, found = usable(given)
     norms, places = (given, where) if good.all() else (given[good], where[good])
     filtered = smoothed(norms, smoothing)
-    edges = edges_of(places, None if total_steps is None else checks.integer("total_steps", total_steps, low=1))
-    masses = _weights(filtered, power) * np.diff(edges)
-    masses, held, share = _held(masses, np.diff(edges))
+    extent = extent_of(where, total_steps)
+    edges = edges_of(places, extent)
+    masses, held, share = _held(_weights(filtered, power) * np.diff(edges), np.diff(edges))
     if held:
         found.append(
             f"{held} of {norms.size} readings have norms so small that each would rule the schedule; "
             f"they were given {100 * share:.2g} % of all weight."
         )
     values = _table(masses, edges, min(points - 1, given.size))
-    found += not_shown(places, edges, total_steps)
+    found += not_shown(places, extent)
     return Refined(
         schedule=table(tuple(values.tolist())),
         values=values,
@@ -213,7 +215,7 @@ def refined(
         norms=norms,
         filtered=filtered,
         notes=(*notes, *found),
-        degenerate=degeneracy(values, share),
+        degenerate=degeneracy(values, share, order),
     )
 
 
@@ -232,7 +234,10 @@ def _held(masses: Numbers, spans: Numbers) -> tuple[Numbers, int, float]:
         masses: shape (readings,), > 0.
         spans: shape (readings,), > 0; how many steps each stands for.
     """
-    shares = np.maximum(_MASS, np.minimum(_SPARSE / spans.sum() * spans, 0.5))
+    factor = min(max(_MANY / spans.size, 1.0), _SPARSE)
+    even = spans / spans.sum() * (1 + 1e-9)  # equal weights are nobody's rule, whatever they are rounded to
+    most = np.maximum(even, np.minimum(factor * even, np.clip(2 * even, 0.5, 0.95)))
+    shares = np.maximum(_MASS, most)
     count = min(int(1 / _MASS) + 1, masses.size)  # more cannot be above their share
     ratios = masses / shares
     order = np.argpartition(ratios, masses.size - count)
@@ -261,23 +266,26 @@ def _table(masses: Numbers, edges: Numbers, cells: int) -> Numbers:
     return result
 
 
-def degeneracy(values: Numbers, held: float = 0.0) -> str | None:
+def degeneracy(values: Numbers, held: float = 0.0, order: Order = "l1") -> str | None:
     """Why a refined curve is not fit to train with as it is, or None.
 
-    It is not where half of its rates lie in less than 5 % of the run, where readings that were held at their share
-    make up most of it, and where the rates lie later in the run than those of a constant rate: norms collapse where a
-    model fits its training set, and the closed form then asks for large rates at the end.
+    It is not where readings that were held at their share make up half of all weight or more, where half of its rates
+    lie in less than 5 % of the run, and where they lie later in the run than those of a constant rate: norms collapse
+    where a model fits its training set, and the closed form then asks for large rates at the end.
 
     Args:
         values: shape (points,), >= 0, not all 0; the curve at even distances of progress.
         held: in [0, 1]; share of all weight that was held.
+        order: of the norms that it was refined from.
     """
     falling = np.sort(values)[::-1]
     half = int(np.searchsorted(np.cumsum(falling), values.sum() / 2)) + 1
     share = half / values.size
     peak = float(values.argmax()) / (values.size - 1)
-    instead = "use a named schedule, more smoothing, or order l1"
-    if share < _NARROW or held > 0.5:
+    instead = "use a named schedule" + (", or more smoothing" if order == "l1" else ", more smoothing, or order l1")
+    if held >= 0.5:
+        return f"a few readings with very small norms would have had nearly all weight; {instead}."
+    if share < _NARROW:
         return (
             f"half of all rates lie in {100 * share:.1f} % of the run, with the peak at {100 * peak:.0f} %: the norms "
             f"fall or rise too far for the closed form; {instead}."

@@ -1,5 +1,8 @@
 """Refinement as people see it: the norms, the schedule they ask for, and what they say of others."""
 
+import json
+import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -93,8 +96,12 @@ def show_refined(found: Refined, written: Mapping[str, Path]) -> None:
     console.print(table)
     show_files(console, written)
     if "schedule" in written:
+        file = str(written["schedule"])
+        plain = re.fullmatch(r"[\w./~-]+", file)
+        method = f"{'adamw' if found.order == 'l1' else 'sgd'}:@{file if plain else json.dumps(file)}"
         console.print(
-            f"train with it: lrcontrol train TASK sgd:@{escape(str(written['schedule']))} --lr LR", highlight=False
+            f"train with it: lrcontrol train TASK {escape(method if plain else shlex.quote(method))} --lr LR",
+            highlight=False,
         )
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from lrcontrol import checks
+from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput, OverBudget
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.method import Method
@@ -35,11 +36,19 @@ class Asked(NamedTuple):
 
 
 class Round(NamedTuple):
-    """The runs of one round, those that have answered, and the best of each method, from which the next is refined."""
+    """One round.
+
+    Args:
+        specs: its runs.
+        records: those that have answered.
+        best: the best of each method, from which the next round is refined.
+        refused: why norms of these ask for nothing that is worth a run.
+    """
 
     specs: tuple[RunSpec, ...]
     records: tuple[Record, ...]
     best: tuple[Record, ...]
+    refused: tuple[str, ...] = ()
 
 
 class Refinement(msgspec.Struct, frozen=True):
@@ -48,8 +57,8 @@ class Refinement(msgspec.Struct, frozen=True):
     Args:
         task: its name.
         candidates: the methods to begin with at their base rates.
-        refine: what the norms of a run ask for, by its id; None where they ask for nothing. The same run, the same
-            answer: the search is resumed by asking again.
+        refine: what the norms of a run ask for, by its id; a sentence where that is worth no run. The same run, the
+            same answer: the search is resumed by asking again.
         full_steps: the horizon of every run.
         seed: of every run.
         rounds: >= 1; how many times the best run of each method is refined.
@@ -61,7 +70,7 @@ class Refinement(msgspec.Struct, frozen=True):
 
     task: str
     candidates: tuple[Candidate, ...]
-    refine: Callable[[str], Asked | None]
+    refine: Callable[[str], Asked | str]
     full_steps: int
     seed: int = 0
     rounds: int = 1
@@ -70,6 +79,9 @@ class Refinement(msgspec.Struct, frozen=True):
         if not self.candidates:
             raise BadInput("a refinement must have at least one method at one base learning rate, got none.")
         checks.integer("rounds", self.rounds, low=1, high=10)
+        for each in self.candidates:
+            if not isinstance(each.method.control, Scheduled):
+                raise BadInput(f"a refinement begins with methods of a schedule, got {each.method}; name one with it.")
 
     @property
     def cost(self) -> int:
@@ -108,12 +120,16 @@ class Refinement(msgspec.Struct, frozen=True):
                 before = best.get(record.spec.method)
                 if record.usable and (before is None or record.rank_key < before.rank_key):
                     best[record.spec.method] = record
-            result.append(Round(specs, answered, tuple(best.values())))
             if made == self.rounds:
-                break
-            asked = [found for record in best.values() if (found := self.refine(record.id)) is not None]
+                return [*result, Round(specs, answered, tuple(best.values()))]
+            asked = [self.refine(record.id) for record in best.values()]
+            refused = tuple(each for each in asked if isinstance(each, str))
+            result.append(Round(specs, answered, tuple(best.values()), refused))
             entered = [
-                Candidate(each.method, float(f"{each.base_lr * share:.4g}")) for share in TRIED for each in asked
+                Candidate(each.method, float(f"{each.base_lr * share:.4g}"))
+                for share in TRIED
+                for each in asked
+                if isinstance(each, Asked)
             ]
             if not entered:
                 break
@@ -133,7 +149,7 @@ class Refinement(msgspec.Struct, frozen=True):
 def refinement_within(
     task: str,
     candidates: Sequence[Candidate],
-    refine: Callable[[str], Asked | None],
+    refine: Callable[[str], Asked | str],
     budget: Budget,
     full_steps: int,
     seed: int = 0,

@@ -57,6 +57,8 @@ def search_reasons(way: Search, stages: Sequence[Stage], budget: Budget) -> list
         )
     if isinstance(way, Refinement):
         reasons += _refined(stages)
+        rounds = way.progress([record for stage in stages for record in stage.records])
+        reasons += [f"No schedule was refined: {each}" for found in rounds for each in found.refused]
     spent = budget.spent(record for stage in stages for record in stage.records)
     return [*reasons, f"Spent {budget.told(spent)}, everything included."]
 
@@ -73,8 +75,6 @@ def _refined(stages: Sequence[Stage]) -> list[str]:
             f"{after.name.capitalize()}: {_shape(now)}; validation {metric} {now.final:.4g} at {now.spec.base_lr:g}, "
             f"{then.final:.4g} at {then.spec.base_lr:g} before."
         )
-    if len(stages) == 1:
-        reasons.append("No run had norms that a schedule could be refined from.")
     return reasons
 
 
