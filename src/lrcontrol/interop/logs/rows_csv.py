@@ -185,6 +185,9 @@ def _numbers(content: bytes, width: int, delimiter: bytes) -> NDArray[np.float64
     if b"\r" in content:
         content = content.replace(b"\r\n", b"\n")
     if b'"' in content:
+        beside = sum(map(content.count, (b'",', b',"', b'"\n', b'\n"'))) + content.startswith(b'"')
+        if content.count(b'"') != beside:  # one that stands elsewhere is part of a cell
+            return None
         content = content.replace(b'"', b"")
     flat = b"," + content.removesuffix(b"\n").replace(b"\n", END_TEXT) + b","
     length, gaps = len(flat), 0
