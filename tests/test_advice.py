@@ -75,7 +75,7 @@ def test_what_was_not_logged_is_no_bad_reading() -> None:
     assert (refine(log).schedule, refine(log).order, refine(log).notes) == (plain.schedule, "l1", ())
     assert "they stand for the l2 norms" in refine(log, order="l2").notes[0]
     cut = GradientLog(np.arange(1000), l2=np.concatenate([np.linspace(2, 1, 500), np.full(500, np.nan)]))
-    assert "no norm after step 499 of 1000" in refine(cut).notes[0]
+    assert "no norm after step 499 of 1000" in refine(cut, order="l2").notes[0]
     assert advise(cut, observed="linear").observed.total_steps == 1000
 
 
@@ -85,7 +85,9 @@ def test_what_tells_the_schedule_of_the_log() -> None:
     named = advise(NORMS, observed="cosine", to="linear", base_lr=0.1)
     assert (told.observed.name, told.observed.base_lr) == ("as logged", 0.1)
     assert told.rows[0].lr_ratio == pytest.approx(named.rows[0].lr_ratio, rel=0.01)
-    assert "constant is assumed" in advise(NORMS).notes[0]
+    assert "constant is assumed" in advise(NORMS).notes[-1]
+    assert "for Adam" in advise(NORMS).notes[0]
+    assert advise(NORMS, order="l1", observed="linear").notes == ()
 
 
 def test_one_spike_changes_little() -> None:

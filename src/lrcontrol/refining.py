@@ -218,6 +218,8 @@ class _Read(NamedTuple):
         places, values = self.norms[there[0]]
         order = asked if asked is not None else there[0]
         notes = self.notes
+        if asked is None and self.record is None and order == "l2":
+            notes += ("weights are those of SGD (order l2); for Adam and what is like it give order l1.",)
         if order not in self.norms:
             notes += (f"the log has {there[0]} norms only: they stand for the {order} norms, as if in proportion.",)
         return order, values, places, notes
