@@ -231,6 +231,52 @@ def test_search_for_people_and_machines(run: Run, short: str, strategy: str) -> 
     assert {"html", "table"} <= Page(Path(told["report"])).elements
 
 
+def test_a_search_tells_machines_what_it_tells_people(run: Run, short: str) -> None:
+    given = ("search", short, "--strategy", "grid", "--budget", "3runs", "--executor", "serial", "--out", "found")
+    given += ("--method", "sgd:rex", "--method", "adamw:linear", "--lr", 0.1, "--lr", 0.01)  # type: ignore[assignment]
+    told, text = found_json(run(*given, "--json")), " ".join(good(run(*given)).split())
+    best = min(told["runs"], key=lambda each: each["final"])
+    assert {name: told[name] for name in ("method", "base_lr", "run", "final")} == {
+        name: best[name] for name in ("method", "base_lr", "run", "final")
+    }
+    assert (told["metric"], told["direction"], told["budget_steps"]) == ("rmse", "minimize", 180)
+    assert told["caution"] == (
+        "The budget paid for 3 of 4 combinations, in their order: only 1 or 2 of 2 rates of each method; all of them "
+        "need 4 runs."
+    )
+    assert any("base learning rate" in each for each in told["reasons"]), "the best of two is at an edge"
+    page = " ".join(Page(Path(told["report"])).text.split())
+    for sentence in (told["caution"], *told["reasons"]):
+        assert sentence in text
+        assert sentence in page
+
+
+def test_a_search_in_which_every_run_failed_says_so_and_ends_with_status_1(
+    run: Run, short: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no such device")
+
+    monkeypatch.setattr("lrcontrol.training.loop.train_all", broken)
+    given = ("search", short, "--strategy", "grid", "--method", "sgd:rex", "--lr", 0.1, "--lr", 0.2, "--out", "found")
+    said = run(*given, "--executor", "serial")
+    assert said.status == 1
+    sentence = "No run finished: 2 failed, because RuntimeError: no such device."
+    assert said.out.splitlines()[0] == sentence
+    assert "failed: sgd:rex at 0.1, seed 0, over 60 updates: RuntimeError: no such device" in said.err
+    (row,) = [line.split() for line in said.out.splitlines() if line.split()[:1] == ["sgd:rex"]]
+    assert row == ["sgd:rex", "–", "–", "2", "0", "2"], "neither a rate nor a metric; runs, diverged, failed"
+    page = Page(Path("found", "search.html")).text
+    assert sentence in page
+    assert "failed" in page
+    said = run(*given, "--executor", "serial", "--json")
+    told = json.loads(said.out)
+    assert (said.status, told["method"], told["base_lr"]) == (1, None, None)
+    assert told["caution"] == sentence
+    assert all("RuntimeError: no such device" in each["message"] for each in told["runs"])
+    bad(run("report", "found"), "found/search.html is the page of a search")
+
+
 @pytest.mark.parametrize("verb", ["select", "search", "train"])
 def test_every_option_reaches_its_verb_and_processes_are_the_default(
     run: Run, short: str, verb: str, monkeypatch: pytest.MonkeyPatch
@@ -340,7 +386,7 @@ BAD: list[tuple[list[Any], str]] = [
     (["select", TASK, "--budget", "0.5runs"], "at least one full run"),
     (["select", TASK, "--budget", "59steps"], "at least one full run"),
     (["search", TASK, "--budget", "0.5runs"], "at least one full run"),
-    (["search", TASK, "--budget", "-1runs"], "--budget"),
+    (["search", TASK, "--budget", "-1runs"], "like '20runs'"),
     (["search", TASK, "--budget=-1runs"], "like '20runs'"),
     # files
     (["plot", "rex", "--out", "plot.gif"], ".svg, .png, .html"),
@@ -446,7 +492,7 @@ def test_a_task_on_which_nothing_works_ends_with_status_1(
     assert said.status == 1
     assert said.out == ""
     progress, sentence = said.err.splitlines()
-    assert progress == "failed: adamw:cosine: RuntimeError: no such device"
+    assert progress == "failed: adamw:cosine at 0.001, seed 0, over 60 updates: RuntimeError: no such device"
     assert "RuntimeError: no such device" in sentence
 
 

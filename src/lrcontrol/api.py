@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.analysis.compare import best_record
 from lrcontrol.errors import BadInput, BadText, OverBudget, StoreError
 from lrcontrol.files import write_whole
 from lrcontrol.refining import asked_of
@@ -30,6 +29,7 @@ from lrcontrol.selection.choice import Choice, choose
 from lrcontrol.selection.portfolio import DEFAULT, candidates_of, own_portfolio, portfolio, rates_around
 from lrcontrol.selection.race import Race, plan_race
 from lrcontrol.selection.stages import search_reasons, stages_of
+from lrcontrol.selection.telling import best_of, caution_of
 from lrcontrol.training.tasks import catalogue
 from lrcontrol.training.tasks.own import OWN, OwnTask
 from lrcontrol.training.tasks.script import ScriptTask
@@ -172,8 +172,10 @@ class Selection:
 
     def __repr__(self) -> str:
         metric = self.task.objective.metric
-        kind, value = ("test", self.test[metric]) if self.test else ("validation", self.record.final)
-        return f"<Selection {self.task.name}: {self.method} at {self.base_lr:g}, {kind} {metric} {value:.4g}>"
+        name, value = self.task.objective.told, self.record.final
+        if self.test:
+            name, value = f"test {metric}", self.test[metric]
+        return f"<Selection {self.task.name}: {self.method} at {self.base_lr:g}, {name} {value:.4g}>"
 
 
 def select(
@@ -288,8 +290,10 @@ def _read_document(folder: str | os.PathLike[str]) -> _Document:
     try:
         content = path.read_bytes()
     except OSError:
+        page = Path(folder) / "search.html"
+        search = f"; {page} is the page of a search, which the same search writes anew" if page.is_file() else ""
         raise BadInput(
-            f"a folder of a finished selection must hold selection.json, but {path} cannot be read."
+            f"a folder of a finished selection must hold selection.json, but {path} cannot be read{search}."
         ) from None
     try:
         document = read_document(content, FORMAT, VERSION, "selection", _Document)
@@ -479,8 +483,7 @@ def search(
         carry_out_study(way, store, given, known, folder, place, seen=seen, planned=planned, told=told)
         records = way.answered(store.records())
         stages = stages_of(way, records, full)
-        longest = stages[-1].total_steps
-        best = best_record([each for stage in stages if stage.total_steps == longest for each in stage.records])
+        best = best_of(stages)
         chosen = None if best is None else store.record(best.id)
     from lrcontrol.report.study import Study
 
@@ -495,6 +498,7 @@ def search(
             budget=given,
             chosen=chosen,
             reasons=tuple(search_reasons(way, stages, given)),
+            caution=caution_of(way, stages, given),
         ),
     )
 

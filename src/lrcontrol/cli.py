@@ -58,7 +58,14 @@ LRS_HELP = "Base learning rates; may be repeated. For random draws, the least an
 Workers = Annotated[
     int | None, Parameter("--workers", converter=whole, help="Processes at once; by default one a core.")
 ]
-Budget = Annotated[str, Parameter("--budget", help="Everything included: `20runs`, `5000steps`, `50epochs`, `30min`.")]
+Budget = Annotated[
+    str,
+    Parameter(
+        "--budget",
+        allow_leading_hyphen=True,  # else -3runs would be taken for an option
+        help="Everything included: `20runs`, `5000steps`, `50epochs`, `30min`.",
+    ),
+]
 Seed = Annotated[int, Parameter("--seed", converter=whole, help="Of weights, data order and all other chance.")]
 
 
@@ -107,6 +114,8 @@ def select(
         print_json(
             {
                 "task": found.task.name,
+                "metric": found.task.objective.metric,
+                "direction": found.task.objective.direction,
                 "method": str(found.method),
                 "base_lr": found.base_lr,
                 "run": found.record.id,
@@ -235,16 +244,38 @@ def search(
                 "method": str(record.spec.method),
                 "base_lr": record.spec.base_lr,
                 "total_steps": record.spec.total_steps,
+                "stop_step": record.spec.stop_step,
+                "seed": record.spec.seed,
                 "outcome": record.outcome.value,
                 "final": record.final,
+                "message": record.message,
                 "run": record.id,
             }
             for stage in found.study.stages
             for record in stage.records
         ]
-        print_json({"task": found.task.name, "spent_steps": found.study.spent, "runs": rows, "report": str(page)})
-        return
-    console.show_study(found.study, {"report": page})
+        chosen = found.study.chosen
+        print_json(
+            {
+                "task": found.task.name,
+                "metric": found.task.objective.metric,
+                "direction": found.task.objective.direction,
+                "method": None if chosen is None else str(chosen.spec.method),
+                "base_lr": None if chosen is None else chosen.spec.base_lr,
+                "run": None if chosen is None else chosen.id,
+                "final": None if chosen is None else chosen.final,
+                "caution": found.study.caution,
+                "reasons": list(found.study.reasons),
+                "spent_steps": found.study.spent,
+                "budget_steps": found.study.budget.steps,
+                "runs": rows,
+                "report": str(page),
+            }
+        )
+    else:
+        console.show_study(found.study, {"report": page})
+    if found.study.chosen is None:
+        sys.exit(1)
 
 
 @app.command

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from lrcontrol.errors import BadInput, OverBudget, StoreError
 from lrcontrol.files import write_whole
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.carry_out import carry_out, settled
+from lrcontrol.runs.endings import ending_of
 from lrcontrol.runs.executors.executor import Executor
 from lrcontrol.runs.executors.lots import Divide, by_beginnings, by_gain, one_by_one
 from lrcontrol.runs.executors.processes import Processes, cores
@@ -325,12 +325,4 @@ def _try_script(task: Task, spec: RunSpec, runner: Executor) -> None:
     runner.submit(msgspec.structs.replace(spec, stop_step=1, save=False, checkpoint=False, start=None))
     (record,) = runner.wait()
     if record.outcome is Outcome.FAILED:
-        lines = (record.message or "it failed").strip().splitlines()
-        said = lines[-1].removeprefix("lrcontrol.errors.").removeprefix("BadInput: ")
-        place = [
-            found[1]
-            for line in lines
-            if (found := re.search(rf'File "{re.escape(str(OWN[task.name].file))}", line (\d+)', line))
-        ]
-        where = f" in line {place[-1]}" if place else ""
-        raise BadInput(f"{task.name} was tried with one update before its runs, and failed{where}: {said}")
+        raise BadInput(f"{task.name} was tried with one update before its runs, and failed: {ending_of(record)}.")

@@ -38,6 +38,7 @@ class Standing(msgspec.Struct, frozen=True):
         best: its best record.
         runs: how many base learning rates (and seeds) were tried.
         diverged: how many of them diverged.
+        failed: how many of them failed.
         kept: how many went on to the next stage.
     """
 
@@ -45,6 +46,7 @@ class Standing(msgspec.Struct, frozen=True):
     best: Record
     runs: int
     diverged: int
+    failed: int
     kept: int
 
 
@@ -63,6 +65,7 @@ def standings(stage: Stage) -> list[Standing]:
             best=min(records, key=lambda record: record.rank_key),
             runs=len(records),
             diverged=sum(record.outcome is Outcome.DIVERGED for record in records),
+            failed=sum(record.outcome is Outcome.FAILED for record in records),
             kept=sum(record.id in stage.kept for record in records),
         )
         for name, records in groups.items()

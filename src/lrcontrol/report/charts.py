@@ -59,12 +59,18 @@ def learning_curves(records: Sequence[Record], labels: Sequence[str]) -> Chart:
         series.append(Series(name, np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64)))
     return _metric_chart(
         series,
-        title=f"Validation {clean(objective.metric)} as the runs went on",
+        title=f"{_begun(clean(objective.told))} as the runs went on",
         subtitle=HINT if len(series) > 1 else "",
-        y_title=f"validation {described(objective)}",
+        y_title=described(objective),
         objective=objective,
         usable=[record.usable for record in records],
     )
+
+
+def _begun(text: str) -> str:
+    """A text with a capital, unless its first word is a name such as val_loss."""
+    word = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if word.isalpha() else text
 
 
 def losses(records: Sequence[Record], labels: Sequence[str]) -> Chart:
@@ -161,7 +167,7 @@ def responses(stage: Stage) -> Chart:
     colour, dash = colours_of(names)
     finals = [row["value"] for row in usable]
     log_y = spans_decades(finals, objective)
-    y_title = axis_title(f"final validation {described(objective)}", log=log_y)
+    y_title = axis_title(f"final {described(objective)}", log=log_y)
     shared = {
         "x": alt.X(
             "base_lr:Q",

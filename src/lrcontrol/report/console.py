@@ -15,8 +15,9 @@ from rich.progress import Progress as Bars
 
 from lrcontrol.report.study import Study, metric_text, standings_table, test_text
 from lrcontrol.report.words import clean
+from lrcontrol.runs.endings import ending_of
 from lrcontrol.runs.papers import Citation
-from lrcontrol.runs.record import Outcome, Record
+from lrcontrol.runs.record import Outcome, Record, on_validation
 from lrcontrol.runs.task import Measured, Task
 
 __all__ = [
@@ -72,9 +73,9 @@ class Progress:
         self._runs += 1
         self._bars.update(self._bar, advance=record.spec.updates, description=f"{self._runs} runs done")
         if record.outcome is Outcome.FAILED:
-            last = (record.message or "").strip().splitlines()[-1:]
-            reason = escape(clean(last[0])) if last else "no reason given"
-            self._bars.console.print(f"failed: {escape(record.spec.method.label)}: {reason}")
+            spec = record.spec
+            run = f"{spec.method.label} at {spec.base_lr:g}, seed {spec.seed}, over {spec.stop_step} updates"
+            self._bars.console.print(f"failed: {escape(run)}: {escape(clean(ending_of(record)))}", soft_wrap=True)
 
     def told(self, sentence: str) -> None:
         """Say what was found out about this machine."""
@@ -106,6 +107,8 @@ def show_study(study: Study, written: Mapping[str, Path]) -> None:
     metric = study.task.objective.metric
     if study.chosen is not None:
         console.print(f"[bold]{escape(study.chosen.spec.method.label)}[/] at base lr {study.chosen.spec.base_lr:g}")
+    if study.caution:
+        console.print(f"[bold]{escape(clean(study.caution))}[/]", highlight=False)
     for reason in study.reasons:
         console.print(f"  • {escape(reason)}", highlight=False)
     best = None if study.chosen is None else study.chosen.spec.method.label
@@ -161,7 +164,7 @@ def show_record(record: Record, written: Mapping[str, Path]) -> None:
 
 
 def _label(name: str) -> str:
-    return name.replace("_", " ", 1) if name.startswith("train_") else f"validation {name}"
+    return name.replace("_", " ", 1) if name.startswith("train_") else on_validation(name)
 
 
 def show_tasks(tasks: Sequence[ShownTask]) -> None:
@@ -213,7 +216,7 @@ def show_task(shown: ShownTask, seconds_here: float | None) -> None:
             )
             if part
         ),
-        "compared by": f"validation {task.objective.metric} ({task.objective.direction})",
+        "compared by": f"{task.objective.told} ({task.objective.direction})",
         "default": f"{task.method} at {task.base_lr!r}",
         "it reaches": "" if found is None else f"{_default_text(task, found)} on test, three seeds",
         "without inputs": "" if task.naive is None else metric_text(task.naive),

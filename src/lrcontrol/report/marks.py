@@ -267,4 +267,4 @@ def spans_decades(values: Iterable[float], objective: Objective) -> bool:
 def described(objective: Objective) -> str:
     """The metric, and which way is better."""
     better = "lower" if objective.direction == "minimize" else "higher"
-    return f"{clean(objective.metric)} ({better} is better)"
+    return f"{clean(objective.told)} ({better} is better)"

@@ -1,6 +1,6 @@
 """The page of a study: what was chosen and why, how the methods stand, what they cost."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -29,6 +29,7 @@ class Study(msgspec.Struct, frozen=True):
         reasons: sentences.
         test: the chosen run's test metrics, where they were measured.
         default_test: the default's.
+        caution: what must be known before all of this is read: a sentence or two, or nothing.
     """
 
     task: Task
@@ -41,6 +42,7 @@ class Study(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...] = ()
     test: Mapping[str, float] | None = None
     default_test: Mapping[str, float] | None = None
+    caution: str = ""
 
     @property
     def spent(self) -> int:
@@ -70,8 +72,8 @@ def study_page(study: Study) -> Page:
             "Each method at the best base learning rate of those tried with it; all of these runs have the same "
             "length. A method that was tried with more rates had more chances."
         ]
-        best = study.chosen.spec.method if study.chosen is not None and index == 0 else None
-        table = standings_table(stage, str(best) if best is not None else None)
+        best = study.chosen.spec.method.label if study.chosen is not None and index == 0 else None
+        table = standings_table(stage, best)
         sections.append(Section(f"Methods at equal cost per run: {stage.name}", text, table, charts.responses(stage)))
     costs = [(stage.name, stage.cost) for stage in study.stages]
     sections.append(
@@ -81,32 +83,33 @@ def study_page(study: Study) -> Page:
             chart=charts.costs(costs, study.budget.full_steps),
         )
     )
-    return Page(study.title, study.lead, sections, _figures(study))
+    return Page(study.title, f"{study.caution} {study.lead}".strip(), sections, _figures(study))
 
 
 def standings_table(stage: Stage, highlight: str | None = None) -> Table:
-    """One row a method, the best first."""
+    """One row a method, the best first; a column only where it has something to tell."""
     rows = standings(stage)
     objective = stage.records[0].objective if stage.records else Objective("metric", "minimize")
-    metric = f"validation {objective.metric}"
-    cells = [
-        (
-            row.method,
-            f"{row.best.spec.base_lr:g}",
-            metric_text(row.best.final),
-            metric_text(row.best.evals[-1].values.get("loss") if row.best.usable else None),
-            str(row.runs),
-            str(row.diverged),
-            str(row.kept),
-        )
-        for row in rows
-    ]
-    names = [row.method for row in rows]
-    columns = ("method", "best base lr", metric, "validation loss", "runs", "diverged", "went on")
-    width = len(columns) if stage.kept else len(columns) - 1  # nobody goes on from the last stage
-    place = names.index(highlight) if highlight in names else None
-    sides: list[Literal["left", "right"]] = ["left", "right", "right", "right", "right", "right", "right"]
-    return Table(columns[:width], [row[:width] for row in cells], sides[:width], place)
+    finals = [row.best.evals[-1].values if row.best.usable else {} for row in rows]
+    columns: dict[str, Sequence[str]] = {
+        "method": [row.method for row in rows],
+        "best base lr": [f"{row.best.spec.base_lr:g}" if row.best.usable else metric_text(None) for row in rows],
+        objective.told: [metric_text(row.best.final) for row in rows],
+        "validation loss": [metric_text(values.get("loss")) for values in finals],
+        "runs": [str(row.runs) for row in rows],
+        "diverged": [str(row.diverged) for row in rows],
+        "failed": [str(row.failed) for row in rows],
+        "went on": [str(row.kept) for row in rows],
+    }
+    shown = {
+        "validation loss": objective.metric != "loss" and any("loss" in values for values in finals),
+        "failed": any(row.failed for row in rows),
+        "went on": bool(stage.kept),  # nobody goes on from the last stage
+    }
+    names = [name for name in columns if shown.get(name, True) or name == objective.told]
+    place = next((place for place, row in enumerate(rows) if row.method == highlight), None)
+    sides: list[Literal["left", "right"]] = ["left", *["right" for _ in names[1:]]]  # type: ignore[list-item]
+    return Table(names, list(zip(*(columns[name] for name in names), strict=True)), sides, place)
 
 
 def metric_text(value: float | None) -> str:
@@ -144,12 +147,13 @@ def _figures(study: Study) -> list[tuple[str, str, str]]:
         ("method", study.chosen.spec.method.label, f"chosen from {len(standings(study.stages[0]))} methods"),
         ("base learning rate", f"{study.chosen.spec.base_lr:g}", "multiplied by the schedule"),
     ]
-    kind, values, others = "test", study.test, study.default_test
+    values, others = study.test, study.default_test
     if values is None:
-        kind, values = "validation", study.chosen.evals[-1].values
+        values = study.chosen.evals[-1].values
         others = study.default.evals[-1].values if study.default is not None and study.default.usable else None
     beside = "" if others is None else f"plain default: {metric_text(others[metric])}"
     shown = metric_text(values[metric]) if study.test is None else test_text(study.task, values[metric])
-    figures.append((f"{kind} {metric}", shown, beside))
+    name = study.task.objective.told if study.test is None else f"test {metric}"
+    figures.append((name, shown, beside))
     figures.append(("cost", study.budget.runs(study.spent), f"budget: {study.budget.told()}"))
     return figures

@@ -3,6 +3,7 @@
 import enum
 import json
 import math
+import re
 import zlib
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ __all__ = [
     "Outcome",
     "Record",
     "Weights",
+    "on_validation",
     "pack_columns",
     "unpack_columns",
 ]
@@ -51,6 +53,21 @@ class Objective(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def lower_is_better(self, value: float) -> float:
         """`value`, with its sign turned where the metric is maximized."""
         return -value if self.direction == "maximize" else value
+
+    @property
+    def told(self) -> str:
+        """The metric as people are told it."""
+        return on_validation(self.metric)
+
+
+def on_validation(metric: str) -> str:
+    """The name of a metric that was measured on validation; one that says so itself is left as it is.
+
+    Example:
+        >>> on_validation("accuracy"), on_validation("val_loss"), on_validation("eval/loss")
+        ('validation accuracy', 'val_loss', 'eval/loss')
+    """
+    return metric if re.match(r"(val|valid|validation|eval)(?![a-z])", metric, re.I) else f"validation {metric}"
 
 
 class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,10 +8,12 @@ import msgspec
 from lrcontrol.analysis.compare import Stage, accuracy_error, best_record, stage_name
 from lrcontrol.errors import RecordError
 from lrcontrol.runs.budget import Budget
+from lrcontrol.runs.endings import ending_of
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.task import Task
 from lrcontrol.selection.race import Race
 from lrcontrol.selection.stages import stages_of
+from lrcontrol.selection.telling import edge_of
 
 __all__ = ["Choice", "choose"]
 
@@ -52,7 +54,7 @@ def choose(race: Race, records: Sequence[Record], task: Task, budget: Budget) ->
     finalists = stages[-1].records
     best = best_record(finalists)
     if best is None:
-        endings = "; ".join(f"{record.spec.method.label}: {_ending(record)}" for record in finalists[:3])
+        endings = "; ".join(f"{record.spec.method.label}: {ending_of(record)}" for record in finalists[:3])
         raise RecordError(f"no full run of {task.name} ended with weights that work ({endings}).")
     spent = budget.spent(record for stage in stages for record in stage.records)
     reasons = _reasons(best, default, stages, task, budget, spent)
@@ -76,7 +78,7 @@ def _stages(race: Race, records: Sequence[Record]) -> tuple[Stage, ...]:
 def _reasons(
     best: Record, default: Record, stages: Sequence[Stage], task: Task, budget: Budget, spent: int
 ) -> list[str]:
-    metric = task.objective.metric
+    metric = task.objective.told
     finalists = stages[-1].records
     reasons = []
     if len(stages) > 1:
@@ -84,9 +86,7 @@ def _reasons(
         reasons.append(f"Raced {field}, the whole schedule laid over each length; {_runs(len(finalists))} in full.")
     others = [record for record in finalists if record.usable and record.id != best.id]
     runner_up = best_record(others)
-    sentence = (
-        f"{best.spec.method.label} at {best.spec.base_lr:g} was best in full: validation {metric} {best.final:.4g}"
-    )
+    sentence = f"{best.spec.method.label} at {best.spec.base_lr:g} was best in full: {metric} {best.final:.4g}"
     if runner_up is not None:
         close = f"next {runner_up.spec.method.label} at {runner_up.spec.base_lr:g} with {runner_up.final:.4g}"
         if runner_up.rank_key == best.rank_key:
@@ -105,7 +105,7 @@ def _reasons(
     reasons += _noise(best, finalists, task)
     if task.is_script:
         reasons.append("All figures are of what the script logs on validation: no test split of it is known here.")
-    reasons += _edge(best, stages)
+    reasons += edge_of(best, stages)
     reasons += _agreement(stages)
     lost = [record for stage in stages for record in stage.records if not record.usable]
     if lost:
@@ -130,19 +130,6 @@ def _noise(best: Record, finalists: Sequence[Record], task: Task) -> list[str]:
         f"{close} of the {len(finalists) - 1} other full runs are that close; the best of several on one split, with "
         "one seed each, is likely to be a little less good elsewhere."
     ]
-
-
-def _edge(best: Record, stages: Sequence[Stage]) -> list[str]:
-    """A warning where the chosen rate is the largest, the smallest or the only one that was tried for its method."""
-    tried = {
-        record.spec.base_lr for stage in stages for record in stage.records if record.spec.method == best.spec.method
-    }
-    if min(tried) < best.spec.base_lr < max(tried):
-        return []
-    if len(tried) == 1:
-        return ["It is the only base learning rate that was tried with it: another may be better."]
-    side = "largest" if best.spec.base_lr == max(tried) else "smallest"
-    return [f"Its base learning rate is the {side} of {len(tried)} tried with it: one further out may be better."]
 
 
 def _agreement(stages: Sequence[Stage]) -> list[str]:
@@ -173,12 +160,6 @@ def _agreement(stages: Sequence[Stage]) -> list[str]:
 def _ranks(keys: Sequence[tuple[float, float]]) -> list[int]:
     order = sorted(set(keys))
     return [order.index(key) for key in keys]
-
-
-def _ending(record: Record) -> str:
-    """How a run that did not work ended, on one line: the message of a failure ends with what was raised."""
-    lines = (record.message or record.outcome.value).strip().splitlines() or [record.outcome.value]
-    return lines[-1].strip()[:200]
 
 
 def _runs(count: int) -> str:

@@ -10,11 +10,12 @@ from lrcontrol.analysis.compare import Stage, best_record, stage_name
 from lrcontrol.analysis.refine import degeneracy
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.runs.budget import Budget
+from lrcontrol.runs.endings import endings_of
 from lrcontrol.runs.record import Record
 from lrcontrol.search.halving import SuccessiveHalving
-from lrcontrol.search.plan import Plan
 from lrcontrol.search.refinement import Refinement
 from lrcontrol.search.search import Search
+from lrcontrol.selection.telling import best_of, edge_of
 
 __all__ = ["search_reasons", "stages_of"]
 
@@ -45,16 +46,14 @@ def stages_of(way: Search, records: Sequence[Record], full_steps: int) -> tuple[
 def search_reasons(way: Search, stages: Sequence[Stage], budget: Budget) -> list[str]:
     """Sentences about a search's outcome, each from the records alone."""
     reasons = []
-    best = best_record([each for stage in stages if stage.total_steps == budget.full_steps for each in stage.records])
-    best = best or best_record(stages[-1].records)
+    best = best_of(stages)
     if best is not None and best.final is not None:
-        metric = f"validation {best.objective.metric} {best.final:.4g}"
+        metric = f"{best.objective.told} {best.final:.4g}"
         where = "in full" if best.spec.stop_step == budget.full_steps else f"over {best.spec.stop_step} steps"
         reasons.append(f"{best.spec.method.label} at {best.spec.base_lr:g} was best {where}: {metric}, with one seed.")
-    if isinstance(way, Plan) and len(way.specs) > len(stages[-1].records):
-        reasons.append(
-            f"The budget paid for {len(stages[-1].records)} of {len(way.specs)} combinations, in their order."
-        )
+        reasons += edge_of(best, stages)
+        lost = endings_of([record for stage in stages for record in stage.records])
+        reasons += [f"Of the runs {lost}; their updates are counted."] if lost else []
     if isinstance(way, Refinement):
         reasons += _refined(stages)
         rounds = way.progress([record for stage in stages for record in stage.records])
@@ -70,9 +69,8 @@ def _refined(stages: Sequence[Stage]) -> list[str]:
         then, now = best_record(before.records), best_record(after.records)
         if then is None or now is None or then.final is None or now.final is None:
             continue
-        metric = now.objective.metric
         reasons.append(
-            f"{after.name.capitalize()}: {_shape(now)}; validation {metric} {now.final:.4g} at {now.spec.base_lr:g}, "
+            f"{after.name.capitalize()}: {_shape(now)}; {now.objective.told} {now.final:.4g} at {now.spec.base_lr:g}, "
             f"{then.final:.4g} at {then.spec.base_lr:g} before."
         )
     return reasons

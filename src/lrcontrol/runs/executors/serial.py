@@ -82,7 +82,7 @@ class Serial:
                 if len(lot) > 1:  # nobody knows which of them it was
                     self._lots.alone(lot)
                     continue
-                return failed(lot[0], self._objective, traceback.format_exc(limit=-5), time.monotonic() - started)
+                return failed(lot[0], self._objective, traceback.format_exc(limit=-20), time.monotonic() - started)
             self._lot = [spec for spec in self._lot if spec.id != record.id]
             self._lots.saw(record)
             return record

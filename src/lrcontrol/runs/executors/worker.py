@@ -187,7 +187,7 @@ def _run(carry: Carry, specs: Sequence[RunSpec], options: dict[str, Any], writer
 
 def _failure() -> tuple[bytes, bytes]:
     """The frame of the exception that is being handled."""
-    return FAILURE, traceback.format_exc(limit=-5).encode("utf-8", "backslashreplace")
+    return FAILURE, traceback.format_exc(limit=-20).encode("utf-8", "backslashreplace")
 
 
 def ending(exit_code: int) -> str:

@@ -1,0 +1,68 @@
+"""What is said of any study's outcome: which run is best, what to beware of, where its rate is among those tried."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from lrcontrol.analysis.compare import Stage, best_record
+from lrcontrol.runs.budget import Budget
+from lrcontrol.runs.endings import endings_of
+from lrcontrol.runs.record import Record
+from lrcontrol.search.plan import Plan
+from lrcontrol.search.search import Search
+
+__all__ = ["best_of", "caution_of", "edge_of"]
+
+
+def best_of(stages: Sequence[Stage]) -> Record | None:
+    """The best of the longest runs; of shorter ones where none of these ended with weights that work."""
+    for steps in sorted({stage.total_steps for stage in stages}, reverse=True):
+        best = best_record([each for stage in stages if stage.total_steps == steps for each in stage.records])
+        if best is not None:
+            return best
+    return None
+
+
+def caution_of(way: Search, stages: Sequence[Stage], budget: Budget) -> str:
+    """What must be known before a search's outcome is read: one or two sentences, or nothing."""
+    records = [record for stage in stages for record in stage.records]
+    best = best_of(stages)
+    if best is None:
+        return f"No run finished: {endings_of(records)}." if records else "No run was made in the time there was."
+    told = []
+    if best.spec.stop_step < budget.full_steps:
+        full = [record for record in records if record.spec.stop_step == budget.full_steps]
+        why = f": {endings_of(full)}" if full else " in the time there was"
+        told.append(f"No full run finished{why}; what is told is of {best.spec.stop_step} updates.")
+    if isinstance(way, Plan) and len(way.specs) > len(records):
+        told.append(_cut_plan(way, len(records), budget))
+    return " ".join(told)
+
+
+def _cut_plan(way: Plan, made: int, budget: Budget) -> str:
+    """That a plan was carried out in part: of a grid, the first rates of each method alone."""
+    what = "time" if budget.seconds is not None else "budget"
+    paid = f"The {what} paid for {made} of {len(way.specs)}"
+    methods = Counter(spec.method for spec in way.specs)
+    if len(set(methods.values())) > 1:  # random draws
+        return f"{paid} runs, in their order."
+    rates = len(way.specs) // len(methods)
+    few = made // len(methods)
+    tried = f"only {few} of {rates} rates of each method" if few else "not even one rate of each method"
+    if made % len(methods) and few:
+        tried = f"only {few} or {few + 1} of {rates} rates of each method"
+    if rates == 1:
+        tried = f"only {made} of {len(methods)} methods"
+    return f"{paid} combinations, in their order: {tried}; all of them need {budget.runs(way.cost)}."
+
+
+def edge_of(best: Record, stages: Sequence[Stage]) -> list[str]:
+    """A warning where the best rate is the largest, the smallest or the only one that was tried for its method."""
+    tried = {
+        record.spec.base_lr for stage in stages for record in stage.records if record.spec.method == best.spec.method
+    }
+    if min(tried) < best.spec.base_lr < max(tried):
+        return []
+    if len(tried) == 1:
+        return ["It is the only base learning rate that was tried with it: another may be better."]
+    side = "largest" if best.spec.base_lr == max(tried) else "smallest"
+    return [f"Its base learning rate is the {side} of {len(tried)} tried with it: one further out may be better."]
