@@ -133,10 +133,10 @@ def test_ours_keep_their_selections_as_they_were(tmp_path):
     [
         (
             ("full_steps=20", "full_steps=0"),
-            "must run without an error, got BadInput in line 11: `full_steps` must be",
+            "must run without an error, got one in line 11: `full_steps` must be",
         ),
         (("direction=", "way="), "must run without an error, got TypeError in line 11: "),
-        (("import torch\n", "import torch,\n"), "must run without an error, got SyntaxError in line 2: "),
+        (("import torch\n", "import torch,\n"), "must be valid Python, but line 2 is not: "),
         (("return lrc.Problem", "return print"), "mine.py:line must return an lrcontrol.Problem, got None"),
         (
             ('{"rmse":', '{"mse":'),
@@ -190,6 +190,16 @@ def test_what_is_no_python_file_is_refused(tmp_path, monkeypatch, name):
     (tmp_path / "notes.txt").write_text(TINY)
     with pytest.raises(BadInput, match="must be in a Python file"):
         catalogue.named(f"{name}:line")
+
+
+def test_a_file_without_its_function_or_without_a_task_is_told_what_to_do(tmp_path):
+    path = write(tmp_path)
+    with pytest.raises(UnknownName, match=r"named with its function, got .*mine.py; it holds .*mine.py:line\.$"):
+        catalogue.named(str(path))
+    bare = write(tmp_path, TINY.replace("@lrc", "#"), "bare.py")
+    for asked, got in ((f"{bare}:line", "the bare function line"), (f"{bare}:lin", "none"), (str(bare), "none")):
+        with pytest.raises(UnknownName, match=rf"bare.py must hold a task, .*@lrcontrol.task.* got {got}\."):
+            catalogue.named(asked)
 
 
 def test_a_function_inside_another_is_refused():

@@ -533,7 +533,11 @@ MISTAKES = {
     "no updates": (with_optimizer(lambda *_: None), "must make updates with the optimizer that is steered"),
     "other optimizer": (with_optimizer(other_optimizer), "must be the one that trains, but 100 looks"),
     "early": (with_optimizer(ends_early), "must train until run.should_stop, but returned after 7 of 30 updates"),
-    "never looks": (with_optimizer(never_looks), "after its last update, 30, .* after 24; .* was cut off"),
+    "never looks": (with_optimizer(never_looks), "must look at run.should_stop .* last update, 30, and was cut off"),
+    "looks and logs late": (
+        with_optimizer(lambda run, *rest: [update(*rest) for _ in range(40)] and run.log(val_loss=1.0)),
+        "must look at run.should_stop after every update, end where it is true, and log 'val_loss'",
+    ),
     "logs early": (with_optimizer(logs_early), "must log 'val_loss' after its last update, 30, .* last after 1;"),
     "other metric": (logged_value({"val_los": 1.0}), "must log the metric .* 'val_loss', got val_los; call run.log"),
     "text": (logged_value({"val_loss": "1.0"}), "`val_loss` must be one number, got val_loss='1.0'"),
@@ -662,10 +666,11 @@ class TestTasks:
         found = lrc.select(write(tmp_path), budget="1run", out=tmp_path / "out", executor="serial")
         for each in (found, lrc.load_selection(tmp_path / "out")):
             assert (each.test, each.default_test) == ({}, None)
-            assert "validation val_loss" in repr(each)
+            assert ", val_loss" in repr(each)
             assert "All figures are of what the script logs" in " ".join(each.reasons)
             page = each.report(tmp_path / "page.html").read_text()
-            assert "validation val_loss" in page
+            assert "validation val_loss" not in page
+            assert "validation loss" not in page, "the script logs none"
             assert "test val_loss" not in page
         assert each.state()["model"]["weight"].shape == (1, 3)
         with pytest.raises(BadInput, match=r"is a script and makes its model itself; load what `state\(\)` gives"):
@@ -714,7 +719,7 @@ class TestTasks:
         own.OWN.clear()
         user_code._LOADED.clear()
         broken = FILE.replace("loss.backward()", "los.backward()")
-        with pytest.raises(BadInput, match=r"and failed in line 14: NameError: name 'los' is not defined"):
+        with pytest.raises(BadInput, match=r"and failed: NameError: name 'los' is not defined.* \(line 14 of"):
             api.search(write(tmp_path, broken), budget="2runs", out=tmp_path / "out", executor="serial")
 
     @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from lrcontrol import checks
-from lrcontrol.errors import BadInput
+from lrcontrol.errors import BadInput, LRControlError
 
 __all__ = ["load"]
 
@@ -38,14 +38,18 @@ def load(path: str | Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[spec.name]
-        raise BadInput(f"{path} must run without an error, got {_where(error, file)}.") from error
+        raise BadInput(f"{path} {_fault(error, file)}.") from error
     _LOADED[file] = module
     return module
 
 
-def _where(error: Exception | SystemExit, file: Path) -> str:
-    """The error, and the line of the file it came from."""
+def _fault(error: Exception | SystemExit, file: Path) -> str:
+    """What a file must do and did not, and in which line."""
+    said = checks.shown_error(error)
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return f"must be valid Python, but line {error.lineno} is not: {error.msg}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    line = error.lineno if isinstance(error, SyntaxError) else next(reversed(lines), None)
-    place = "" if line is None else f" in line {line}"
-    return f"{type(error).__name__}{place}: {checks.shown_error(error)}"
+    place = f" in line {lines[-1]}" if lines else ""
+    if isinstance(error, LRControlError):
+        return f"must run without an error, got one{place}: {said}"
+    return f"must run without an error, got {type(error).__name__}{place}: {said}"

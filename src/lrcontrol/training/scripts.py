@@ -114,6 +114,11 @@ def _ending(spec: RunSpec, task: Task, told: Told) -> tuple[Steering, End]:
 def _check_judged(name: str, objective: Objective, told: Told, last: int) -> None:
     """BadInput unless the metric was logged after the last update."""
     metric = objective.metric
+    if told.steering is not None and told.steering.cut_off and last not in told.evals:
+        raise BadInput(
+            f"{name} must look at run.should_stop after every update, end where it is true, and log {metric!r} once "
+            f"more there, but went on after its last update, {last}, and was cut off."
+        )
     judged = [step for step, values in told.evals.items() if metric in values]
     if not judged:
         names = sorted({each for values in told.evals.values() for each in values})
@@ -122,11 +127,9 @@ def _check_judged(name: str, objective: Objective, told: Told, last: int) -> Non
             f"call run.log({metric}=...)."
         )
     if judged[-1] != last:
-        cut = told.steering is not None and told.steering.cut_off
-        look = ", and look at that after every update, for the script went on and was cut off" if cut else ""
         raise BadInput(
             f"{name} must log {metric!r} after its last update, {last}, but did so last after {judged[-1]}; log it "
-            f"once more where run.should_stop is true{look}."
+            f"once more where run.should_stop is true."
         )
 
 

@@ -2,6 +2,8 @@
 
 import functools
 import hashlib
+import inspect
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -132,11 +134,23 @@ def named(given: str | OwnTask | ScriptTask) -> Task:
     """
     if isinstance(given, OwnTask | ScriptTask):
         return given.task
-    if not isinstance(given, str) or ":" not in given:
+    if not isinstance(given, str) or (":" not in given and not given.endswith(".py")):
         return task(given)
-    path, _, function = given.rpartition(":")
+    path, _, function = given.rpartition(":") if ":" in given else (given, "", "")
     if given in OWN and not Path(path).exists():
         return task(given)
     module = user_code.load(path)
     own = {name: value for name, value in vars(module).items() if isinstance(value, OwnTask | ScriptTask)}
+    if not own:
+        raise UnknownName(
+            f"{path} must hold a task, a function under @lrcontrol.task(...) if it trains or @lrcontrol.as_task(...) "
+            f"if it makes a problem, got {_undecorated(vars(module), function)}."
+        )
+    if not function:
+        names = ", ".join(f"{path}:{name}" for name in sorted(own))
+        raise UnknownName(f"a task in a file must be named with its function, got {path}; it holds {names}.")
     return own[checks.one_of(f"task of {path}", function, own)].task
+
+
+def _undecorated(found: Mapping[str, object], function: str) -> str:
+    return f"the bare function {function}" if inspect.isfunction(found.get(function)) else "none"
