@@ -77,7 +77,13 @@ def merge(
     paths: Annotated[list[Path], Parameter(negative="")],
     /,
     *,
-    out: Annotated[Path, Parameter(["--out", "-o"], help="The store that all go to; made where there is none.")],
+    out: Annotated[
+        Path,
+        Parameter(
+            ["--out", "-o"],
+            help="The store that all go to, or its folder: a name without a suffix.",
+        ),
+    ],
     salvage: Annotated[
         bool, Parameter("--salvage", negative="", help="Take what is right of damaged stores too.")
     ] = False,
@@ -89,9 +95,9 @@ def merge(
     checkpoints are copied to the folder beside the new store.
     """
     from lrcontrol.runs.storage import merging
-    from lrcontrol.runs.storage.places import file_of
+    from lrcontrol.runs.storage.places import file_of, file_to
 
-    found = merging.merge([file_of(path) for path in paths], file_of(out), salvage=salvage)
+    found = merging.merge([file_of(path) for path in paths], file_to(out), salvage=salvage)
     if as_json:
         print_json(found)
         return

@@ -1,5 +1,6 @@
 """Stores merged into one, each run once, and the files beside them."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -59,14 +60,15 @@ def merge(sources: Sequence[Path], out: Path, *, salvage: bool = False) -> Merge
     """Add the runs of stores to the one at `out`, which is made where there is none; the same again adds nothing.
 
     Runs keep the order of the stores that are named. Weights and checkpoints are copied by their names, and only where
-    their SHA-256 is the one that the record has.
+    their SHA-256 is the one that the record has. Where it fails, no new store is left.
 
     Args:
         sources: stores, which stay as they are.
         out: the store that is added to.
         salvage: take what is right of damaged stores, instead of refusing them.
     Raises:
-        BadInput: there is nothing to merge. StoreError: a store cannot be read or written, or is damaged.
+        BadInput: there is nothing to merge, or `out` alone. StoreError: a store cannot be read or written, or is
+            damaged.
     """
     if not sources:
         raise BadInput("a merge must have at least one store to read, got none.")
@@ -75,12 +77,13 @@ def merge(sources: Sequence[Path], out: Path, *, salvage: bool = False) -> Merge
             raise StoreError(f"there is no store at {source}.")
         if not salvage:
             Store(source, read_only=True).close()
+    others = [source for source in sources if not (out.exists() and os.path.samefile(source, out))]
+    if not others:
+        raise BadInput(f"a merge must have a store to read beside the one that it writes to, got {out} alone.")
     faults: list[str] = []
-    with Store(out) as target:
-        merging = _Merging(target)
-        for source in sources:
-            if os.path.samefile(source, out):
-                continue
+    with _whole_or_nothing(out) as files, Store(out) as target:
+        merging = _Merging(target, files)
+        for source in others:
             if salvage:
                 found: list[str] = []
                 merging.take(source, right_records(source, found.append))
@@ -91,15 +94,39 @@ def merge(sources: Sequence[Path], out: Path, *, salvage: bool = False) -> Merge
         return merging.done(tuple(faults))
 
 
-class _Merging:
-    """A merge on its way: what it has counted so far."""
+@contextlib.contextmanager
+def _whole_or_nothing(out: Path) -> Iterator[list[Path]]:
+    """Where an error is raised, take away a store that was not there before, and files and folders made with it.
 
-    def __init__(self, target: Store) -> None:
-        self._target = target
+    Yields:
+        A list for the files that are copied beside the store.
+    """
+    files: list[Path] = []
+    new = not os.path.lexists(out)
+    folders = [folder for folder in (out.parent, *out.parent.parents) if not folder.exists()]
+    weights = out.parent / FOLDER
+    folders = folders if weights.exists() else [weights, *folders]
+    try:
+        yield files
+    except Exception:  # not Ctrl-C: the same command goes on there
+        if new:
+            for file in (*files, *(out.with_name(out.name + end) for end in ("", "-journal", "-wal", "-shm"))):
+                file.unlink(missing_ok=True)
+            for folder in folders:
+                with contextlib.suppress(OSError):  # never made, or somebody else's by now
+                    folder.rmdir()
+        raise
+
+
+class _Merging:
+    """A merge on its way: what it has counted so far, and the files that it has copied."""
+
+    def __init__(self, target: Store, files: list[Path]) -> None:
+        self._target, self._files = target, files
         listed = target.records()
         self._held = set(listed.ids)
         self._settled = {record.id for record in listed if record.outcome is not Outcome.FAILED}
-        self._added = self._same = self._failed = self._copied = 0
+        self._added = self._same = self._failed = 0
         self._differing: list[str] = []
         self._missing: list[str] = []
 
@@ -129,14 +156,17 @@ class _Merging:
         begin, end = source.parent / FOLDER, self._target.path.parent / FOLDER
         if begin.resolve() == end.resolve():
             return
+
+        def copy(file: Weights) -> None:
+            if copied(begin, end, file):
+                self._files.append(end / file.file)
+
         try:
             if record.weights is not None:
-                self._copied += copied(begin, end, record.weights)
+                copy(record.weights)
             if record.checkpoint is not None and (begin / plain(record.checkpoint.file)).is_file():
-                self._copied += copied(begin, end, _state_of(begin, record.checkpoint, record.id))
-                self._copied += copied(
-                    begin, end, record.checkpoint
-                )  # the manifest last: with it there is a checkpoint
+                copy(_state_of(begin, record.checkpoint, record.id))
+                copy(record.checkpoint)  # the manifest last: with it there is a checkpoint
         except BadInput as error:
             self._missing.append(str(error))
 
@@ -148,7 +178,7 @@ class _Merging:
             same=self._same,
             failed=self._failed,
             differing=tuple(self._differing),
-            copied=self._copied,
+            copied=len(self._files),
             missing=tuple(self._missing),
             faults=faults,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from lrcontrol.errors import NotAStore, StoreError
 from lrcontrol.files import sync_folder
 
-__all__ = ["file_of", "network_file_system", "ready"]
+__all__ = ["file_of", "file_to", "network_file_system", "ready"]
 
 NETWORKS = ("9p", "afs", "beegfs", "ceph", "cifs", "fuse.sshfs", "gpfs", "lustre", "ncpfs", "nfs", "smb")
 
@@ -14,6 +14,18 @@ NETWORKS = ("9p", "afs", "beegfs", "ceph", "cifs", "fuse.sshfs", "gpfs", "lustre
 def file_of(path: Path) -> Path:
     """The store that a user means by `path`: the file itself, or `runs.db` in the folder of a study."""
     return path / "runs.db" if os.path.isdir(path) else path
+
+
+def file_to(path: Path) -> Path:
+    """The store that a user means to write to: `runs.db` in a folder, also in one that is to be made; else the file.
+
+    Where there is nothing yet, a name without a suffix is that of a folder.
+
+    Example:
+        >>> file_to(Path("/none/all")).as_posix(), file_to(Path("/none/all.db")).as_posix()
+        ('/none/all/runs.db', '/none/all.db')
+    """
+    return path / "runs.db" if not path.suffix and not os.path.exists(path) else file_of(path)
 
 
 def ready(path: Path, create: bool) -> None:
