@@ -112,7 +112,9 @@ def test_info_counts_what_is_there_for_people_and_machines(run: Run) -> None:
     assert sum(told["methods"].values()) == 10
     assert told["methods"]["adamw:cosine"] == 3
     assert told["steps"] == [10, 19]
-    assert told["updates"] == sum(record(number).cost.own for number in range(10))
+    made = [record(number) for number in range(10) if record(number).outcome is not Outcome.FAILED]
+    assert told["updates"] == sum(each.cost.own for each in made)
+    assert f"{told['updates']:,} made in all, beside those of 2 failed runs, which nobody counted" in text
     assert (told["version"], told["bytes"]) == (2, len(before))
     for part in ("10 runs", "format 2", "made-up", "adamw:cosine", "10 to 19 updates"):
         assert part in text
@@ -217,6 +219,8 @@ def test_a_table_has_a_row_for_each_run(run: Run) -> None:
         assert float(row["base_lr"]) == truth.spec.base_lr
         assert int(row["seed"]) == number
         assert row["outcome"] == truth.outcome.value
+        assert row["updates"] == ("" if truth.outcome is Outcome.FAILED else str(truth.cost.steps))
+        assert row["charged_updates"] == str(truth.cost.steps)
         assert row["final"] == ("" if truth.final is None else repr(truth.final))
         assert row["message"] == (truth.message or "")
         assert float(row["seconds"]) == truth.cost.seconds
@@ -384,10 +388,38 @@ def test_of_two_records_of_one_run_the_first_stays_and_is_told(run: Run) -> None
         assert content(store.record(slower.id)) == content(record(0))
 
 
-def test_a_store_may_be_merged_into_itself_and_into_one_of_the_given(tmp_path: Path) -> None:
-    a, b = filled(tmp_path / "a.db"), filled(tmp_path / "b.db", range(20, 23))
-    assert merge([a, b], a).runs == 13
-    assert merge([a], a).added == 0
+def test_a_store_may_be_merged_into_one_of_the_given_but_not_into_itself_alone(run: Run) -> None:
+    filled(Path("a.db"))
+    filled(Path("b.db"), range(20, 23))
+    assert merge([Path("a.db"), Path("b.db")], Path("a.db")).runs == 13
+    before = Path("a.db").read_bytes()
+    bad(run("merge", "a.db", "a.db", "-o", "a.db"), "a store to read beside the one that it writes to, got a.db alone")
+    assert Path("a.db").read_bytes() == before
+
+
+def test_a_merge_goes_to_a_folder_where_the_name_has_no_suffix(run: Run) -> None:
+    """Whether it is there or not; a file that has none is that file."""
+    filled(Path("a.db"))
+    for _ in range(2):
+        assert good(run("merge", "a.db", "-o", "all")).startswith("all/runs.db: 10 runs")
+    assert good(run("info", "all")).startswith("all/runs.db: 10 runs")
+    filled(Path("bare"), range(3))
+    assert good(run("merge", "a.db", "-o", "bare")).startswith("bare: 10 runs")
+
+
+def test_a_merge_that_fails_leaves_nothing_new_and_harms_nothing_old(run: Run) -> None:
+    """The second store is found damaged when some of the first is written, with its weights."""
+    with_files(Path("a"), 0, b"weights of 0", b"state of 0")
+    changed(filled(Path("b.db")), "UPDATE columns SET block = x'00' WHERE number = 4")
+    before = sorted(Path().rglob("*"))
+    bad(run("merge", "a", "b.db", "-o", "new/deep/all.db"), "are damaged")
+    bad(run("merge", "a", "b.db", "-o", "new"), "are damaged")
+    bad(run("merge", "a", "b.db", "-o", "new.db"), "are damaged")
+    assert sorted(Path().rglob("*")) == before
+    filled(Path("old", "runs.db"), range(20, 23))
+    bad(run("merge", "a", "b.db", "-o", "old"), "are damaged")
+    with Store("old/runs.db") as store:
+        assert set(store.records().ids) >= {record(number).id for number in range(20, 23)}
 
 
 def with_files(folder: Path, number: int, weights: bytes, state: bytes) -> Record:

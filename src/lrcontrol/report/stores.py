@@ -19,7 +19,9 @@ def show_described(found: Described) -> None:
         return
     low, high = found.steps
     span = f"{low:,} updates" if low == high else f"{low:,} to {high:,} updates"
-    print(f"each asked for {span}; {found.updates:,} made in all, in {_time(found.seconds)}")
+    failed = found.outcomes.get("failed", 0)
+    beside = f", beside those of {_count(failed, 'failed run')}, which nobody counted" if failed else ""
+    print(f"each asked for {span}; {found.updates:,} made in all{beside}, in {_time(found.seconds)}")
     for title, counts in (("tasks", found.tasks), ("outcomes", found.outcomes), ("methods", found.methods)):
         print(f"\n{title}")
         _print_counts(counts)

@@ -81,7 +81,8 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a run took.
 
     Args:
-        steps: updates, from its own first one on; the measure of budgets.
+        steps: updates, from its own first one on; the measure of budgets. A run that failed is charged all that it
+            was to make, for nobody knows how many it made.
         seconds: of wall-clock time; where runs share a beginning, the first of them has the seconds of that.
         shared: how many of the updates were made once for several runs of the same beginning, and are timed with
             another. It depends on what was carried out together.
@@ -137,6 +138,11 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def id(self) -> str:
         """The id of the spec."""
         return self.spec.id
+
+    @property
+    def made(self) -> int | None:
+        """Updates that it made, from its own first one on; None where nobody knows: of a run that failed."""
+        return None if self.outcome is Outcome.FAILED else self.cost.steps
 
     @property
     def usable(self) -> bool:

@@ -25,7 +25,7 @@ class Described(msgspec.Struct, frozen=True):
         outcomes: by how they ended.
         methods: by the text of their method.
         steps: the fewest and the most updates that a run was asked for; None where there is no run.
-        updates: made in all.
+        updates: made in all by runs that did not fail; nobody knows how many those made.
         seconds: of all runs together.
     """
 
@@ -81,7 +81,7 @@ def describe(path: Path) -> Described:
         outcomes[head.outcome.value] += 1
         contents[bytes(head.spec.method)] += 1
         steps.append(head.spec.stop_step)
-        updates += head.cost.own
+        updates += 0 if head.outcome is Outcome.FAILED else head.cost.own
         seconds += head.cost.seconds
     for content, count in contents.items():
         try:
