@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lrcontrol.training.norms import CHUNK, Share, add_up, norms_of_shares, parameters, piece
-from lrcontrol.training.ring import wide
+from lrcontrol.training.ring import row_of, wide
 
 __all__ = ["MOVES", "Moves"]
 
@@ -103,7 +103,7 @@ class Moves:
             share = found.setdefault(tuple(map(id, groups)), Share([], groups))
             share.tensors.append(now - kept[parameter])
         there = [share for share in found.values() if share.tensors or share.groups]
-        norms_of_shares(there, ("l2",), out.view(1))
+        norms_of_shares(there, ("l2",), row_of(out.view(1)))
 
     def _pieces(self, optimizer: Optimizer, *, gradients: bool = False) -> dict[Tensor, Piece]:
         """What this process has of each parameter, or of its gradient where it has one."""

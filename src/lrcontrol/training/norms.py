@@ -4,6 +4,7 @@ torch's own norm of a large float32 tensor on a processor is off by percents, fo
 Here a processor adds rows of 256 in float32 and the rows in float64, which is as fast; other devices add in float64.
 """
 
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from torch import Tensor, distributed
 from torch.optim import Optimizer
 
 from lrcontrol import checks
-from lrcontrol.training.ring import wide
+from lrcontrol.training.ring import Row, row_of, wide
 
 __all__ = ["ORDERS", "Share", "add_up", "gradients", "norms", "norms_of_shares", "parameters", "piece", "shares"]
 
@@ -21,7 +22,7 @@ ORDERS = {"l1": 1, "l2": 2}
 
 ROW = 256  # numbers that are added in float32: few enough for 1e-6, whatever they are
 SMALL = 1 << 13  # tensors of fewer numbers are put together; so many cost no more in float64 throughout
-CHUNK = 1 << 17  # numbers that stay near a core
+CHUNK = 1 << 19  # numbers that are taken at once
 TINY = 1e-11  # a float32 sum of squares may lack too much below this, where squares leave float32
 
 
@@ -76,7 +77,12 @@ def norms(
     """
     for order in orders:
         checks.one_of("norm", order, ORDERS)
-    return norms_of_shares(shares(tensors, group), orders, out)
+    found = shares(tensors, group)
+    if out is None:
+        home = next((each.device for share in found for each in share.tensors), torch.device("cpu"))
+        out = torch.empty(len(orders), dtype=wide(home), device=home)
+    norms_of_shares(found, orders, row_of(out))
+    return out
 
 
 def shares(tensors: Iterable[Tensor], group: Any = None) -> list[Share]:
@@ -95,7 +101,7 @@ def shares(tensors: Iterable[Tensor], group: Any = None) -> list[Share]:
         else:
             local, groups = piece(each, own)
             found.setdefault(tuple(map(id, groups)), Share([], groups)).tensors.append(local)
-    return [share for share in found.values() if share.tensors or group is not None]
+    return [share for share in found.values() if share.tensors or share.groups]
 
 
 def piece(tensor: Any, own: tuple[Any, ...] = ()) -> tuple[Tensor, tuple[Any, ...]]:
@@ -117,18 +123,22 @@ def piece(tensor: Any, own: tuple[Any, ...] = ()) -> tuple[Tensor, tuple[Any, ..
     return _dense(local.wait() if hasattr(local, "wait") else local), tuple(mesh.get_group(dim) for dim in dims)
 
 
-def norms_of_shares(found: Sequence[Share], orders: Sequence[str], out: Tensor | None = None) -> Tensor:
-    """As `norms`, of what `shares` found."""
-    if out is None:
-        home = next((each.device for share in found for each in share.tensors), torch.device("cpu"))
-        out = torch.empty(len(orders), dtype=wide(home), device=home)
-    if not found:
-        return out.zero_()
+def norms_of_shares(found: Sequence[Share], orders: Sequence[str], row: Row) -> None:
+    """As `norms`, of what `shares` found, written into the first numbers of a row."""
     if len(found) == 1 and not found[0].groups:
-        return _own(found[0].tensors, orders, out)
-    powers = torch.tensor([ORDERS[order] for order in orders], dtype=out.dtype).to(out.device, non_blocking=True)
-    sums = [add_up(_own(share.tensors, orders, torch.empty_like(out)) ** powers, share.groups) for share in found]
-    return out.copy_(torch.stack(sums).sum(dim=0) ** (1 / powers))
+        _own(found[0].tensors, orders, row)
+        return
+    whole = torch.zeros(len(orders), dtype=row.slots[0].dtype, device=row.slots[0].device)
+    for share in found:
+        sums = torch.empty_like(whole)
+        own = row_of(sums)
+        _own(share.tensors, orders, own)
+        for slot, order in zip(own.slots, orders, strict=True):
+            if order == "l2":
+                slot.square_()
+        whole += add_up(sums, share.groups)
+    for slot, value, order in zip(row.slots, whole.unbind(), orders, strict=False):
+        slot.copy_(value.sqrt() if order == "l2" else value)
 
 
 def add_up(sums: Tensor, groups: Sequence[Any]) -> Tensor:
@@ -145,30 +155,38 @@ def _dense(tensor: Tensor) -> Tensor:
     return tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor.values()
 
 
-def _own(tensors: Sequence[Tensor], orders: Sequence[str], out: Tensor) -> Tensor:
-    """Norms of plain tensors, without the other processes, written into `out`."""
-    kinds: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
-    for each in tensors:
-        if each.numel():
-            kinds.setdefault((each.device, each.dtype), []).append(each)
-    if not kinds:
-        return out.zero_()
-    alike = [
-        [each.to(torch.complex128).abs() for each in found] if kind.is_complex else found
-        for (_, kind), found in kinds.items()
+def _own(tensors: list[Tensor], orders: Sequence[str], row: Row) -> None:
+    """Norms of plain tensors, without the other processes, written into the first numbers of a row."""
+    if not tensors:
+        for slot in row.slots[: len(orders)]:
+            slot.zero_()
+        return
+    kinds = [
+        [each.to(torch.complex128).abs() for each in alike] if alike[0].is_complex() else alike
+        for alike in _kinds(tensors)
     ]
-    if not all(map(_near, {out.device, *(device for device, _ in kinds)})):
-        for place, order in enumerate(orders):
-            _together([_wholly(each, order) for each in alike], order, out.select(0, place))
-        return out
-    parts = [_in_rows(each, orders) for each in alike]
+    if row.numbers is None or not all(_near(alike[0].device) for alike in kinds):
+        for slot, order in zip(row.slots, orders, strict=False):
+            _together([_wholly(alike, order) for alike in kinds], order, slot)
+        return
+    parts = [_in_rows(alike, orders) for alike in kinds]
     for place, order in enumerate(orders):
         joined = torch.cat([part for each in parts for part in each[order]])
-        slot = out.select(0, place)
-        torch.linalg.vector_norm(joined, ORDERS[order], dtype=out.dtype, out=slot)
-        if not _sure(float(slot.numpy()), order):  # in memory already: nothing is waited for
-            _together([_wholly(_chunks(each), order) for each in alike], order, slot)
-    return out
+        torch.linalg.vector_norm(joined, ORDERS[order], dtype=torch.float64, out=row.slots[place])
+        if not _sure(row.numbers[place], order):
+            _together([_wholly(_chunks(alike), order) for alike in kinds], order, row.slots[place])
+
+
+def _kinds(tensors: list[Tensor]) -> list[list[Tensor]]:
+    """The tensors by device and type."""
+    first = tensors[0]
+    device, kind = first.device, first.dtype
+    if all(each.dtype is kind and each.device == device for each in tensors):
+        return [tensors]
+    kinds: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for each in tensors:
+        kinds.setdefault((each.device, each.dtype), []).append(each)
+    return list(kinds.values())
 
 
 def _near(device: torch.device) -> bool:
@@ -195,44 +213,62 @@ def _wholly(tensors: list[Tensor], order: str) -> list[Tensor]:
 
 
 def _in_rows(tensors: list[Tensor], orders: Sequence[str]) -> dict[str, list[Tensor]]:
-    """Numbers that have the norms of tensors of one type on a processor: norms of rows, and what fills no row."""
+    """Numbers that have the norms of tensors of one type on a processor: norms of rows, and what fills no row.
+
+    Memory is read once, and calls are few: in a step of some milliseconds each takes as long as thousands of numbers.
+    """
     rest: list[Tensor] = []
-    large: list[Tensor] = []
+    blocks: list[Tensor] = []
     few = 0
     for each in tensors:
-        flat, count = each if each.dim() == 1 else each.reshape(-1), each.numel()
+        count = each.numel()
         if count < SMALL:
-            rest.append(flat)
+            rest.append(each if each.dim() == 1 else each.reshape(-1))
             few += count
+        elif count <= CHUNK and count % ROW == 0 and each.is_contiguous():
+            blocks.append(each.view(-1, ROW))
         else:
-            _cut(flat, large, rest)
+            _cut(each.reshape(-1), blocks, rest)
     if few > SMALL:
         joined = torch.cat(rest)
         rest = []
-        _cut(joined, large, rest)
+        _cut(joined, blocks, rest)
     found = {order: list(rest) for order in orders}
     narrow = tensors[0].dtype.itemsize < 4
-    if not narrow and "l1" not in found:
-        found["l2"] += [torch.linalg.vector_norm(each.view(-1, ROW), 2, dim=1) for each in large]
-        return found
-    scratch = torch.empty(CHUNK if large else 0, dtype=torch.float32 if narrow else tensors[0].dtype)
-    for chunk in _chunks(large):  # each is still near for the second norm
-        part = scratch.narrow(0, 0, chunk.numel())
-        wider = part.copy_(chunk) if narrow else chunk
+    kind = torch.float32 if narrow else tensors[0].dtype
+    for block in blocks:
+        part = _scratch(kind, block.shape[0]) if narrow or "l1" in found else block
+        wider = part.copy_(block) if narrow else block
         if "l2" in found:
-            found["l2"].append(torch.linalg.vector_norm(wider.view(-1, ROW), 2, dim=1))
-        if "l1" in found:
-            found["l1"].append(torch.abs(wider, out=part).view(-1, ROW).sum(dim=1))
+            found["l2"].append(torch.linalg.vector_norm(wider, 2, dim=1))
+        if "l1" in found:  # while the numbers are near
+            found["l1"].append(torch.abs(wider, out=part).sum(dim=1))
     return found
 
 
-def _cut(flat: Tensor, large: list[Tensor], rest: list[Tensor]) -> None:
-    """Put what fills rows into `large`, and what is left into `rest`."""
+def _cut(flat: Tensor, blocks: list[Tensor], rest: list[Tensor]) -> None:
+    """Put what fills rows into `blocks`, and what is left into `rest`."""
     count = flat.numel()
     over = count % ROW
-    large.append(flat.narrow(0, 0, count - over) if over else flat)
     if over:
         rest.append(flat.narrow(0, count - over, over))
+        flat = flat.narrow(0, 0, count - over)
+    blocks += torch.split(flat.view(-1, ROW), CHUNK // ROW)
+
+
+def _scratch(kind: torch.dtype, rows: int) -> Tensor:
+    """Rows of this thread for numbers on their way: to ask for memory at each update takes longer than to use it."""
+    kept: dict[Any, Tensor] = _SCRATCH.__dict__
+    key = (kind, rows)
+    if key not in kept:
+        if len(kept) > 1000:
+            kept.clear()
+        whole = kept.setdefault((kind, 0), torch.empty(CHUNK // ROW, ROW, dtype=kind))
+        kept[key] = whole.narrow(0, 0, rows)
+    return kept[key]
+
+
+_SCRATCH = threading.local()
 
 
 def _chunks(tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -19,6 +19,7 @@ from lrcontrol.errors import BadInput
 from lrcontrol.runs.gradient_log import GradientLog, GradientLogFile
 from lrcontrol.training.moves import MOVES, Moves
 from lrcontrol.training.norms import ORDERS, gradients, norms_of_shares, parameters, shares
+from lrcontrol.training.ring import Row
 from lrcontrol.training.seen import Reading, Seen
 from lrcontrol.training.updates import seen_through
 
@@ -124,7 +125,7 @@ class Observer:
         self._lr: Any = None
         self._losses: list[Tensor | float] = []
         self._states: Any = None  # the scaler's, which are others after each of its updates
-        self._row: Tensor | None = None
+        self._row: Row | None = None
         # An optimizer holds its observer, and an observer no optimizer: no cycle, and none is let go too early.
         self._handles = [
             handle
@@ -179,7 +180,7 @@ class Observer:
         return (
             {}
             if self._row is None
-            else {name: self._row.select(0, place).clone() for place, name in enumerate(self._names)}
+            else {name: slot.clone() for name, slot in zip(self._names, self._row.slots, strict=False)}
         )
 
     @property
@@ -297,15 +298,16 @@ class Observer:
         if self._attempt % self._every == 0:
             row, count = self._seen.row(self._device), len(self._orders)
             if count:
-                norms_of_shares(shares(gradients(optimizer), self._group), self._orders, row.narrow(0, 0, count))
+                norms_of_shares(shares(gradients(optimizer), self._group), self._orders, row)
                 if scale is not None:
-                    row.narrow(0, 0, count).div_(scale.to(row.device))
+                    for slot in row.slots[:count]:
+                        slot.div_(scale.to(slot.device))
             if "dot" in moves:
-                moves.product(optimizer, scale, row.select(0, names.index("dot")))
+                moves.product(optimizer, scale, row.slots[names.index("dot")])
             if "update" in moves or "distance" in moves:
                 moves.keep_weights(optimizer)
             if "distance" in moves:
-                moves.distance(optimizer, row.select(0, names.index("distance")))
+                moves.distance(optimizer, row.slots[names.index("distance")])
         if "dot" in moves and (self._attempt + 1) % self._every == 0:
             moves.keep_gradients(optimizer, scale)
 
@@ -314,15 +316,17 @@ class Observer:
         """Write what is known after an update into the row, and go to the next."""
         self._row = row = self._seen.row(self._device)
         if "update" in self._moves:
-            self._moves.moved(optimizer, row.select(0, self._names.index("update")))
+            self._moves.moved(optimizer, row.slots[self._names.index("update")])
         loss = self._losses[0] if len(self._losses) == 1 else None
         if len(self._losses) > 1:
-            wide = [each.reshape(()).to(row.dtype) if isinstance(each, Tensor) else each for each in self._losses]
+            wide = [
+                each.reshape(()).to(row.slots[0].dtype) if isinstance(each, Tensor) else each for each in self._losses
+            ]
             loss = sum(wide) / len(wide)
         known: list[float | None] = []
         for place, value in enumerate((loss, self._lr, self._skipped, found), len(self._names)):
             if isinstance(value, Tensor):
-                row.select(0, place).copy_(value.reshape(()), non_blocking=True)
+                row.slots[place].copy_(value.reshape(()), non_blocking=True)
             default = math.nan if place < len(self._names) + 2 else 0.0
             known.append(None if isinstance(value, Tensor) else default if value is None else float(value))
         self._seen.push(Reading(self._attempt, *known))

@@ -1,18 +1,36 @@
 """Ring: rows of numbers on a device that go to the host a block at a time, while the device goes on."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Ring", "wide"]
+__all__ = ["Ring", "Row", "row_of", "wide"]
 
 
 def wide(device: torch.device) -> torch.dtype:
     """The widest floating type of a device."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+class Row(NamedTuple):
+    """Numbers on a device, one beside the other.
+
+    Args:
+        slots: each a tensor of no dimension, to be written to.
+        numbers: the same memory, where it is Python's too and reading it waits for nothing; else None.
+    """
+
+    slots: tuple[Tensor, ...]
+    numbers: NDArray[np.float64] | None
+
+
+def row_of(numbers: Tensor) -> Row:
+    """A tensor of one dimension as a row."""
+    near = numbers.device.type == "cpu" and numbers.dtype == torch.float64
+    return Row(numbers.unbind(), numbers.numpy() if near else None)
 
 
 class Ring:
@@ -28,7 +46,7 @@ class Ring:
     Example:
         >>> ring = Ring(torch.device("cpu"), columns=1, block=2)
         >>> for value in range(3):
-        ...     _ = ring.row.fill_(value)
+        ...     _ = ring.row.slots[0].fill_(value)
         ...     full = ring.push()
         >>> ring.arrived()[0].tolist(), ring.rest().tolist()
         ([[0.0], [1.0]], [[2.0]])
@@ -36,21 +54,25 @@ class Ring:
 
     def __init__(self, device: torch.device, columns: int, block: int) -> None:
         self._blocks = [torch.zeros(block, columns, dtype=wide(device), device=device) for _ in range(2)]
-        self._rows = [block.unbind() for block in self._blocks]
+        self._size = block
+        self._row: Row | None = None
         self._turn = self._filled = 0
         self._travelling: tuple[Tensor, Any] | None = None
         self._pinned = device.type == "cuda"
         self._arrived: list[NDArray[np.float64]] = []
 
     @property
-    def row(self) -> Tensor:
+    def row(self) -> Row:
         """The row that is next, to be written to; it may be written to again until it is pushed."""
-        return self._rows[self._turn][self._filled]
+        if self._row is None:
+            self._row = row_of(self._blocks[self._turn].select(0, self._filled))
+        return self._row
 
     def push(self) -> bool:
         """The row has been written; whether a block is full."""
         self._filled += 1
-        if self._filled < len(self._rows[0]):
+        self._row = None
+        if self._filled < self._size:
             return False
         self._land()
         self._send()
@@ -68,7 +90,7 @@ class Ring:
         if self._filled:
             self._send()
             self._land()
-            self._turn, self._filled = 1 - self._turn, 0
+            self._turn, self._filled, self._row = 1 - self._turn, 0, None
         return np.concatenate(self.arrived() or [np.empty((0, self._blocks[0].shape[1]))])
 
     def _send(self) -> None:

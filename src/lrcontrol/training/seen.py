@@ -9,11 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.gradient_log import GradientLogFile
-from lrcontrol.training.ring import Ring
+from lrcontrol.training.ring import Ring, Row
 
 __all__ = ["BESIDE", "Reading", "Seen"]
 
@@ -59,7 +58,7 @@ class Seen:
         self._warned = False
         self._process = os.getpid()
 
-    def row(self, device: torch.device) -> Tensor:
+    def row(self, device: torch.device) -> Row:
         """The next row, to be written to; it is on the first device that was asked for."""
         if self._ring is None:
             self._ring = Ring(device, len(self._names) + len(BESIDE), self._block)
