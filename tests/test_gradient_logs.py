@@ -503,6 +503,18 @@ def test_values_stay_as_they_are_and_text_is_damage(tmp_path: Path) -> None:
     assert log.notes == (f"2 damaged rows of {tmp_path / 'log.csv'} were left out.",)
 
 
+def test_a_reading_without_a_step_is_told_and_other_rows_without_one_are_not(tmp_path: Path) -> None:
+    for name, content in (
+        ("a.csv", "step,l2,note\n0,1,\n,2,\n,,summary\n1,3,\n"),
+        ("a.jsonl", '{"step":0,"l2":1}\n{"l2":2}\n{"note":"summary"}\n{"step":1,"l2":3}\n'),
+        ("a.json", '[{"step":0,"l2":1},{"l2":2},{"note":"summary"},{"step":1,"l2":3}]'),
+    ):
+        log = read(tmp_path, name, content)
+        same(log, [0, 1], l2=[1.0, 3.0])
+        assert log.skipped == 1
+        assert "without a step" in log.notes[-1]
+
+
 def test_a_row_alone_in_the_wrong_place(tmp_path: Path) -> None:
     """It is damage where one is missing there, a row out of order where it is missing elsewhere."""
     same(read(tmp_path, "a.csv", "step,l2\n0,0\n1,1\n2,2\n700,3\n4,4\n5,5\n"), [0, 1, 2, 4, 5], l2=[0, 1, 2, 4, 5])

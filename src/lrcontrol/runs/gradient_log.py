@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput, RecordError
-from lrcontrol.runs.log_lines import COLUMNS, HEADER, TORN, csv_lines, json_lines
+from lrcontrol.runs.log_lines import COLUMNS, HEADER, TORN, column_of, csv_lines, json_lines, steps_of
 from lrcontrol.runs.record import Record
 
 __all__ = ["GradientLog", "GradientLogFile"]
@@ -70,7 +70,7 @@ class GradientLog:
         notes: Iterable[str] = (),
         skipped: int = 0,
     ) -> None:
-        kept = _steps(steps)
+        kept = steps_of(steps)
         if len(kept) > 1 and not bool((kept[1:] > kept[:-1]).all()):
             at = int(np.argmin(kept[1:] > kept[:-1])) + 1
             raise BadInput(
@@ -79,7 +79,7 @@ class GradientLog:
             )
         object.__setattr__(self, "steps", kept)
         for name, values in zip(COLUMNS, (l1, l2, loss, lr), strict=True):
-            object.__setattr__(self, name, None if values is None else _column(name, values, len(kept)))
+            object.__setattr__(self, name, None if values is None else column_of(name, values, len(kept)))
         horizon = None if total_steps is None else checks.integer("total_steps", total_steps, low=1)
         object.__setattr__(self, "total_steps", horizon)
         object.__setattr__(self, "notes", tuple(notes))
@@ -217,9 +217,9 @@ class GradientLogFile:
         """
         if self._file < 0:
             raise BadInput(f"cannot write {self.path}: it is closed.")
-        kept = _steps(np.atleast_1d(np.asarray(steps)))
+        kept = steps_of(np.atleast_1d(np.asarray(steps)))
         given = {
-            name: _column(name, np.broadcast_to(values, kept.shape) if np.ndim(values) == 0 else values, len(kept))
+            name: column_of(name, np.broadcast_to(values, kept.shape) if np.ndim(values) == 0 else values, len(kept))
             for name, values in zip(COLUMNS, (l1, l2, loss, lr), strict=True)
             if values is not None
         }
@@ -269,36 +269,6 @@ class GradientLogFile:
             self._mend = TORN if self._csv else b"\n"
             self.notes += (f"{self.path} did not end with a whole line; what follows begins a new one.",)
         return order
-
-
-def _steps(steps: ArrayLike) -> NDArray[np.int64]:
-    """Steps as int64 that nobody can write to."""
-    given = np.asarray(steps)
-    if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
-        raise BadInput(f"`steps` must be integers in one dimension, got {given.dtype} of shape {given.shape}.")
-    if given.size and (int(given.min()) < 0 or int(given.max()) > checks.LARGEST_STEP):
-        raise BadInput(f"`steps` must be in [0, {checks.LARGEST_STEP}], got {given.min()} to {given.max()}.")
-    return _kept(given, np.int64)
-
-
-def _column(name: str, values: Any, length: int) -> Floats:
-    """One column as float64 that nobody can write to."""
-    try:
-        kept = _kept(np.asarray(values), np.float64)
-    except (TypeError, ValueError):
-        raise BadInput(f"`{name}` must be numbers, got {name}={checks.shown(values)}.") from None
-    if kept.shape != (length,):
-        raise BadInput(f"`{name}` must have shape ({length},) as `steps` has, got {kept.shape}.")
-    return kept
-
-
-def _kept(values: NDArray[Any], kind: type) -> NDArray[Any]:
-    """The array itself where it is of the kind and nobody can write to it, else a copy."""
-    if values.dtype == kind and not values.flags.writeable and values.base is None:
-        return values
-    kept: NDArray[Any] = np.array(values, dtype=kind)
-    kept.setflags(write=False)
-    return kept
 
 
 def _alone(file: int, path: Path) -> None:

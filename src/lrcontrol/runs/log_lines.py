@@ -1,17 +1,51 @@
-"""Lines of gradient logs: what `GradientLogFile` writes, and what tells a reader that a line is whole."""
+"""Arrays and lines of gradient logs: what may be in one, what is written, and what tells that a line is whole."""
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["COLUMNS", "CRC", "HEADER", "TORN", "csv_lines", "json_lines"]
+from lrcontrol import checks
+from lrcontrol.errors import BadInput
+
+__all__ = ["COLUMNS", "CRC", "HEADER", "TORN", "column_of", "csv_lines", "json_lines", "steps_of"]
 
 COLUMNS = ("l1", "l2", "loss", "lr")
 HEADER = ",".join(("step", *COLUMNS)).encode() + b"\n"
 TORN = b" torn\n"  # ends a row of CSV that is not whole: half a number is not to be taken for a number
 CRC = b',"crc":"%08x"}'  # ends a line of JSONL: the CRC-32 of all before it
+
+
+def steps_of(steps: ArrayLike) -> NDArray[np.int64]:
+    """Steps as int64 that nobody can write to."""
+    given = np.asarray(steps)
+    if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+        raise BadInput(f"`steps` must be integers in one dimension, got {given.dtype} of shape {given.shape}.")
+    if given.size and (int(given.min()) < 0 or int(given.max()) > checks.LARGEST_STEP):
+        raise BadInput(f"`steps` must be in [0, {checks.LARGEST_STEP}], got {given.min()} to {given.max()}.")
+    return _kept(given, np.int64)
+
+
+def column_of(name: str, values: Any, length: int) -> NDArray[np.float64]:
+    """One column as float64 that nobody can write to."""
+    try:
+        kept = _kept(np.asarray(values), np.float64)
+    except (TypeError, ValueError):
+        raise BadInput(f"`{name}` must be numbers, got {name}={checks.shown(values)}.") from None
+    if kept.shape != (length,):
+        raise BadInput(f"`{name}` must have shape ({length},) as `steps` has, got {kept.shape}.")
+    return kept
+
+
+def _kept(values: NDArray[Any], kind: type) -> NDArray[Any]:
+    """The array itself where it is of the kind and nobody can write to it, else a copy."""
+    if values.dtype == kind and not values.flags.writeable and values.base is None:
+        return values
+    kept: NDArray[Any] = np.array(values, dtype=kind)
+    kept.setflags(write=False)
+    return kept
 
 
 def csv_lines(order: Sequence[str], steps: NDArray[np.int64], given: Mapping[str, NDArray[np.float64]]) -> bytes:
