@@ -416,6 +416,7 @@ def test_logs_of_language_models() -> None:
             run, several = 0, several + 1
         log = lrcontrol.gradient_log(path, run=run)
         assert set(log.columns) == {"loss", "lr"}
+        assert "has no gradient norms by their names" in log.notes[-1]
         assert (log.total_steps, log.steps[-1]) == (25_000, 25_000)
     assert (len(others), several) == (36, 4)
 

@@ -68,6 +68,8 @@ def joined(table: Table, run: int | str | None, where: str) -> GradientLog:
         if array is not None:
             array.setflags(write=False)  # the log's from here on: it need not copy them
     l1, l2, loss, lr = (columns.get(role) for role in COLUMNS)
+    if len(steps) and l1 is None and l2 is None:
+        notes.append(f"{where} has no gradient norms by their names, only losses or rates; column= names them.")
     return GradientLog(steps, l1, l2, loss, lr, table.total_steps, notes, skipped)
 
 
