@@ -33,9 +33,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": BASE | {"schedules", "controls", "runs", "analysis"},
 }
 EVERYTHING = {*MAY_IMPORT, "interop"}
-MAY_IMPORT |= {"interop": EVERYTHING, "workplace": EVERYTHING, "__main__": {"cli"}}
+MAY_IMPORT |= {"interop": EVERYTHING, "study_folder": {"errors", "runs"}, "__main__": {"cli"}}
+MAY_IMPORT["time_budgets"] = EVERYTHING | {"study_folder"}
+MAY_IMPORT["workplace"] = EVERYTHING | {"study_folder", "time_budgets"}
 MAY_IMPORT["refining"] = EVERYTHING
-MAY_IMPORT["api"] = EVERYTHING | {"workplace", "refining"}
+MAY_IMPORT["api"] = EVERYTHING | {"study_folder", "time_budgets", "workplace", "refining"}
 MAY_IMPORT["cli_words"] = EVERYTHING
 MAY_IMPORT["cli_store"] = EVERYTHING | {"cli_words"}
 MAY_IMPORT["cli_refine"] = EVERYTHING | {"refining", "cli_words"}

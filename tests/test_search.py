@@ -292,6 +292,29 @@ def test_ties_are_broken_by_loss_and_then_by_the_order_of_candidates() -> None:
     assert [spec.base_lr for spec in search.propose(records, [], 9, PLENTY)] == [FIELD[1].base_lr, FIELD[2].base_lr]
 
 
+def test_a_rung_that_is_closed_promotes_the_best_of_those_that_have_answered() -> None:
+    """In whatever order they answered; the last rung is never closed, nor one from which nobody could go on."""
+    open_ = SuccessiveHalving(TASK, FIELD, (Rung(36, 6), Rung(110, 3), Rung(330, 1)), FULL)
+    first = open_.propose([], [], 9, PLENTY)
+    assert (open_.closing([]), open_.through([])) == (0, 36 * 6)
+    assert open_.closing([diverged(first[0])]) == 0
+    some = [answer(first[place], final) for place, final in ((4, 0.2), (1, 0.9), (3, 0.5))]
+    assert open_.closing(some) == 1
+    race = msgspec.structs.replace(open_, closed=1)
+    assert [record.id for record in race.answered(some)] == [first[place].id for place in (1, 3, 4)]
+    second = race.propose(some, [], 9, PLENTY)
+    assert [spec.base_lr for spec in second] == [first[place].base_lr for place in (1, 3, 4)]
+    assert race.through(some) == 36 * 6 + 110 * 3
+    two = [*some, answer(second[2], 0.1)]
+    assert race.closing(two) == 2
+    race = msgspec.structs.replace(race, closed=2)
+    (last,) = race.propose(two, [], 9, PLENTY)
+    assert (last.base_lr, last.stop_step) == (first[4].base_lr, FULL)
+    assert race.closing(two) == 0
+    assert race.propose([*two, answer(last)], [], 9, PLENTY) == []
+    assert msgspec.structs.replace(race, closed=1).propose([], [], 9, PLENTY) == []
+
+
 def test_weights_are_kept_of_the_last_rung_alone() -> None:
     search = SuccessiveHalving(TASK, FIELD, (Rung(36, 6), Rung(330, 2)), FULL, save_last=True)
     for record in carried(search, mixed, PLENTY):
@@ -306,6 +329,7 @@ def test_every_field_of_halving_moves_what_runs() -> None:
         "full_steps": FULL,
         "seed": 0,
         "save_last": False,
+        "closed": 0,
     }
     other = {
         "task": "digits-mlp",
@@ -314,6 +338,7 @@ def test_every_field_of_halving_moves_what_runs() -> None:
         "full_steps": 331,
         "seed": 1,
         "save_last": True,
+        "closed": 1,
     }
     asked = [record.spec for record in carried(SuccessiveHalving(**base), mixed, PLENTY)]  # type: ignore[arg-type]
     for name, value in other.items():

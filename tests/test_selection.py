@@ -190,6 +190,33 @@ def test_a_race_that_is_not_finished_has_no_choice() -> None:
     choose(race, records, ACCURACY, budget)
 
 
+def test_a_choice_without_a_comparison_in_full_says_so_and_what_the_race_points_to() -> None:
+    budget = Budget.parse("20s", ACCURACY.full_steps, steps_in=lambda _: 20 * ACCURACY.full_steps)
+    race = plan_race(ACCURACY, budget, portfolio(), DEFAULT, 0)
+    assert race.halving is not None
+    first = race.halving.propose([], [], 5, budget)
+    records = [answer(race.default, 0.9), *(answer(spec, 0.1 * place) for place, spec in enumerate(first))]
+    choice = choose(race, records, ACCURACY, budget)
+    assert choice.record.id == race.default.id
+    best = f"{first[-1].method} at {first[-1].base_lr:g}, the best of 5 runs over 36 of 330 steps"
+    assert choice.caution == (
+        "No comparison in full was possible in the time there was: only the plain default, adamw:cosine at 0.001, "
+        f"ended in full. The race points to {best}: validation accuracy 0.4 there."
+    )
+    assert not any("none of the 0" in reason for reason in choice.reasons)
+    assert any("no other run was made in full" in reason for reason in choice.reasons)
+    closed = msgspec.structs.replace(race, halving=msgspec.structs.replace(race.halving, closed=1))
+    full = closed.halving.propose(records, [], 5, budget)[0]  # type: ignore[union-attr]
+    planned = race.halving.rungs[0].count
+    choice = choose(closed, [*records, answer(full, 0.95)], ACCURACY, budget)
+    assert (
+        f"The race over 36 steps ended after 5 of {planned} runs, as its share of the time was up." in choice.reasons
+    )
+    assert full.stop_step > 36
+    alone = choose(Race(race.default, None), records[:1], ACCURACY, budget)
+    assert alone.caution == "Nothing was compared: the budget paid for the plain default alone."
+
+
 def test_records_of_others_and_their_order_change_no_choice() -> None:
     choice, records, race, budget = selected(mixed, "20runs", seed=3)
     strangers = [answer(msgspec.structs.replace(record.spec, seed=77), 1.0) for record in records]

@@ -1,6 +1,7 @@
 """Where runs are carried out changes how long they take, and nothing that is found; time and place are kept to."""
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -10,12 +11,13 @@ from pathlib import Path
 import pytest
 
 import lrcontrol as lrc
-from lrcontrol import api, workplace
+from lrcontrol import api
 from lrcontrol.errors import BadInput, OverBudget, StoreError
 from lrcontrol.runs.budget import Budget
-from lrcontrol.runs.record import Outcome
+from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
+from lrcontrol.time_budgets import allowed
 from lrcontrol.training import loop
 from lrcontrol.training.tasks import catalogue
 from lrcontrol.workplace import Workplace
@@ -136,13 +138,50 @@ def test_a_budget_in_time_is_kept_to_and_goes_on_with_the_same_plan(
     chosen = lrc.select(TASK, budget="4s", out=tmp_path, executor="serial")
     assert time.monotonic() - began < 30
     assert chosen.budget == Budget(int(0.8 * 4 / 0.05 * 2100), 2100, 4.0)
-    assert "The time was up before all runs that were planned had ended." in chosen.reasons
+    assert any(reason.startswith("The time was up before all runs that were") for reason in chosen.reasons)
     assert any("4 s (reckoned as 64 runs)" in reason for reason in chosen.reasons)
     monkeypatch.setattr(loop, "seconds_of", lambda task: 1.0)
-    again = lrc.select(TASK, budget="4s", out=tmp_path, executor="serial")
+    made: list[Record] = []
+    again = lrc.select(TASK, budget="4s", out=tmp_path, executor="serial", seen=made.append)
+    assert made == [], "no time is given twice"
     assert again.budget == chosen.budget
     assert again.record.id == chosen.record.id
     assert lrc.load_selection(tmp_path).reasons == again.reasons
+
+
+def test_where_time_is_short_runs_are_made_in_full_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reckoned far too high, the first rung alone would take all of it: it is closed when its share is up."""
+    monkeypatch.setattr(loop, "seconds_of", lambda task: 0.15)
+    chosen = lrc.select(TASK, budget="8s", out=tmp_path, executor="serial")
+    first, *_, last = chosen.choice.stages
+    assert len(last.records) > 1
+    assert chosen.choice.caution == ""
+    (sentence,) = [reason for reason in chosen.reasons if f"The race over {first.total_steps} steps ended" in reason]
+    assert f"after {len(first.records)} of " in sentence
+    assert lrc.load_selection(tmp_path).reasons == chosen.reasons
+    found = api.search(TASK, "halving", budget="8s", out=tmp_path / "search", executor="serial")
+    assert found.study.stages[-1].records
+    assert found.study.caution == ""
+
+
+def test_what_is_left_of_a_time_goes_on_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an interrupt, with what was used besides training."""
+    monkeypatch.setattr(loop, "seconds_of", lambda task: 0.5)
+
+    def interrupt(record: Record) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lrc.select(TASK, budget="60s", out=tmp_path, executor="serial", seen=interrupt)
+    used = json.loads((tmp_path / "time.json").read_bytes())["used"]
+    assert used > 0
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        lrc.select(TASK, budget="60s", out=tmp_path, executor="serial", seen=interrupt, told=said.append)
+    assert said == [f"Of 60 s {used:.0f} s were used before; {60 - used:.0f} s are left."]
+    assert json.loads((tmp_path / "time.json").read_bytes())["used"] > used
 
 
 def test_a_time_in_which_no_run_fits_is_told(tmp_path: Path) -> None:
@@ -154,8 +193,8 @@ def test_one_process_at_a_time_carries_out_a_study_in_a_folder(tmp_path: Path) -
     code = f"""
 import sys, time
 from pathlib import Path
-from lrcontrol.workplace import _sole
-with _sole(Path({str(tmp_path)!r})):
+from lrcontrol.study_folder import held
+with held(Path({str(tmp_path)!r})):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -184,5 +223,5 @@ def test_what_is_told_of_a_place_is_what_it_has() -> None:
     assert Workplace("ray:10.0.0.1:6379").kind == "ray"
     assert Workplace(workers=3).slots == 3
     assert Workplace().slots == len(os.sched_getaffinity(0))
-    budget = workplace.allowed("2epochs", catalogue.task(TASK), Workplace(), Path())
+    budget = allowed("2epochs", catalogue.task(TASK), 1, Path())
     assert budget.steps == 2 * catalogue.task(TASK).steps_per_epoch

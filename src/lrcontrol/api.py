@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -30,10 +31,12 @@ from lrcontrol.selection.portfolio import DEFAULT, candidates_of, own_portfolio,
 from lrcontrol.selection.race import Race, plan_race
 from lrcontrol.selection.stages import search_reasons, stages_of
 from lrcontrol.selection.telling import best_of, caution_of
+from lrcontrol.study_folder import folder_of, made
+from lrcontrol.time_budgets import allowed
 from lrcontrol.training.tasks import catalogue
 from lrcontrol.training.tasks.own import OWN, OwnTask
 from lrcontrol.training.tasks.script import ScriptTask
-from lrcontrol.workplace import Workplace, allowed, carry_out_study, check_place, folder_of, made
+from lrcontrol.workplace import Workplace, carry_out_study, check_place
 
 if TYPE_CHECKING:
     import torch
@@ -164,6 +167,7 @@ class Selection:
             reasons=self.choice.reasons,
             test=self.test or None,
             default_test=self.default_test,
+            caution=self.choice.caution,
         )
 
     def report(self, path: str | os.PathLike[str]) -> Path:
@@ -232,6 +236,7 @@ def select(
         ...     str(found.method), found.base_lr
         ('adamw:cosine', 0.001)
     """
+    began = time.monotonic()
     known = catalogue.named(task)
     place = Workplace(executor, workers, run_seconds, run_gigabytes, run_cpus, run_gpus)
     seed = checks.integer("seed", seed, high=2**31 - 1)
@@ -244,7 +249,7 @@ def select(
     if not entered:
         raise BadInput("`candidates` must hold at least one candidate, got none; leave it out for the portfolio.")
     folder = folder_of(out, known)
-    given = allowed(budget, known, place, folder)
+    given = allowed(budget, known, place.slots, folder, ("select", str(seed)))
     race = plan_race(known, given, entered, default, seed)
     check_place(place, known, race, given, folder)
     with contextlib.suppress(BadInput):  # no earlier selection, or none that can be read: it is replaced
@@ -254,7 +259,9 @@ def select(
                 f"the folder {folder} holds a selection for {earlier.task}; name another for {known.name}."
             )
     with Store(made(folder) / "runs.db") as store:
-        carry_out_study(race, store, given, known, folder, place, seen=seen, planned=planned, told=told)
+        race = carry_out_study(
+            race, store, given, known, folder, place, seen=seen, planned=planned, told=told, began=began
+        )
         selection = _selected(known, given, seed, folder, store, race)
     document = _Document(
         task=known.name,
@@ -434,6 +441,7 @@ def search(
         BadInput: an unknown task, strategy or method, or a bad value. OverBudget: not enough for one full run.
         StoreError: the folder cannot be written, or holds something else.
     """
+    began = time.monotonic()
     known = catalogue.named(task)
     place = Workplace(executor, workers, run_seconds, run_gigabytes, run_cpus, run_gpus)
     checks.one_of("strategy", strategy, ("grid", "random", "halving", "refinement"))
@@ -459,7 +467,8 @@ def search(
         base_lrs = rates_around(known.base_lr)
     entered = candidates_of(named, base_lrs)
     folder = folder_of(out, known)
-    given = allowed(budget, known, place, folder)
+    study = (strategy, rungs, str(rounds), str(seed), *map(str, entered))
+    given = allowed(budget, known, place.slots, folder, study)
     if given.steps < full:
         raise OverBudget(
             f"a budget must pay for at least one full run of {known.name} ({full} steps), got {given.steps} steps."
@@ -480,7 +489,9 @@ def search(
             way = SuccessiveHalving(known.name, entered, raced, full, seed)
     check_place(place, known, way, given, folder)
     with Store(made(folder) / "runs.db") as store:
-        carry_out_study(way, store, given, known, folder, place, seen=seen, planned=planned, told=told)
+        way = carry_out_study(
+            way, store, given, known, folder, place, seen=seen, planned=planned, told=told, began=began
+        )
         records = way.answered(store.records())
         stages = stages_of(way, records, full)
         best = best_of(stages)

@@ -126,6 +126,7 @@ def select(
                     "base_lr": found.choice.default.spec.base_lr,
                     "test": found.default_test,
                 },
+                "caution": found.choice.caution,
                 "spent_steps": found.choice.spent,
                 "budget_steps": found.budget.steps,
                 "reasons": list(found.reasons),

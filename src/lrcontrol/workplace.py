@@ -2,18 +2,15 @@
 
 import contextlib
 import functools
-import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.errors import BadInput, OverBudget, StoreError
-from lrcontrol.files import write_whole
+from lrcontrol.errors import BadInput
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.carry_out import carry_out, settled
 from lrcontrol.runs.endings import ending_of
@@ -26,24 +23,23 @@ from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
 from lrcontrol.runs.task import Task
 from lrcontrol.search.search import Search
+from lrcontrol.study_folder import held
+from lrcontrol.time_budgets import Clock, kept, with_closed
 from lrcontrol.training.tasks import data
 from lrcontrol.training.tasks.own import OWN
 
 __all__ = [
     "EXECUTORS",
     "Workplace",
-    "allowed",
     "carry_out_study",
     "check_place",
-    "folder_of",
-    "made",
     "make_executor",
 ]
 
 EXECUTORS = ("auto", "batched", "processes", "ray", "serial")
 CARRY = "lrcontrol.training.together:carry"
 AHEAD = 32  # runs that are taken on for each worker, so that those that belong together can be found
-SHARE = 0.8  # of a budget in time, that the runs are planned to take; the rest is for their beginnings and endings
+Way = TypeVar("Way", bound=Search)
 
 
 class Workplace(msgspec.Struct, frozen=True):
@@ -95,33 +91,6 @@ class Workplace(msgspec.Struct, frozen=True):
     def slots(self) -> int:
         """How many runs are made side by side here."""
         return 1 if self.kind == "serial" else self.workers or cores()
-
-
-def folder_of(out: str | os.PathLike[str] | None, task: Task) -> Path:
-    """The folder for results, which need not be there yet: what is asked is looked at before one is made.
-
-    Raises:
-        StoreError: it can be seen that it cannot be made, or that nothing can be written there.
-    """
-    folder = Path("lrcontrol-out") / task.name.replace(":", "-") if out is None else Path(out)
-    try:
-        there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-    except OSError as error:
-        raise StoreError(f"the folder {folder} cannot be made: {error.strerror}.") from None
-    if not there.is_dir():
-        raise StoreError(f"the folder {folder} cannot be made: {there} is a file; name another with --out.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise StoreError(f"the folder {there} must be writable; name another with --out.")
-    return folder
-
-
-def made(folder: Path) -> Path:
-    """The same folder, which is there now."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"the folder {folder} cannot be made: {error.strerror}.") from None
-    return folder
 
 
 def check_place(place: Workplace, task: Task, way: Search, budget: Budget, folder: Path) -> None:
@@ -214,44 +183,8 @@ def _gain(place: Workplace, task: Task, first: Sequence[RunSpec], told: Callable
     return 1e9
 
 
-def allowed(budget: str | Budget, task: Task, place: Workplace, folder: Path) -> Budget:
-    """The budget that a text gives a task.
-
-    For a time it is reckoned how many updates can be made here; what was reckoned is kept in the folder, so that the
-    same command goes on with the same plan.
-
-    Raises:
-        BadInput: no budget.
-    """
-    full = task.full_steps
-    if not Budget.is_time(budget):
-        return Budget.parse(budget, full, steps_per_epoch=task.steps_per_epoch)
-    path, asked = folder / "time.json", [str(budget), task.name, place.slots]
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        found = json.loads(path.read_bytes())
-        if found["asked"] == asked and type(found["steps"]) is int:
-            return Budget.parse(budget, full, steps_in=lambda _: found["steps"])
-
-    def steps_in(seconds: float) -> int:
-        from lrcontrol.training import loop
-
-        data.ensure(task.files)
-        runs = SHARE * seconds / loop.seconds_of(task)
-        return int(runs * full * (place.slots if runs >= 1 else 1))  # a run is no faster beside others
-
-    reckoned = Budget.parse(budget, full, steps_in=steps_in)
-    if reckoned.steps < full:
-        raise OverBudget(
-            f"a budget must pay for at least one full run of {task.name}, got {budget}, in which about "
-            f"{reckoned.runs(reckoned.steps)} can be made here; give more time."
-        )
-    made(folder)
-    write_whole(path, json.dumps({"asked": asked, "steps": reckoned.steps}).encode())
-    return reckoned
-
-
 def carry_out_study(
-    way: Search,
+    way: Way,
     store: Store,
     budget: Budget,
     task: Task,
@@ -261,59 +194,66 @@ def carry_out_study(
     seen: Callable[[Record], None] | None = None,
     planned: Callable[[int, int], None] | None = None,
     told: Callable[[str], None] = lambda _: None,
-) -> None:
+    began: float | None = None,
+) -> Way:
     """Carry out what is left of a search; no process is started where nothing is.
 
+    Args:
+        way: the search.
+        store: keeps its records.
+        budget: of the search.
+        task: what is trained.
+        folder: of the study.
+        place: where.
+        seen: called with each new record.
+        planned: called once with the updates planned and made already.
+        told: called with sentences on this machine and the time that is left.
+        began: when the study was asked for, of `time.monotonic`; by default now.
+    Returns:
+        The search as it was carried out: where time was short, with rungs that were closed for it.
     Raises:
         StoreError: another process carries out a study in the folder.
     """
-    kept = store.records()
-    known, mine = settled(kept), way.answered(kept)
+    if budget.seconds is not None and (found := kept(folder)) is not None and found.closed:
+        way = cast("Way", with_closed(way, found.closed))
+    known = store.records()
+    mine = way.answered(known)
     if planned is not None:
         planned(min(way.cost, budget.steps), budget.spent(mine))
-    first = way.propose(known, [], AHEAD, budget)
-    if not first:
-        return
     before = sum(record.cost.seconds for record in mine) / place.slots
-    began = time.monotonic()
-
-    def time_is_up() -> bool:
-        return budget.seconds is not None and before + time.monotonic() - began >= budget.seconds
-
-    if time_is_up():
-        return
+    clock = Clock(budget, folder, time.monotonic() if began is None else began, before)
+    first = way.propose(settled(known), [], AHEAD, budget)
+    if not first or clock.is_up:
+        return way
+    if budget.seconds is not None and clock.before:
+        left = budget.seconds - clock.before
+        told(f"Of {budget.seconds:g} s {clock.before:.0f} s were used before; {left:.0f} s are left.")
     data.ensure(task.files)  # once, before processes ask for them
-    with _sole(folder), make_executor(place, task, folder, first=first, told=told) as runner:
-        if task.is_script and not any(record.outcome is not Outcome.FAILED for record in known):
-            _try_script(task, first[0], runner)
-        carry_out(way, runner, store, budget, seen=seen, time_is_up=time_is_up, checkpoints=folder / "weights")
-
-
-@contextlib.contextmanager
-def _sole(folder: Path) -> Iterator[None]:
-    """Keep other processes from carrying out a study in the same folder; the system ends that with this process."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks here: they would do the same work twice, and harm nothing
-        yield
-        return
-    with open(folder / ".lock", "a+b") as file:
+    with held(folder), make_executor(place, task, folder, first=first, told=told) as runner:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read(20).decode("ascii", "replace").strip()
-            raise StoreError(
-                f"another process ({holder or 'unknown'}) carries out a study in {folder}; wait for it, end it, or "
-                "name another folder with --out."
-            ) from None
-        except OSError:  # a file system without such locks
-            yield
-            return
-        file.truncate(0)
-        file.write(str(os.getpid()).encode())
-        file.flush()
-        yield
+            if task.is_script and not any(record.outcome is not Outcome.FAILED for record in known):
+                _try_script(task, first[0], runner)
+            clock.start(budget.spent(mine))
+            going: Way | None = way
+            while going is not None:
+                way = going
+                carry_out(
+                    way,
+                    runner,
+                    store,
+                    budget,
+                    seen=seen,
+                    time_is_up=functools.partial(_is_due, clock, way, store),
+                    checkpoints=folder / "weights",
+                )
+                going = cast("Way | None", clock.closed(way, store.records()))
+        finally:
+            clock.keep()
+    return way
+
+
+def _is_due(clock: Clock, way: Search, store: Store) -> bool:
+    return clock.limited and clock.due(way, store.records())
 
 
 def _try_script(task: Task, spec: RunSpec, runner: Executor) -> None:

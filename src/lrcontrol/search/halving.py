@@ -62,6 +62,7 @@ class SuccessiveHalving(msgspec.Struct, frozen=True):
         full_steps: the full horizon, which cut rungs are laid over.
         seed: of every run.
         save_last: whether the runs of the last rung keep their weights.
+        closed: how many rungs begin no further run, because time is short: who has answered there is compared.
 
     Raises:
         BadInput: no candidate or rung, counts that rise, or steps that do not. DoesNotFit: a schedule is longer than
@@ -82,6 +83,7 @@ class SuccessiveHalving(msgspec.Struct, frozen=True):
     full_steps: int
     seed: int = 0
     save_last: bool = False
+    closed: int = 0
 
     def __post_init__(self) -> None:
         if not self.rungs or not self.candidates:
@@ -102,11 +104,24 @@ class SuccessiveHalving(msgspec.Struct, frozen=True):
     @property
     def cost(self) -> int:
         """Updates of all runs, where none ends early."""
+        return sum(self._costs)
+
+    @property
+    def _costs(self) -> list[int]:
         before = (0, *(rung.steps for rung in self.rungs))
-        return sum(
+        return [
             (rung.steps - (done if rung.horizon == "continued" else 0)) * rung.count
             for rung, done in zip(self.rungs, before, strict=False)
-        )
+        ]
+
+    def through(self, records: Sequence[Record]) -> int:
+        """Updates that are planned for the rung under way and those before it, where none ends early."""
+        return sum(self._costs[: len(self.progress(records))])
+
+    def closing(self, records: Sequence[Record]) -> int:
+        """What `closed` is where the rung under way begins no further run; 0 where nobody could go on from it."""
+        rungs = self.progress(records)
+        return len(rungs) if len(rungs) < len(self.rungs) and any(map(_is_usable, rungs[-1].records)) else 0
 
     def propose(
         self, records: Sequence[Record], running: Sequence[RunSpec], room: int, budget: Budget
@@ -134,7 +149,10 @@ class SuccessiveHalving(msgspec.Struct, frozen=True):
         result: list[RungRecords] = []
         for index, rung in enumerate(self.rungs):
             last = index + 1 == len(self.rungs)
-            specs = tuple(self._spec(candidate, before, index) for candidate, before in field[: rung.count])
+            entered = [(candidate, self._spec(candidate, before, index)) for candidate, before in field[: rung.count]]
+            if index < self.closed and not last:
+                entered = [(candidate, spec) for candidate, spec in entered if spec.id in known]
+            specs = tuple(spec for _, spec in entered)
             answered = tuple(known[spec.id] for spec in specs if spec.id in known)
             if last or len(answered) < len(specs):
                 return [*result, RungRecords(rung, specs, answered, frozenset())]
@@ -143,7 +161,7 @@ class SuccessiveHalving(msgspec.Struct, frozen=True):
                 key=lambda place: (answered[place].rank_key, place),
             )[: self.rungs[index + 1].count]
             result.append(RungRecords(rung, specs, answered, frozenset(answered[place].id for place in ranked)))
-            field = [(field[place][0], answered[place].spec) for place in ranked]
+            field = [entered[place] for place in ranked]
             if not field:
                 return result
         raise AssertionError("the last rung returns")
@@ -163,6 +181,10 @@ class SuccessiveHalving(msgspec.Struct, frozen=True):
             start=Start(before.id, before.stop_step) if goes_on and before is not None else None,
             checkpoint=not last and self.rungs[index + 1].horizon == "continued",
         )
+
+
+def _is_usable(record: Record) -> bool:
+    return record.usable
 
 
 def rungs_within(

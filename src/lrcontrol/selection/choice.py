@@ -13,7 +13,7 @@ from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.task import Task
 from lrcontrol.selection.race import Race
 from lrcontrol.selection.stages import stages_of
-from lrcontrol.selection.telling import edge_of
+from lrcontrol.selection.telling import best_of, closed_rungs, edge_of
 
 __all__ = ["Choice", "choose"]
 
@@ -27,6 +27,7 @@ class Choice(msgspec.Struct, frozen=True):
         stages: all runs, by the length at which they were compared; the last holds the full runs.
         reasons: sentences that explain the choice, each from the records alone.
         spent: updates made in all.
+        caution: what must be known before the choice is read; nothing where it was compared as planned.
     """
 
     record: Record
@@ -34,6 +35,7 @@ class Choice(msgspec.Struct, frozen=True):
     stages: tuple[Stage, ...]
     reasons: tuple[str, ...]
     spent: int
+    caution: str = ""
 
 
 def choose(race: Race, records: Sequence[Record], task: Task, budget: Budget) -> Choice:
@@ -58,9 +60,32 @@ def choose(race: Race, records: Sequence[Record], task: Task, budget: Budget) ->
         raise RecordError(f"no full run of {task.name} ended with weights that work ({endings}).")
     spent = budget.spent(record for stage in stages for record in stage.records)
     reasons = _reasons(best, default, stages, task, budget, spent)
+    if race.halving is not None:
+        reasons[-1:-1] = closed_rungs(race.halving, records)
     if unfinished:
-        reasons.insert(-1, "The time was up before all runs that were planned had ended.")
-    return Choice(best, default, stages, tuple(reasons), spent)
+        reasons.insert(
+            -1, "The time was up before all runs that were planned had ended; a longer one goes on from here."
+        )
+    return Choice(best, default, stages, tuple(reasons), spent, _caution(stages, default, unfinished))
+
+
+def _caution(stages: Sequence[Stage], default: Record, unfinished: bool) -> str:
+    """That the choice stands on no comparison in full, and what the race points to instead."""
+    if len(stages[-1].records) > 1:
+        return ""
+    raced = best_of(stages[:-1])
+    if raced is None or raced.final is None:
+        return "" if len(stages) > 1 else "Nothing was compared: the budget paid for the plain default alone."
+    if not unfinished:
+        return ""
+    steps = raced.spec.stop_step
+    count = sum(len(stage.records) for stage in stages if stage.total_steps == steps)
+    return (
+        "No comparison in full was possible in the time there was: only the plain default, "
+        f"{default.spec.method.label} at {default.spec.base_lr:g}, ended in full. The race points to "
+        f"{raced.spec.method.label} at {raced.spec.base_lr:g}, the best of {_runs(count)} over {steps} of "
+        f"{default.spec.stop_step} steps: {raced.objective.told} {raced.final:.4g} there."
+    )
 
 
 def _stages(race: Race, records: Sequence[Record]) -> tuple[Stage, ...]:
@@ -97,7 +122,7 @@ def _reasons(
     reasons.append(sentence + ".")
     plain = f"the plain default, {default.spec.method.label} at {default.spec.base_lr:g}"
     if default.id == best.id:
-        reasons.append(f"That is the plain default: none of the {len(others)} other full runs was better.")
+        reasons.append(f"That is the plain default: {_beside(others, finalists)}.")
     elif default.final is not None:
         reasons.append(f"In full, {plain}, reached {default.final:.4g}.")
     else:
@@ -113,6 +138,15 @@ def _reasons(
         reasons.append(f"{_runs(diverged)} diverged and {len(lost) - diverged} failed; their updates are counted.")
     reasons.append(f"Spent {budget.told(spent)}, everything included.")
     return reasons
+
+
+def _beside(others: Sequence[Record], finalists: Sequence[Record]) -> str:
+    """What the default was compared with in full."""
+    if others:
+        return f"none of the {len(others)} other full runs was better"
+    if len(finalists) > 1:
+        return f"none of the {len(finalists) - 1} other full runs ended with weights that work"
+    return "no other run was made in full"
 
 
 def _noise(best: Record, finalists: Sequence[Record], task: Task) -> list[str]:

@@ -15,7 +15,7 @@ from lrcontrol.runs.record import Record
 from lrcontrol.search.halving import SuccessiveHalving
 from lrcontrol.search.refinement import Refinement
 from lrcontrol.search.search import Search
-from lrcontrol.selection.telling import best_of, edge_of
+from lrcontrol.selection.telling import best_of, closed_rungs, edge_of
 
 __all__ = ["search_reasons", "stages_of"]
 
@@ -54,6 +54,8 @@ def search_reasons(way: Search, stages: Sequence[Stage], budget: Budget) -> list
         reasons += edge_of(best, stages)
         lost = endings_of([record for stage in stages for record in stage.records])
         reasons += [f"Of the runs {lost}; their updates are counted."] if lost else []
+    if isinstance(way, SuccessiveHalving):
+        reasons += closed_rungs(way, [record for stage in stages for record in stage.records])
     if isinstance(way, Refinement):
         reasons += _refined(stages)
         rounds = way.progress([record for stage in stages for record in stage.records])

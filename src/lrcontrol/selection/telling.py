@@ -7,10 +7,11 @@ from lrcontrol.analysis.compare import Stage, best_record
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.endings import endings_of
 from lrcontrol.runs.record import Record
+from lrcontrol.search.halving import SuccessiveHalving
 from lrcontrol.search.plan import Plan
 from lrcontrol.search.search import Search
 
-__all__ = ["best_of", "caution_of", "edge_of"]
+__all__ = ["best_of", "caution_of", "closed_rungs", "edge_of"]
 
 
 def best_of(stages: Sequence[Stage]) -> Record | None:
@@ -53,6 +54,21 @@ def _cut_plan(way: Plan, made: int, budget: Budget) -> str:
     if rates == 1:
         tried = f"only {made} of {len(methods)} methods"
     return f"{paid} combinations, in their order: {tried}; all of them need {budget.runs(way.cost)}."
+
+
+def closed_rungs(race: SuccessiveHalving, records: Sequence[Record]) -> list[str]:
+    """A sentence for each rung that was ended early, so that there was time for the longer runs."""
+    told = []
+    entered = len(race.candidates)
+    for rung, _, answered, kept in race.progress(records)[: race.closed]:
+        planned = min(rung.count, entered)
+        entered = len(kept)
+        if len(answered) < planned:
+            told.append(
+                f"The race over {rung.steps} steps ended after {len(answered)} of {planned} runs, as its share of the "
+                "time was up."
+            )
+    return told
 
 
 def edge_of(best: Record, stages: Sequence[Stage]) -> list[str]:
