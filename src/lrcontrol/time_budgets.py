@@ -70,8 +70,8 @@ def with_closed(way: Search, closed: int) -> Search:
 class Clock:
     """How long a study has taken, and until when the runs of its rungs may be begun.
 
-    What is left when runs begin is shared among the rungs as their planned updates are: where everything takes longer
-    than was reckoned, fewer runs are made in each, and the longest runs are not what is left out.
+    What is left when the first run has ended is shared among the rungs as their planned updates are: where everything
+    takes longer than was reckoned, fewer runs are made in each, and the longest runs are not what is left out.
 
     Args:
         budget: of the study; where it is no time, the time is never up.
@@ -84,7 +84,8 @@ class Clock:
         found = None if budget.seconds is None else kept(folder)
         self._seconds, self._folder, self._began = budget.seconds, folder, began
         self.before = max(before, 0.0 if found is None else found.used)
-        self._from, self._done = 0.0, 0
+        self._from: float | None = None
+        self._done = 0
 
     @property
     def limited(self) -> bool:
@@ -101,14 +102,15 @@ class Clock:
         """Whether no further run may be begun."""
         return self._seconds is not None and self.used >= self._seconds
 
-    def start(self, spent: int) -> None:
-        """Share what is left from now on, when `spent` updates have been made."""
-        self._from, self._done = self.used, spent
+    def begin_shares(self, spent: int) -> None:
+        """Share what is left from the first run that ends, until when all is loading; `spent` updates are then made."""
+        if self._from is None:
+            self._from, self._done = self.used, spent
 
     def due(self, way: Search, records: Sequence[Record]) -> bool:
         """Whether no further run of the rung that is under way may be begun."""
         race = halving_of(way)
-        if self._seconds is None or self.used >= self._seconds or race is None or not race.closing(records):
+        if self._seconds is None or self._from is None or self.is_up or race is None or not race.closing(records):
             return self.is_up
         through = race.through(records) + way.cost - race.cost
         share = (through - self._done) / max(way.cost - self._done, 1)

@@ -233,7 +233,13 @@ def carry_out_study(
         try:
             if task.is_script and not any(record.outcome is not Outcome.FAILED for record in known):
                 _try_script(task, first[0], runner)
-            clock.start(budget.spent(mine))
+            spent = budget.spent(mine)
+
+            def ended(record: Record) -> None:
+                clock.begin_shares(spent + record.cost.steps)
+                if seen is not None:
+                    seen(record)
+
             going: Way | None = way
             while going is not None:
                 way = going
@@ -242,7 +248,7 @@ def carry_out_study(
                     runner,
                     store,
                     budget,
-                    seen=seen,
+                    seen=ended,
                     time_is_up=functools.partial(_is_due, clock, way, store),
                     checkpoints=folder / "weights",
                 )
