@@ -1,6 +1,7 @@
 """Ring: rows of numbers on a device that go to the host a block at a time, while the device goes on."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,22 +16,36 @@ def wide(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-class Row(NamedTuple):
+class Row:
     """Numbers on a device, one beside the other.
 
     Args:
-        slots: each a tensor of no dimension, to be written to.
-        numbers: the same memory, where it is Python's too and reading it waits for nothing; else None.
+        make: gives them as a tensor of shape (columns,); called when that is asked for.
+        near: the same memory, where it is Python's too and using it waits for nothing.
     """
 
-    slots: tuple[Tensor, ...]
-    numbers: NDArray[np.float64] | None
+    __slots__ = ("_make", "_slots", "near")
+
+    def __init__(self, make: Callable[[], Tensor], near: NDArray[np.float64] | None) -> None:
+        self._make, self.near = make, near
+        self._slots: tuple[Tensor, ...] | None = None
+
+    @property
+    def slots(self) -> tuple[Tensor, ...]:
+        """The numbers as tensors of no dimension, to be written to."""
+        if self._slots is None:
+            self._slots = self._make().unbind()
+        return self._slots
 
 
 def row_of(numbers: Tensor) -> Row:
     """A tensor of one dimension as a row."""
-    near = numbers.device.type == "cpu" and numbers.dtype == torch.float64
-    return Row(numbers.unbind(), numbers.numpy() if near else None)
+    return Row(lambda: numbers, _near(numbers))
+
+
+def _near(numbers: Tensor) -> NDArray[np.float64] | None:
+    here = numbers.device.type == "cpu" and numbers.dtype == torch.float64
+    return numbers.numpy() if here else None
 
 
 class Ring:
@@ -54,6 +69,7 @@ class Ring:
 
     def __init__(self, device: torch.device, columns: int, block: int) -> None:
         self._blocks = [torch.zeros(block, columns, dtype=wide(device), device=device) for _ in range(2)]
+        self._near = [_near(each) for each in self._blocks]
         self._size = block
         self._row: Row | None = None
         self._turn = self._filled = 0
@@ -65,7 +81,8 @@ class Ring:
     def row(self) -> Row:
         """The row that is next, to be written to; it may be written to again until it is pushed."""
         if self._row is None:
-            self._row = row_of(self._blocks[self._turn].select(0, self._filled))
+            block, near, place = self._blocks[self._turn], self._near[self._turn], self._filled
+            self._row = Row(lambda: block.select(0, place), None if near is None else near[place])
         return self._row
 
     def push(self) -> bool:
