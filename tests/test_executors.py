@@ -1,8 +1,11 @@
 """Executors: every run answers once, and how one ends is no other's concern."""
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -166,6 +169,24 @@ def test_hosts_and_runs_end_with_their_driver(tmp_path: Path) -> None:
         assert len(marked(mark)) >= 4  # two hosts, and a run of each
         driver.send(signal.SIGKILL)
         assert gone(mark), marked(mark)
+
+
+def test_a_host_whose_driver_is_gone_says_nothing() -> None:
+    """Not even a traceback of the pipe that nobody reads; and it ends."""
+    for target in (TARGET, "faults.nowhere:train"):
+        asked, answers = os.pipe(), os.pipe()
+        os.close(answers[0])
+        lot = {"specs": [json.loads(spec(0).to_json())], "memory": None}
+        os.write(asked[1], json.dumps(lot).encode() + b"\n")
+        os.close(asked[1])
+        host = [sys.executable, "-P", "-m", "lrcontrol.runs.executors.worker", target, "[]", "{}"]
+        pipes = (asked[0], answers[1])
+        done = subprocess.run(
+            [*host, *map(str, pipes)], pass_fds=pipes, start_new_session=True, capture_output=True, timeout=60
+        )
+        for pipe in pipes:
+            os.close(pipe)
+        assert done.stderr == b""
 
 
 @pytest.mark.parametrize(

@@ -705,6 +705,22 @@ class TestTasks:
         assert (found["test"], found["default"]["test"]) == (None, None)
         assert Path(found["weights"]).is_file()
 
+    @pytest.mark.parametrize("executor", ["serial", "processes"])
+    def test_what_a_script_prints_goes_to_stderr(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str], executor: str
+    ) -> None:
+        """The last line too, without its end; what the file itself prints as well."""
+        text = FILE.replace("    model =", "    print('begins', run.base_lr)\n    model =", 1)
+        text = text.replace("    run.save(", "    print('ends', end='')\n    run.save(") + "print('read')\n"
+        with contextlib.suppress(SystemExit):
+            cli.main(["search", write(tmp_path, text), "--strategy", "grid", "--method", "own:rex", "--lr", "0.5",
+                      "--executor", executor, "--workers", "1", "--out", str(tmp_path / "out"), "--json"])  # fmt: skip
+        said = capfd.readouterr()
+        assert json.loads(said.out)["base_lr"] == 0.5
+        assert said.err.count("begins 0.5\n") == 2, "the trial of one update, and the run"
+        assert said.err.count("ends") == 2
+        assert said.err.count("read") == 1
+
     def test_a_mistake_is_told_after_one_update_and_nothing_is_kept(self, tmp_path: Path) -> None:
         slow = FILE.replace("run.log(val_loss=loss)", "run.log(loss=loss)")
         for executor in ("serial", "processes"):

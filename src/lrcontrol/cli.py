@@ -18,7 +18,7 @@ from cyclopts import Parameter
 
 from lrcontrol import checks, cli_refine
 from lrcontrol.cli_store import store_app
-from lrcontrol.cli_words import Json, print_json, whole, with_files
+from lrcontrol.cli_words import Json, print_json, results_alone, whole, with_files
 from lrcontrol.errors import BadInput, LRControlError
 from lrcontrol.report.words import clean
 
@@ -92,7 +92,7 @@ def select(
     from lrcontrol import api
     from lrcontrol.report import console
 
-    with console.Progress(quiet=as_json) as progress:
+    with console.Progress(quiet=as_json) as progress, results_alone():
         found = api.select(
             task,
             budget=budget,
@@ -165,8 +165,9 @@ def train(
     from lrcontrol.report import console
     from lrcontrol.training.tasks import catalogue
 
-    total = steps if steps is not None else catalogue.named(task).full_steps
-    with console.Progress(quiet=as_json) as progress:
+    with results_alone():
+        total = steps if steps is not None else catalogue.named(task).full_steps
+    with console.Progress(quiet=as_json) as progress, results_alone():
         record = api.train(
             task,
             None if method is None else with_files(method),
@@ -217,7 +218,7 @@ def search(
     from lrcontrol import api
     from lrcontrol.report import console
 
-    with console.Progress(quiet=as_json) as progress:
+    with console.Progress(quiet=as_json) as progress, results_alone():
         found = api.search(
             task,
             strategy,
@@ -335,7 +336,8 @@ def tasks(names: Annotated[list[str] | None, Parameter(negative="")] = None, /, 
     """
     from lrcontrol.training.tasks import catalogue
 
-    listed = [catalogue.named(name) for name in names or catalogue.TASKS]
+    with results_alone():
+        listed = [catalogue.named(name) for name in names or catalogue.TASKS]
     if as_json:
         print_json([catalogue.about(task) for task in listed])
         return

@@ -1,8 +1,10 @@
 """What the commands share: words that stand for the same thing in each, and JSON for machines."""
 
+import contextlib
 import json
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +13,7 @@ from cyclopts import Parameter
 
 from lrcontrol.errors import BadInput
 
-__all__ = ["Json", "print_json", "whole", "with_files"]
+__all__ = ["Json", "print_json", "results_alone", "whole", "with_files"]
 
 Json = Annotated[bool, Parameter("--json", negative="", help="Print JSON for machines.")]
 
@@ -47,6 +49,13 @@ def with_files(text: str) -> str:
             raise BadInput(f"{path}: {error}") from None
 
     return re.sub(r'@(?:"([^"]+)"|([\w./~-]+))', read, text)
+
+
+@contextlib.contextmanager
+def results_alone() -> Iterator[None]:
+    """Send what a user's file or script prints to stderr, so that stdout holds results alone."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def print_json(value: Any) -> None:

@@ -5,6 +5,7 @@ JSON on one pipe, answers go as frames on the other, a record each and then how 
 its own, so nothing that its runs do (a crash, an exit, a leak) reaches the host or another lot.
 """
 
+import contextlib
 import ctypes
 import importlib
 import json
@@ -59,7 +60,11 @@ def _exactly(file: BinaryIO, size: int) -> bytes | None:
 
 def main() -> None:
     """Answer lots until the pipe closes."""
-    target, files, options, read_fd, write_fd = sys.argv[1:]
+    with contextlib.suppress(BrokenPipeError):  # the driver is gone, and nobody is there to be told
+        _answer_lots(*sys.argv[1:])
+
+
+def _answer_lots(target: str, files: str, options: str, read_fd: str, write_fd: str) -> None:
     # Who ends a study signals all of its processes, and the driver decides what that means: a run that died of it
     # first would be recorded as failed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -85,7 +90,9 @@ def main() -> None:
             except BaseException:
                 write_frame(answers, *_failure())
             else:
-                _in_own_process(carry, specs, json.loads(options), lot["memory"], channels, answers)
+                sys.stdout.flush()  # else the run's process would say it again
+                given = json.loads(options)
+                _in_own_process(carry, specs, given, lot["memory"], channels, answers, files != "[]")
 
 
 def _in_own_process(
@@ -95,6 +102,7 @@ def _in_own_process(
     memory: int | None,
     channels: tuple[int, ...],
     answers: BinaryIO,
+    heard: bool,
 ) -> None:
     host = os.getpid()
     reader, writer = os.pipe()
@@ -102,7 +110,7 @@ def _in_own_process(
     if child == 0:
         for descriptor in (reader, *channels):  # the driver must see the host's end, whoever outlives it
             os.close(descriptor)
-        _run(carry, specs, options, writer, host)
+        _run(carry, specs, options, writer, host, heard)
     os.close(writer)
     write_frame(answers, FORKED, b"")
     told, status, greedy = _pass_on(reader, child, channels[0], memory, answers)
@@ -167,22 +175,37 @@ def _resident(child: int) -> int:
         return 0
 
 
-def _run(carry: Carry, specs: Sequence[RunSpec], options: dict[str, Any], writer: int, host: int) -> NoReturn:
-    """The life of a lot's process."""
+def _run(
+    carry: Carry, specs: Sequence[RunSpec], options: dict[str, Any], writer: int, host: int, heard: bool
+) -> NoReturn:
+    """The life of a lot's process; what it prints goes to stderr where it is to be `heard`, and else nowhere."""
     try:
         _die_with(host)
         quiet = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
-            os.dup2(quiet, stream)
+            if stream == 0 or not heard:
+                os.dup2(quiet, stream)
+        if heard:
+            os.dup2(2, 1)
+            sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # it is a file
         with os.fdopen(writer, "wb") as file:
             try:
                 for record in carry(specs, **options):
                     write_frame(file, RECORD, *packed(record, specs))
+                _say_all()
                 write_frame(file, DONE, b"")
             except BaseException:
+                _say_all()
                 write_frame(file, *_failure())
     finally:
         os._exit(0)
+
+
+def _say_all() -> None:
+    """Print what is left to print: after its last frame the process is ended."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # a script may have closed them
+            stream.flush()
 
 
 def _failure() -> tuple[bytes, bytes]:
