@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import lrcontrol as lrc
-from lrcontrol import api
+from lrcontrol import api, time_budgets
 from lrcontrol.errors import BadInput, OverBudget, StoreError
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Outcome, Record
@@ -152,17 +153,25 @@ def test_a_budget_in_time_is_kept_to_and_goes_on_with_the_same_plan(
 def test_where_time_is_short_runs_are_made_in_full_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reckoned far too high, the first rung alone would take all of it: it is closed when its share is up."""
-    monkeypatch.setattr(loop, "seconds_of", lambda task: 0.15)
-    chosen = lrc.select(TASK, budget="8s", out=tmp_path, executor="serial")
+    """A run takes eight times what was reckoned, so that the first rung alone would take all of the time."""
+    now = [0.0]
+
+    def took(record: Record) -> None:
+        now[0] += record.cost.steps / 2100
+
+    for module in (api, time_budgets):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(loop, "seconds_of", lambda task: 1 / 8)
+    chosen = lrc.select(TASK, budget="8s", out=tmp_path, executor="serial", seen=took)
     first, *_, last = chosen.choice.stages
-    assert len(last.records) > 1
+    assert len(last.records) > 2
+    assert now[0] < 2 * 8, "of the 51 s that all would take"
     assert chosen.choice.caution == ""
     (sentence,) = [reason for reason in chosen.reasons if f"The race over {first.total_steps} steps ended" in reason]
     assert f"after {len(first.records)} of " in sentence
     assert lrc.load_selection(tmp_path).reasons == chosen.reasons
-    found = api.search(TASK, "halving", budget="8s", out=tmp_path / "search", executor="serial")
-    assert found.study.stages[-1].records
+    found = api.search(TASK, "halving", budget="8s", out=tmp_path / "search", executor="serial", seen=took)
+    assert len(found.study.stages[-1].records) > 2
     assert found.study.caution == ""
 
 

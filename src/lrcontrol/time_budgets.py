@@ -103,7 +103,7 @@ class Clock:
         return self._seconds is not None and self.used >= self._seconds
 
     def begin_shares(self, spent: int) -> None:
-        """Share what is left from the first run that ends, until when all is loading; `spent` updates are then made."""
+        """Share what is left from the first run that ends (until then all is loading) with `spent` updates made."""
         if self._from is None:
             self._from, self._done = self.used, spent
 
