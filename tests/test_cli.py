@@ -514,12 +514,29 @@ def test_an_interrupt_says_how_to_go_on_and_going_on_repeats_nothing(
     given = ("select", short, "--budget", "4runs", "--executor", "serial", "--json")
     said = run(*given)
     assert (said.status, said.out) == (130, "")
-    assert "interrupted" in said.err
+    assert "interrupted: 2 runs that ended are kept; give the same command again" in said.err
     assert len(said.err.splitlines()) == 1
     ran.append("one that is not")
     told = found_json(run(*given))
     assert told["spent_steps"] <= 240
     assert len(ran) == len(set(ran))
+
+
+def test_a_log_is_told_how_far_it_is_where_the_length_of_runs_changes_and_now_and_then(
+    run: Run, short: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ("select", short, "--budget", "4runs", "--executor", "serial", "--out")
+    line = r"\d+ runs? done, \d+ of 240 updates; now over (\d+)"
+    said = run(*given, "a")
+    lengths = [int(found) for found in re.findall(line, said.err)]
+    assert lengths == [20, 60], "the default came first, in full"
+    assert len(said.err.splitlines()) == 2
+    monkeypatch.setattr("lrcontrol.report.progress.EVERY_SECONDS", 0.0)
+    said = run(*given, "b")
+    told = re.findall(r"(\d+) runs? done", said.err)
+    assert told == [str(1 + place) for place in range(len(told))]
+    assert len(told) > 2
+    assert run("select", short, "--budget", "4runs", "--executor", "serial", "--out", "c", "--json").err == ""
 
 
 @pytest.mark.parametrize("option", ["--steps", "--seed"])

@@ -91,8 +91,9 @@ def select(
     """
     from lrcontrol import api
     from lrcontrol.report import console
+    from lrcontrol.report.progress import Progress
 
-    with console.Progress(quiet=as_json) as progress, results_alone():
+    with Progress(quiet=as_json) as progress, results_alone():
         found = api.select(
             task,
             budget=budget,
@@ -163,11 +164,12 @@ def train(
     """
     from lrcontrol import api
     from lrcontrol.report import console
+    from lrcontrol.report.progress import Progress
     from lrcontrol.training.tasks import catalogue
 
     with results_alone():
         total = steps if steps is not None else catalogue.named(task).full_steps
-    with console.Progress(quiet=as_json) as progress, results_alone():
+    with Progress(quiet=as_json) as progress, results_alone():
         record = api.train(
             task,
             None if method is None else with_files(method),
@@ -217,8 +219,9 @@ def search(
     """Search methods and base learning rates of TASK: a grid, random draws, successive halving, or refinement."""
     from lrcontrol import api
     from lrcontrol.report import console
+    from lrcontrol.report.progress import Progress
 
-    with console.Progress(quiet=as_json) as progress, results_alone():
+    with Progress(quiet=as_json) as progress, results_alone():
         found = api.search(
             task,
             strategy,
@@ -397,8 +400,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _leave(str(error), 2)
     except LRControlError as error:
         _leave(str(error), 2 if isinstance(error, BadInput | OSError) else 1)
-    except KeyboardInterrupt:
-        _leave("interrupted; give the same command again to go on where it was: no finished run is repeated.", 130)
+    except KeyboardInterrupt as error:
+        kept = ", ".join(getattr(error, "__notes__", [])) or "no finished run is repeated"
+        _leave(f"interrupted: {kept}; give the same command again to go on where it was.", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -1,27 +1,22 @@
-"""What commands print: progress on stderr while they run, tables on stdout when they are done."""
+"""What commands print on stdout when they are done: tables, and files that were written."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import rich.box
 import rich.table
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 
 from lrcontrol.report.study import Study, metric_text, standings_table, test_text
 from lrcontrol.report.words import clean
-from lrcontrol.runs.endings import ending_of
 from lrcontrol.runs.papers import Citation
-from lrcontrol.runs.record import Outcome, Record, on_validation
+from lrcontrol.runs.record import Record, on_validation
 from lrcontrol.runs.task import Measured, Task
 
 __all__ = [
-    "Progress",
     "ShownTask",
     "plain_console",
     "show_citations",
@@ -40,65 +35,6 @@ class ShownTask(NamedTuple):
     task: Task
     measured: Measured | None
     here: bool
-
-
-class Progress:
-    """A bar of updates made, with the time left; on stderr, so that stdout holds results alone.
-
-    Args:
-        quiet: show nothing.
-    """
-
-    def __init__(self, *, quiet: bool = False) -> None:
-        console = Console(stderr=True, emoji=False)
-        self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("updates, time left"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=console,
-            disable=quiet or not console.is_terminal,  # in a file there would be no bar, but an empty line
-            transient=True,
-        )
-        self._quiet, self._runs = quiet, 0
-        self._bar = self._bars.add_task("starting", total=None)
-
-    def planned(self, total: int, done: int) -> None:
-        """Begin: `total` updates are planned, `done` of them were made earlier."""
-        self._bars.update(self._bar, total=total, completed=done)
-
-    def seen(self, record: Record) -> None:
-        """Count a run that has ended."""
-        self._runs += 1
-        self._bars.update(self._bar, advance=record.spec.updates, description=f"{self._runs} runs done")
-        if record.outcome is Outcome.FAILED:
-            spec = record.spec
-            run = f"{spec.method.label} at {spec.base_lr:g}, seed {spec.seed}, over {spec.stop_step} updates"
-            self._bars.console.print(f"failed: {escape(run)}: {escape(clean(ending_of(record)))}", soft_wrap=True)
-
-    def told(self, sentence: str) -> None:
-        """Say what was found out about this machine."""
-        if not self._quiet:
-            self._bars.console.print(escape(clean(sentence)), highlight=False)
-
-    def updates(self, total: int) -> Callable[[int], None]:
-        """A callback for one run: it is told how many of `total` updates have been made."""
-        self._bars.update(self._bar, total=total, description="training")
-
-        def made(count: int) -> None:
-            self._bars.update(self._bar, completed=count)
-
-        return made
-
-    def __enter__(self) -> "Progress":
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
 
 
 def show_study(study: Study, written: Mapping[str, Path]) -> None:

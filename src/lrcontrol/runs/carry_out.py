@@ -74,10 +74,10 @@ def carry_out(
         ended = executor.wait()
         with finished_first():
             store.add_all(ended)
+            if seen is not None:
+                for record in ended:
+                    seen(record)
         failed_before -= {record.id for record in ended}
-        if seen is not None:
-            for record in ended:
-                seen(record)
         if checkpoints is not None and any(record.spec.checkpoint or record.spec.start for record in ended):
             known = store.records()
             drop_checkpoints(checkpoints, search.keeps(known) | search.keeps(settled(known)))
