@@ -232,6 +232,23 @@ def test_the_latest_reading_is_at_hand_and_steers_a_control() -> None:
     assert observer.log.lr[1:] == pytest.approx(0.1 / (1 + observer.log.l2[:-1]), rel=1e-12)
 
 
+@pytest.mark.parametrize("block", [1, 3, 256])
+def test_to_look_between_clipping_and_the_update_loses_nothing(block: int) -> None:
+    model = model_of()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    twin = Twin(model)
+    with lrc.observe(optimizer, norms=ALL, block=block) as observer:
+        for step in range(7):
+            optimizer.zero_grad()
+            loss_of(model).backward()  # type: ignore[no-untyped-call]
+            twin.before()
+            observer.before_clipping()
+            assert len(observer.log) == step
+            optimizer.step()
+            twin.after()
+    twin.check(observer)
+
+
 def test_parameters_come_and_go_and_rates_may_be_tensors() -> None:
     first, second = (nn.Parameter(torch.full((3,), 2.0)) for _ in range(2))
     optimizer = torch.optim.AdamW([first], lr=torch.tensor(0.25), fused=True)
@@ -597,6 +614,38 @@ def test_an_optimizer_inside_another_is_seen_once() -> None:
     assert observer.log.steps.tolist() == [0, 1, 2, 3]
 
 
+def test_optimizers_inside_one_that_has_no_hooks_make_one_update() -> None:
+    """As those that leave matrices to one and the rest to another."""
+
+    class Both(torch.optim.Optimizer):
+        """Steps two, and is none of torch's."""
+
+        def __init__(self, *inner: torch.optim.Optimizer) -> None:
+            self.inner, self.param_groups = inner, [group for each in inner for group in each.param_groups]
+
+        def step(self) -> None:  # type: ignore[override]
+            for each in self.inner:
+                each.step()
+
+        def zero_grad(self) -> None:  # type: ignore[override]
+            for each in self.inner:
+                each.zero_grad()
+
+    model = model_of()
+    weights = [each for each in model.parameters() if each.dim() == 2]
+    biases = [each for each in model.parameters() if each.dim() == 1]
+    both = Both(torch.optim.SGD(weights, lr=0.1), torch.optim.AdamW(biases, lr=0.01))
+    twin = Twin(model)
+    with lrc.observe(both, norms=ALL) as observer:
+        for _ in range(4):
+            both.zero_grad()
+            loss_of(model).backward()  # type: ignore[no-untyped-call]
+            twin.before()
+            both.step()
+            twin.after()
+    twin.check(observer)
+
+
 def test_two_observers_and_a_schedule_see_the_same() -> None:
     model = model_of()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -691,6 +740,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no block": ({"block": 0}, "`block` must be"),
     "before the first": ({"first_step": -1}, "`first_step` must be"),
     "no scaler": ({"scaler": 2.0}, "`scaler` must be a gradient scaler, got scaler=2.0"),
+    "no group": ({"group": 5}, "`group` must be a process group, got group=5"),
+    "no list": ({"norms": None}, "`norms` must be a tuple of names"),
     "another suffix": ({"path": "norms.txt"}, "must be named .jsonl or .csv"),
     "no folder": ({"path": "nowhere/norms.csv"}, "the folder nowhere does not exist"),
 }

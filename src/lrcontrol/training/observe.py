@@ -3,15 +3,14 @@
 import math
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.amp.grad_scaler import OptState
+from torch import Tensor, distributed
 from torch.optim import Optimizer
 
 from lrcontrol import checks
@@ -20,6 +19,7 @@ from lrcontrol.runs.gradient_log import GradientLog, GradientLogFile
 from lrcontrol.training.moves import MOVES, Moves
 from lrcontrol.training.norms import ORDERS, gradients, norms_of_shares, parameters, shares
 from lrcontrol.training.ring import Row
+from lrcontrol.training.scaled import attempt_of, scale_of, told
 from lrcontrol.training.seen import Reading, Seen
 from lrcontrol.training.updates import seen_through
 
@@ -74,7 +74,7 @@ def observe(
         ([5.0, 2.5, 1.25], [0.5, 0.5, 0.5])
     """
     checks.instance("optimizer", optimizer, Optimizer, "a torch optimizer")
-    if isinstance(norms, str) or not len(norms):
+    if isinstance(norms, str) or not isinstance(norms, Collection) or not norms:
         raise BadInput(f"`norms` must be a tuple of names such as ('l1', 'l2'), got norms={checks.shown(norms)}.")
     for name in norms:
         checks.one_of("thing to observe", name, (*ORDERS, *MOVES))
@@ -82,6 +82,8 @@ def observe(
     first_step = checks.integer("first_step", first_step)
     if scaler is not None and not hasattr(scaler, "unscale_"):
         raise BadInput(f"`scaler` must be a gradient scaler, got scaler={checks.shown(scaler)}.")
+    if group is not None and not isinstance(group, distributed.ProcessGroup):
+        raise BadInput(f"`group` must be a process group, got group={checks.shown(group)}.")
     found = seen_through(optimizer)
     if not found:
         raise BadInput(
@@ -120,19 +122,16 @@ class Observer:
         self._capturable = self._device.type == "cuda" and torch.cuda.is_available()
         self._attempt = first_step  # updates that were made, and those that a device alone knows to be skipped
         self._skipped: Tensor | None = None  # how many of these; a number on the device, once there may be some
-        self._under_way = 0  # the id of the optimizer whose step is
-        self._measured = False
+        self._under_way = self._measured = False
         self._lr: Any = None
         self._losses: list[Tensor | float] = []
-        self._states: Any = None  # the scaler's, which are others after each of its updates
+        self._told_in: Any = None  # the attempt under a scaler that losses were told in
         self._row: Row | None = None
+        # Of several optimizers in one that has no hooks, the first begins an update, and the last ends it.
+        first, last = (optimizer, optimizer) if found[0] is optimizer else (found[0], found[-1])
+        self._inside = [weakref.ref(each) for each in found]
         # An optimizer holds its observer, and an observer no optimizer: no cycle, and none is let go too early.
-        self._handles = [
-            handle
-            for each in found
-            for handle in (each.register_step_pre_hook(self._before), each.register_step_post_hook(self._after))
-        ]
-        self._found = {id(each) for each in found}
+        self._handles = [first.register_step_pre_hook(self._before), last.register_step_post_hook(self._after)]
         weakref.finalize(self, seen.close)
 
     def __enter__(self) -> "Observer":
@@ -146,13 +145,13 @@ class Observer:
         self.close()
 
     def before_clipping(self) -> None:
-        """Observe the gradients now, instead of when the update is made; call it once an update, before clipping.
+        """Observe the gradients now, instead of when the update is made; the last call before an update counts.
 
         Under a gradient scaler call it after `scaler.unscale_(optimizer)`, or tell `observe` the scaler.
         """
         optimizer = self._optimizer()
         if optimizer is not None and self._handles:
-            self._measure(optimizer, self._scale(optimizer))
+            self._measure(optimizer, scale_of(self._scaler, self._all(optimizer)))
 
     def saw(self, *, loss: Tensor | float) -> None:
         """Tell the loss of the update that is next: of each micro-batch, where there are several; their mean is kept.
@@ -165,9 +164,9 @@ class Observer:
         """
         if isinstance(loss, Tensor) and loss.numel() != 1:
             raise BadInput(f"`loss` must be one number, got a tensor of shape {tuple(loss.shape)}; take its mean.")
-        states = getattr(self._scaler, "_per_optimizer_states", None)
-        if states is not self._states:
-            self._losses, self._states = [], states
+        attempt = attempt_of(self._scaler)
+        if attempt is not self._told_in:
+            self._losses, self._told_in = [], attempt
         self._losses.append(loss.detach() if isinstance(loss, Tensor) else checks.number("loss", loss))
 
     @property
@@ -177,11 +176,8 @@ class Observer:
         To read one, as `float(observer.latest["l2"])` does, waits for the device. In an update that a device has
         skipped they are not finite.
         """
-        return (
-            {}
-            if self._row is None
-            else {name: slot.clone() for name, slot in zip(self._names, self._row.slots, strict=False)}
-        )
+        slots = () if self._row is None else self._row.slots
+        return {name: slot.clone() for name, slot in zip(self._names, slots, strict=False)}
 
     @property
     def log(self) -> GradientLog:
@@ -239,31 +235,31 @@ class Observer:
         """The hook before `optimizer.step()`: gradients are measured, or will be when a closure has made them."""
         if torch.compiler.is_compiling():
             return _untraced(self._before, optimizer, args, kwargs)
-        if self._under_way not in (0, id(optimizer)):  # one inside the one that is under way
-            return None
         if self._capturable and torch.cuda.is_current_stream_capturing():
             return None  # what is captured is played back, whatever it was then
-        self._under_way = id(optimizer)
+        optimizer = self._optimizer() or optimizer
+        self._under_way = True
         self._lr = optimizer.param_groups[0].get("lr")
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
             if not self._measured:
-                self._measure(optimizer, self._told(optimizer, "grad_scale"))
+                self._measure(optimizer, told("grad_scale", self._all(optimizer)))
             return None
         watched = self._watched(optimizer, closure)
-        return (
-            (args, kwargs | {"closure": watched}) if "closure" in kwargs else ((args[0], watched, *args[2:]), kwargs)
-        )
+        if "closure" in kwargs:
+            return args, kwargs | {"closure": watched}
+        return (args[0], watched, *args[2:]), kwargs
 
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """The hook after it: the reading is complete."""
         if torch.compiler.is_compiling():
             _untraced(self._after, optimizer, args, kwargs)
             return
-        if self._under_way != id(optimizer):
+        if not self._under_way:
             return
-        self._under_way = 0
-        found = self._told(optimizer, "found_inf")
+        optimizer = self._optimizer() or optimizer
+        self._under_way = False
+        found = told("found_inf", self._all(optimizer))
         if found is not None and self._skipped is None:
             self._skipped = torch.zeros((), dtype=torch.int64, device=found.device)
         if self._measured and self._attempt % self._every == 0:
@@ -272,6 +268,10 @@ class Observer:
             self._skipped += found != 0
         self._attempt += 1
         self._measured, self._losses = False, []
+
+    def _all(self, optimizer: Optimizer) -> list[Optimizer | None]:
+        """The optimizer, and those inside it."""
+        return [optimizer, *(each() for each in self._inside)]
 
     def _watched(self, optimizer: Optimizer, closure: Callable[[], Any]) -> Callable[[], Any]:
         """A closure whose first gradients are measured, and whose loss is kept unless one was told."""
@@ -317,12 +317,11 @@ class Observer:
         self._row = row = self._seen.row(self._device)
         if "update" in self._moves:
             self._moves.moved(optimizer, row.slots[self._names.index("update")])
-        loss = self._losses[0] if len(self._losses) == 1 else None
+        loss: Any = self._losses[0] if self._losses else None
         if len(self._losses) > 1:
-            wide = [
-                each.reshape(()).to(row.slots[0].dtype) if isinstance(each, Tensor) else each for each in self._losses
-            ]
-            loss = sum(wide) / len(wide)
+            kind = row.slots[0].dtype
+            numbers = [each.reshape(()).to(kind) if isinstance(each, Tensor) else each for each in self._losses]
+            loss = sum(numbers) / len(numbers)
         known: list[float | None] = []
         for place, value in enumerate((loss, self._lr, self._skipped, found), len(self._names)):
             if isinstance(value, Tensor):
@@ -330,21 +329,6 @@ class Observer:
             default = math.nan if place < len(self._names) + 2 else 0.0
             known.append(None if isinstance(value, Tensor) else default if value is None else float(value))
         self._seen.push(Reading(self._attempt, *known))
-
-    def _told(self, optimizer: Optimizer, name: str) -> Tensor | None:
-        """What a gradient scaler has told an optimizer whose updates are skipped on the device, or what wraps it."""
-        told = (getattr(each, name, None) for each in (optimizer, self._optimizer()))
-        return next((each for each in told if isinstance(each, Tensor)), None)
-
-    def _scale(self, optimizer: Optimizer) -> Tensor | None:
-        """By what the gradients are too large before `step`, where the scaler is known."""
-        scaler = self._scaler
-        if scaler is None or not scaler.is_enabled():
-            return None
-        states = scaler._per_optimizer_states
-        stages = [states[key]["stage"] for key in {id(optimizer), *self._found} if key in states]
-        scale: Tensor | None = scaler._scale
-        return None if any(stage is not OptState.READY for stage in stages) else scale
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]

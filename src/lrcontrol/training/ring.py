@@ -102,12 +102,14 @@ class Ring:
         return found
 
     def rest(self) -> NDArray[np.float64]:
-        """All rows that `arrived` has not given; waits for the device. Of the block under way none is left behind."""
+        """All rows that `arrived` has not given; waits for the device. A row that was begun stays so."""
         self._land()
         if self._filled:
+            begun = self._blocks[self._turn].select(0, self._filled)
             self._send()
             self._land()
             self._turn, self._filled, self._row = 1 - self._turn, 0, None
+            self._blocks[self._turn].select(0, 0).copy_(begun)
         return np.concatenate(self.arrived() or [np.empty((0, self._blocks[0].shape[1]))])
 
     def _send(self) -> None:
