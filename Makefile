@@ -33,6 +33,7 @@ bench: $(VENV)/ready-bench
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/batched.py
 	$(BIN)/python benchmarks/candidates.py
+	$(BIN)/python benchmarks/observe.py
 
 reliability: $(VENV)/ready-test
 	$(BIN)/python reliability/run.py
