@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from lrcontrol.errors import BadInput
-from lrcontrol.report import charts
+from lrcontrol.report import charts, libraries
 from lrcontrol.report.page import Page, Section, Table, render, write
 from lrcontrol.report.words import clean
 from lrcontrol.runs.record import Cost, Evaluation, Objective, Outcome, Record
@@ -229,6 +229,30 @@ def test_wrong_tables_are_told() -> None:
         Table(["a"], [], ["centre"])
     with pytest.raises(BadInput, match="`highlight`"):
         Table(["a"], [["1"]], highlight=1)
+
+
+def test_the_scripts_of_pages_are_put_together_once_and_never_taken_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, bundled = libraries.libraries(), libraries._bundled
+    made = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(libraries, "_bundled", lambda: made.append(1) or bundled())
+    for _ in range(2):
+        libraries.libraries.cache_clear()
+        assert libraries.libraries() == whole
+    assert made == [1]
+    (kept,) = (tmp_path / "lrcontrol").iterdir()
+    kept.write_bytes(kept.read_bytes()[:-1] + b"!")
+    libraries.libraries.cache_clear()
+    assert libraries.libraries() == whole
+    assert made == [1, 1]
+    monkeypatch.setattr("os.getuid", lambda: 4711)
+    assert libraries._kept(kept) is None, "another's file would be a script of our pages"
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/none")
+    libraries.libraries.cache_clear()
+    assert libraries.libraries() == whole, "without a place to keep them too"
 
 
 def test_pages_are_written_whole(tmp_path: Path) -> None:

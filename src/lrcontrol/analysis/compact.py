@@ -5,7 +5,6 @@ from functools import cache
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from lrcontrol.schedules.recipes.phases import warmup
 from lrcontrol.schedules.recipes.single import polynomial
@@ -81,6 +80,8 @@ def compact_form(values: Numbers) -> Compact:
 
     def distance(at: Numbers) -> float:
         return missed(float(at[0]), float(np.exp(at[1])))
+
+    from scipy.optimize import minimize  # half a second to import, and seldom needed
 
     found = minimize(
         distance,

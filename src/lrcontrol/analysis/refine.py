@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.ndimage import median_filter
 
 from lrcontrol import checks
 from lrcontrol.analysis.compact import Compact, compact_form
@@ -140,6 +139,8 @@ def smoothed(norms: ArrayLike, smoothing: float = 0.1) -> Numbers:
     half = math.floor(share * values.size) // 2
     if half == 0:
         return values.copy()
+    from scipy.ndimage import median_filter  # a second to import, and seldom needed
+
     padded = np.pad(values, (0, half), mode="reflect")
     result: Numbers = median_filter(padded, 2 * half + 1, mode="nearest")[: values.size]
     return result

@@ -14,12 +14,12 @@ from typing import Literal, NamedTuple
 import altair as alt
 import jinja2
 import msgspec
-import vl_convert
 from markupsafe import Markup
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.files import write_whole
+from lrcontrol.report.libraries import libraries
 from lrcontrol.report.theme import ON_PAGE, Chart, config
 from lrcontrol.report.words import clean
 
@@ -101,9 +101,9 @@ def render(page: Page) -> str:
     """
     figures = [_figure(section.chart) if section.chart is not None else None for section in page.sections]
     drawn = any(figures)
-    libraries = _libraries() if drawn else ""
+    vega = libraries() if drawn else ""
     script = _beside("page.js") if drawn else ""
-    allowed = [_hash(text) for text in (libraries, script) if text]
+    allowed = [_hash(text) for text in (vega, script) if text]
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -121,7 +121,7 @@ def render(page: Page) -> str:
             page=page,
             policy=policy,
             style=Markup(_beside("page.css")),  # noqa: S704 - ours
-            libraries=Markup(libraries),  # noqa: S704 - Vega's
+            libraries=Markup(vega),  # noqa: S704 - Vega's
             script=Markup(script),  # noqa: S704 - ours
             figures=figures,
             version=version("lrcontrol"),
@@ -189,15 +189,6 @@ def _finite(value: object) -> object:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_finite(item) for item in value]
     return value
-
-
-@functools.cache
-def _libraries() -> str:
-    """Vega, Vega-Lite and Vega-Embed, in the version that Altair writes for."""
-    bundle: str = vl_convert.javascript_bundle(
-        "window.vegaEmbed = vegaEmbed;", ".".join(alt.SCHEMA_VERSION.split(".")[:2])
-    )
-    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _hash(script: str) -> str:
