@@ -195,7 +195,8 @@ def test_what_is_left_of_a_time_goes_on_and_is_told(tmp_path: Path, monkeypatch:
 
 def test_a_time_in_which_no_run_fits_is_told(tmp_path: Path) -> None:
     with pytest.raises(OverBudget, match=r"at least one full run of digits-cnn, got 0.2s, in which about 0\.\d+ run"):
-        lrc.select("digits-cnn", budget="0.2s", out=tmp_path, executor="serial")
+        lrc.select("digits-cnn", budget="0.2s", out=tmp_path / "out", executor="serial")
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_process_at_a_time_carries_out_a_study_in_a_folder(tmp_path: Path) -> None:

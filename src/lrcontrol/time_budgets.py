@@ -22,7 +22,7 @@ from lrcontrol.selection.race import Race
 from lrcontrol.study_folder import made
 from lrcontrol.training.tasks import data
 
-__all__ = ["Clock", "allowed", "halving_of", "kept", "with_closed"]
+__all__ = ["Clock", "Kept", "allowed", "halving_of", "kept", "with_closed"]
 
 SHARE = 0.8  # of a time, that the runs are planned to take; the rest is for their beginnings and endings
 
