@@ -99,6 +99,5 @@ class Progress:
     ) -> None:
         self._bars.stop()
         if isinstance(error, KeyboardInterrupt) and self._planned:
-            error.add_note(
-                "1 run that ended is kept" if self._runs == 1 else f"{self._runs:,} runs that ended are kept"
-            )
+            kept = {0: "no run had ended", 1: "1 run that ended is kept"}
+            error.add_note(kept.get(self._runs, f"{self._runs:,} runs that ended are kept"))

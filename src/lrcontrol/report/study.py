@@ -83,7 +83,8 @@ def study_page(study: Study) -> Page:
             chart=charts.costs(costs, study.budget.full_steps),
         )
     )
-    return Page(study.title, f"{study.caution} {study.lead}".strip(), sections, _figures(study))
+    lead = f"{study.caution} {study.lead[:1].upper()}{study.lead[1:]}" if study.caution else study.lead
+    return Page(study.title, lead, sections, _figures(study))
 
 
 def standings_table(stage: Stage, highlight: str | None = None) -> Table:
