@@ -332,6 +332,7 @@ BAD: list[tuple[list[Any], str]] = [
     (["select", TASK, "extra"], "extra"),
     (["select", TASK, "--bugdet", "2runs"], "--budget"),
     (["select", TASK, "--budget"], "--budget"),
+    (["train", TASK, "sgd:rex", "--lr", "0.1", "--norms", "l3"], "unknown norm 'l3'; known: l1, l2"),
     (["train", TASK, "sgd:rex"], "a method needs a base learning rate, got sgd:rex without one; give --lr"),
     (["train", TASK, "sgd:rex", "--lr", "fast"], "--lr"),
     (["train", TASK, "sgd:rex", "--lr", "0.1", "--seed", "x"], "--seed"),
