@@ -483,6 +483,7 @@ for place, end in enumerate(("pass", "raise ValueError", "sys.exit(3)")):
 """
 
 
+@pytest.mark.slow
 def test_what_was_seen_is_written_when_the_process_ends(tmp_path: Path) -> None:
     """By itself, by an error nobody catches, and by an exit."""
     subprocess.run([sys.executable, "-c", ENDS], check=True, timeout=120, stderr=subprocess.PIPE, cwd=tmp_path)
@@ -527,9 +528,10 @@ def trained(path: Path, legs: list[int], fused: bool) -> dict[str, np.ndarray]:
 def test_steps_begin_where_they_are_told_to() -> None:
     model = model_of()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with lrc.observe(optimizer, every=4, first_step=10) as observer:
+    with lrc.observe(optimizer, every=4, first_step=10, total_steps=30) as observer:
         make(optimizer, model, 9)
     assert observer.log.steps.tolist() == [12, 16]
+    assert observer.log.total_steps == 30
 
 
 def test_what_was_seen_of_steps_that_are_made_again_is_forgotten(tmp_path: Path) -> None:
@@ -738,6 +740,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "never": ({"every": 0}, "`every` must be an integer >= 1, got every=0"),
     "half": ({"every": 1.5}, "`every` must be"),
     "no block": ({"block": 0}, "`block` must be"),
+    "no horizon": ({"total_steps": 0}, "`total_steps` must be"),
     "before the first": ({"first_step": -1}, "`first_step` must be"),
     "no scaler": ({"scaler": 2.0}, "`scaler` must be a gradient scaler, got scaler=2.0"),
     "no group": ({"group": 5}, "`group` must be a process group, got group=5"),

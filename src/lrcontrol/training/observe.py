@@ -34,6 +34,7 @@ def observe(
     every: int = 1,
     scaler: Any = None,
     group: Any = None,
+    total_steps: int | None = None,
     first_step: int = 0,
     append: bool = False,
     block: int = 256,
@@ -57,6 +58,7 @@ def observe(
         scaler: a gradient scaler, where `before_clipping` is called before its `unscale_`; else it need not be known.
         group: a process group over which the gradients are divided as plain tensors, each process having its own
             part, as FSDP1 and some sharded optimizers leave them. DTensors tell this by themselves.
+        total_steps: >= 1; the horizon of the run, for its log.
         first_step: >= 0; the update that is next, where a run goes on.
         append: go on in a file that is there.
         block: >= 1; readings that stay on the device together.
@@ -80,6 +82,7 @@ def observe(
         checks.one_of("thing to observe", name, (*ORDERS, *MOVES))
     every, block = checks.integer("every", every, low=1), checks.integer("block", block, low=1)
     first_step = checks.integer("first_step", first_step)
+    total = None if total_steps is None else checks.integer("total_steps", total_steps, low=1)
     if scaler is not None and not hasattr(scaler, "unscale_"):
         raise BadInput(f"`scaler` must be a gradient scaler, got scaler={checks.shown(scaler)}.")
     if group is not None and not isinstance(group, distributed.ProcessGroup):
@@ -97,7 +100,7 @@ def observe(
         )
     file = None if path is None else GradientLogFile(path, append)
     names = [name for name in (*ORDERS, *MOVES) if name in norms]
-    return Observer(optimizer, found, names, every, scaler, group, first_step, Seen(names, block, file))
+    return Observer(optimizer, found, names, every, scaler, group, total, first_step, Seen(names, block, file))
 
 
 class Observer:
@@ -111,12 +114,14 @@ class Observer:
         every: int,
         scaler: Any,
         group: Any,
+        total_steps: int | None,
         first_step: int,
         seen: Seen,
     ) -> None:
         self._optimizer = weakref.ref(optimizer)
         self._names, self._orders = list(names), [name for name in names if name in ORDERS]
         self._every, self._scaler, self._group, self._seen = every, scaler, group, seen
+        self._total = total_steps
         self._moves = Moves([name for name in names if name in MOVES], group)
         self._device = next((each.device for each in parameters(optimizer)), torch.device("cpu"))
         self._capturable = self._device.type == "cuda" and torch.cuda.is_available()
@@ -184,7 +189,7 @@ class Observer:
         """Norms, losses and rates so far; waits for the device."""
         seen = self.columns
         loss, lr = (None if np.isnan(seen[name]).all() else seen[name] for name in ("loss", "lr"))
-        return GradientLog(seen["step"].astype(np.int64), seen.get("l1"), seen.get("l2"), loss, lr)
+        return GradientLog(seen["step"].astype(np.int64), seen.get("l1"), seen.get("l2"), loss, lr, self._total)
 
     @property
     def columns(self) -> dict[str, NDArray[np.float64]]:
