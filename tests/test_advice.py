@@ -71,12 +71,47 @@ def test_what_was_not_logged_is_no_bad_reading() -> None:
     sparse = np.full(1000, np.nan)
     sparse[::10] = NORMS[:100]
     plain = refine(NORMS[:100], steps=np.arange(0, 1000, 10), total_steps=1000, order="l1")
-    log = GradientLog(np.arange(1000), l1=sparse, l2=np.full(1000, np.nan))
-    assert (refine(log).schedule, refine(log).order, refine(log).notes) == (plain.schedule, "l1", ())
-    assert "they stand for the l2 norms" in refine(log, order="l2").notes[0]
-    cut = GradientLog(np.arange(1000), l2=np.concatenate([np.linspace(2, 1, 500), np.full(500, np.nan)]))
-    assert "no norm after step 499 of 1000" in refine(cut, order="l2").notes[0]
-    assert advise(cut, observed="linear").observed.total_steps == 1000
+    log = GradientLog(np.arange(1000), l1=sparse, l2=np.full(1000, np.nan), loss=np.ones(1000), total_steps=1000)
+    assert (refine(log).schedule, refine(log).order) == (plain.schedule, "l1")
+    assert refine(log).notes == ("900 of 1000 rows hold no l1 norm.", "1000 of 1000 rows hold no l2 norm.")
+    assert "they stand for the l2 norms" in refine(log, order="l2").notes[-1]
+    cut = np.concatenate([np.linspace(2, 1, 500), np.full(500, np.nan)])
+    beside = GradientLog(np.arange(1000), l2=cut, loss=np.ones(1000))
+    assert "no norm after step 499 of 1000" in refine(beside, order="l2").notes[-1]
+    assert advise(beside, observed="linear").observed.total_steps == 1000
+
+
+def test_nan_in_a_row_of_nothing_else_is_a_bad_reading() -> None:
+    """They are counted, and refused where they are most of the log."""
+    cut = np.concatenate([np.linspace(2, 1, 600), np.full(400, np.nan)])
+    assert "400 of 1000 readings were left out" in refine(GradientLog(np.arange(1000), l2=cut)).notes[1]
+    with pytest.raises(BadInput, match="got 400 of 1000"):
+        refine(GradientLog(np.arange(1000), l2=cut[::-1][:1000] * np.where(np.arange(1000) < 600, np.nan, 1)))
+
+
+def test_what_bears_on_advice_is_told() -> None:
+    """A refined schedule that is no good, and logged rates of another schedule than the one named."""
+    collapsing = np.exp(-np.arange(1000) / 200)
+    assert any(note.startswith("refined: ") for note in advise(collapsing, observed="linear").notes)
+    assert advise(collapsing, observed="linear", to=["cosine"], order="l1").notes == ()
+    log = GradientLog(np.arange(600), l2=NORMS, lr=0.1 * lrc.cosine().multipliers(600))
+    assert "not those of the schedule that is named" in advise(log, observed="constant").notes[-1]
+    assert not any("named" in note for note in advise(log, observed="cosine").notes)
+    rows = advise(NORMS, to={"mine": lrc.table((1.0, 0.5, 0.0)), "refined": "refined"}, observed="linear").rows
+    assert {row.name for row in rows} == {"mine", "refined"}
+
+
+def test_the_horizon_of_readings_at_even_distances() -> None:
+    assert advise(np.ones(200), observed="linear").observed.total_steps == 200
+    for first, total in ((0, 2000), (10, 2000), (5, 2000)):
+        log = GradientLog(np.arange(first, 2000 + (first == 10), 10), l2=np.ones(200))
+        assert advise(log, observed="linear").observed.total_steps == total
+
+
+def test_the_log_is_not_written_over(call: Run, log: Path) -> None:
+    before = log.read_bytes()
+    said = call("refine", log, "-o", log)
+    assert (said.status, "is the log itself" in said.err, log.read_bytes() == before) == (2, True, True)
 
 
 def test_what_tells_the_schedule_of_the_log() -> None:
@@ -134,7 +169,7 @@ def test_logs_in_other_blocks_are_the_same_log(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "changed", "said"),
     [
-        (GradientLog(np.arange(30), loss=np.ones(30)), {}, "no gradient norms: no reading of l1 or l2"),
+        (GradientLog(np.arange(30), loss=np.ones(30)), {}, "the log has no gradient norms: no reading of l1 or l2"),
         (GradientLog(np.arange(30), l2=np.ones(30)), {"steps": np.arange(30)}, "a log tells its own"),
         (GradientLog(np.arange(100), l2=np.ones(100), total_steps=40), {}, "got 40 and step 99"),
         (np.ones(30), {"order": "max"}, "unknown order of a norm"),
@@ -175,7 +210,7 @@ def test_refine_writes_a_schedule_that_trains(call: Run, log: Path, tmp_path: Pa
     schedule, picture = tmp_path / "refined.json", tmp_path / "refined.svg"
     said = call("refine", log, "-o", schedule, "--plot", picture, "--order", "l2")
     assert said.status == 0
-    assert "600 l2 norms ask for" in said.out
+    assert "600 norms ask for by order l2" in said.out
     assert "<svg" in picture.read_text()[:200]
     kept = lrc.from_json(schedule.read_bytes())
     assert kept == refine(log, order="l2", points=1000).schedule

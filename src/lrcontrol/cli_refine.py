@@ -7,6 +7,7 @@ import msgspec
 from cyclopts import Parameter
 
 from lrcontrol.cli_words import Json, print_json, whole, with_files
+from lrcontrol.errors import BadInput
 
 __all__ = ["advise", "refine"]
 
@@ -51,6 +52,9 @@ def refine(
 
     if plot is not None:
         save.checked_suffix(plot)
+    for written in (out, plot):
+        if written is not None and written.exists() and log.exists() and written.samefile(log):
+            raise BadInput(f"{written} is the log itself: name another file for what is made of it.")
     found = refining.refine(
         log,
         order=order,
@@ -117,7 +121,7 @@ def advise(
     found = refining.advise(
         log,
         observed=None if observed is None else with_files(observed),
-        to=[with_files(each) for each in to or ()],
+        to={each: with_files(each) for each in to} if to else (),
         steps=steps,
         new_steps=new_steps,
         base_lr=lr,

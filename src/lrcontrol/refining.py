@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from lrcontrol import checks
 from lrcontrol.analysis import readings
@@ -32,6 +33,7 @@ SHAPES = ("constant", "cosine", "linear", "rex", "wsd", "inverse_sqrt", "step", 
 """What `advise` compares where nothing is named."""
 
 FARTHEST = 4.0  # factor between the base rate of a run and the first that is tried with its refined schedule
+UNLIKE = 0.2  # difference of multipliers from which two schedules are not the same, where warmups differ a little
 SEARCHED = 1000  # values of a schedule that a search refines: every record of a run holds them
 _STORE = b"SQLite format 3\0"
 
@@ -90,7 +92,7 @@ def advise(
     norms: Any,
     *,
     observed: str | Schedule | None = None,
-    to: Sequence[str | Schedule] = (),
+    to: str | Schedule | Sequence[str | Schedule] | Mapping[str, str | Schedule] = (),
     steps: int | None = None,
     new_steps: int | None = None,
     base_lr: float | None = None,
@@ -108,7 +110,8 @@ def advise(
         norms: as `refine` takes them.
         observed: the schedule in force when the norms were logged; by default that of the run, where it is one of
             ours, else what the log's column of rates says, else `constant`.
-        to: schedules to compare; by default those of `SHAPES` and the refined one.
+        to: schedules to compare, or by names of your own; `refined` is the one that these norms ask for. By default
+            those of `SHAPES` and that one.
         steps: the horizon of the logged run; by default what the log tells, or where it ends.
         new_steps: that of the runs to come; by default the same.
         base_lr: > 0; the best base learning rate known for `observed` over `steps`; by default, where `observed` is
@@ -139,13 +142,19 @@ def advise(
         raise BadInput(
             f"the horizon of the logged run must be at most {MOST} steps, got {total}; count its steps in updates."
         )
-    told = log.schedule(extent) if observed is None else _Told(schedule(observed))
-    named = (to,) if isinstance(to, str | Schedule) else tuple(to)
-    others = {shortened(str(each)): schedule(each) for each in named or SHAPES}
-    if not named:
-        others["refined"] = refined(
-            given, order=order, smoothing=smoothing, steps=places, total_steps=log.total_steps
-        ).schedule
+    told = log.schedule(extent) if observed is None else log.beside(schedule(observed), extent)
+    if not isinstance(to, Mapping):
+        named = (to,) if isinstance(to, str | Schedule) else tuple(to)
+        to = {shortened(str(each)): each for each in named or (*SHAPES, "refined")}
+    others: dict[str, Schedule] = {}
+    doubts: list[str] = []
+    for name, each in to.items():
+        if isinstance(each, str) and each == "refined":
+            own = refined(given, order=order, smoothing=smoothing, steps=places, total_steps=log.total_steps)
+            others[name] = own.schedule
+            doubts += [] if own.degenerate is None else [f"refined: {own.degenerate}"]
+        else:
+            others[name] = schedule(each)
     norm = smoothed(given[good], smoothing)
     return advised(
         np.sqrt(norm) if order == "l1" else norm,
@@ -156,7 +165,7 @@ def advise(
         total if new_steps is None else new_steps,
         told.base_lr if base_lr is None else base_lr,
         name=told.name,
-        notes=(*notes, *found, *readings.not_shown(places[good], extent), *told.notes),
+        notes=(*notes, *found, *readings.not_shown(places[good], extent), *told.notes, *doubts),
     )
 
 
@@ -205,6 +214,7 @@ class _Read(NamedTuple):
     notes: tuple[str, ...] = ()
     record: Record | None = None
     rates: tuple[Any, Any] | None = None
+    source: str = "the log"
 
     def of_order(self, asked: Order | None) -> tuple[Order, Any, Any, tuple[str, ...]]:
         """The order that is meant, norms, their steps, and notes; RecordError where no norm was logged."""
@@ -214,15 +224,25 @@ class _Read(NamedTuple):
         likely: tuple[Order, Order] = ("l1", "l2") if asked == "l1" or (asked is None and adam) else ("l2", "l1")
         there = [each for each in likely if each in self.norms]
         if not there:
-            raise RecordError("the log has no gradient norms: no reading of l1 or l2.")
+            raise RecordError(f"{self.source} has no gradient norms: no reading of l1 or l2.")
         places, values = self.norms[there[0]]
-        order = asked if asked is not None else there[0]
+        order = asked if asked is not None else "l1" if adam else there[0]
         notes = self.notes
         if asked is None and self.record is None and order == "l2":
             notes += ("weights are those of SGD (order l2); for Adam and what is like it give order l1.",)
         if order not in self.norms:
             notes += (f"the log has {there[0]} norms only: they stand for the {order} norms, as if in proportion.",)
         return order, values, places, notes
+
+    def beside(self, named: Schedule, extent: tuple[float, float]) -> _Told:
+        """The schedule that a user names, and a note where the logged rates are those of another."""
+        logged = self.schedule(extent)
+        notes: tuple[str, ...] = ()
+        if self.rates is not None or self.record is not None:
+            own, other = (each.multipliers(SEARCHED) for each in (named, logged.schedule))
+            if float(np.abs(own / max(own.max(), 1e-300) - other / max(other.max(), 1e-300)).max()) > UNLIKE:
+                notes = ("the rates that were logged are not those of the schedule that is named for the log.",)
+        return _Told(named, name=shortened(str(named)), notes=notes)
 
     def schedule(self, extent: tuple[float, float]) -> _Told:
         """The schedule in force: of the run, or what the logged rates say, or constant."""
@@ -242,6 +262,7 @@ class _Read(NamedTuple):
 def _read(given: Any, steps: Any, total_steps: int | None, run: str | None, column: str | None) -> _Read:
     """What a user means by `given`."""
     notes: tuple[str, ...] = ()
+    source = os.fspath(given) if isinstance(given, str | os.PathLike) else "the log"
     if isinstance(given, str | os.PathLike):
         store = _store(Path(given))
         if store is not None:
@@ -262,9 +283,9 @@ def _read(given: Any, steps: Any, total_steps: int | None, run: str | None, colu
     norms: dict[str, tuple[Any, Any]] = {}
     for name, column_of in (("l1", log.l1), ("l2", log.l2)):
         if column_of is not None:
-            known = (
-                np.ones(len(log), np.bool_) if record is not None else ~np.isnan(column_of)
-            )  # a run logs every step
+            known = np.ones(len(log), np.bool_) if record is not None else _logged(log, name)
+            if not known.all():
+                notes += (f"{int((~known).sum())} of {len(log)} rows hold no {name} norm.",)
             if (np.isfinite(column_of) & (column_of > 0)).sum() >= readings.FEWEST or not norms:
                 norms[name] = (places[known], column_of[known])
     total = log.total_steps if total_steps is None else total_steps
@@ -274,7 +295,18 @@ def _read(given: Any, steps: Any, total_steps: int | None, run: str | None, colu
     if log.lr is not None:
         shown = np.isfinite(log.lr) & (log.lr > 0)
         rates = (places[shown], log.lr[shown]) if shown.any() else None
-    return _Read(norms, total, (*notes, *log.notes), record, rates)
+    told = (note.replace(source, "the log") for note in log.notes)  # a file that was named need not be named again
+    return _Read(norms, total, (*notes, *told), record, rates, source)
+
+
+def _logged(log: GradientLog, name: str) -> NDArray[np.bool_]:
+    """At which rows a norm was logged: where it is a number, and where NaN is all that the row holds."""
+    beside = np.zeros(len(log), np.bool_)
+    for other, values in log.columns.items():
+        if other != name:
+            beside |= ~np.isnan(values)
+    result: NDArray[np.bool_] = ~np.isnan(log.columns[name]) | ~beside
+    return result
 
 
 def _store(path: Path) -> Path | None:

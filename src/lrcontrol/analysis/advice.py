@@ -13,6 +13,7 @@ from lrcontrol.analysis.bound import Bound, best_multipliers, last_iterate_bound
 from lrcontrol.analysis.readings import Numbers, spread
 from lrcontrol.errors import BadInput
 from lrcontrol.schedules.schedule import Schedule
+from lrcontrol.schedules.text import shortened
 
 __all__ = ["MOST", "Advice", "Advised", "advised"]
 
@@ -107,7 +108,7 @@ def advised(
     rows = [row(called, _bound(each, new_steps, coming), new_steps) for called, each in others.items()]
     lowest = best_multipliers(coming)
     return Advice(
-        observed=Advised(str(observed) if name is None else name, steps, 1.0, 1.0, base_lr),
+        observed=Advised(shortened(str(observed)) if name is None else name, steps, 1.0, 1.0, base_lr),
         rows=tuple(sorted(rows, key=lambda each: each.bound_ratio)),
         lowest=row("the lowest bound", last_iterate_bound(lowest, coming), new_steps),
         notes=tuple(notes),

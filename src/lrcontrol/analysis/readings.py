@@ -74,7 +74,8 @@ def extent_of(places: Numbers, total_steps: int | None) -> tuple[float, float]:
     """From where to where a run goes whose norms were read at these places, good or not.
 
     Where its horizon is not known it is from the first reading to the last, half the usual distance before and after
-    them; what is missing to step 0 is added where it is no more than one such distance.
+    them; what is missing to step 0 is added where it is no more than one such distance. Readings at 0, n, 2n, ... go
+    to the one that would be next, at n, 2n, ... to the last.
 
     Raises:
         BadInput: a reading lies beyond the horizon.
@@ -90,6 +91,8 @@ def extent_of(places: Numbers, total_steps: int | None) -> tuple[float, float]:
     if places.size < 2:
         return 0.0, float(places.size)
     usual = float(np.median(np.diff(places)))
+    if usual > 1 and places[0] in (0, usual):  # counted from 0, or from the first reading that was due
+        return 0.0, float(places[-1]) + (usual if places[0] == 0 else 0.0)
     first, last = float(places[0]) + 0.5 - usual / 2, float(places[-1]) + 0.5 + usual / 2
     return (first if first > usual else 0.0), last
 

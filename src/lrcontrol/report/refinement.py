@@ -18,10 +18,12 @@ from lrcontrol.analysis.refine import Refined
 from lrcontrol.report.console import plain_console, show_files
 from lrcontrol.report.marks import Series, line_chart
 from lrcontrol.report.theme import Chart
+from lrcontrol.report.words import wrapped
 from lrcontrol.schedules.recipes.single import linear
 
 __all__ = ["refinement", "show_advice", "show_refined"]
 
+UNLIKE = 0.25  # relative error from which two numbers tell nothing of a curve
 MOST_STEPS = 100_000  # of the drawn schedules; more do not show
 
 
@@ -35,25 +37,27 @@ def refinement(found: Refined, total_steps: int | None = None) -> Chart:
     steps = found.steps.astype(np.int64)
     total = min(int(steps[-1]) + 1 if total_steps is None else total_steps, MOST_STEPS)
     lowest, highest = float(found.norms.min()), float(found.norms.max())
-    kind = found.order.upper()
     above = line_chart(
         [Series("as logged", steps, found.norms), Series("smoothed", steps, found.filtered)],
-        title=f"{kind} norm of the gradient",
-        subtitle=f"{steps.size:,} readings; running median over {100 * found.smoothing:.3g} % of the log.",
-        y_title=f"{kind} norm",
+        title="Norm of the gradient",
+        subtitle=f"{steps.size:,} readings, for order {found.order}; running median over "
+        f"{100 * found.smoothing:.3g} % of the log.",
+        y_title="norm",
         log=highest > 30 * lowest,
+        from_zero=True,
+        levels=True,
         part="_above",
     )
     compact = found.compact
     schedules = {
         "refined": found.schedule,
-        f"warmup {compact.warmup:.1%}, then (1 - p)^{compact.power:.2f}": compact.schedule,
+        f"warmup {compact.warmup:.1%}, power {compact.power:.2f}": compact.schedule,
         "linear": linear(),
     }
     below = line_chart(
         [Series(name, np.arange(total), each.multipliers(total)) for name, each in schedules.items()],
         title="The schedule that these norms ask for",
-        subtitle=found.degenerate or "",
+        subtitle=wrapped(found.degenerate or ""),
         y_title="multiplier of the base learning rate",
         from_zero=True,
         levels=True,
@@ -80,11 +84,12 @@ def show_refined(found: Refined, written: Mapping[str, Path]) -> None:
     """Print what a refinement came to."""
     console = plain_console()
     near = found.compact
-    console.print(
-        f"[bold]{escape(str(near.schedule))}[/] is {near.how} what {found.norms.size:,} {found.order} norms ask for "
-        f"(off by {100 * near.error:.2g} %).",
-        highlight=False,
-    )
+    asked = f"what {found.norms.size:,} norms ask for by order {found.order}"
+    off = f"(off by {100 * near.error:.2g} %)"
+    if near.error < UNLIKE:
+        console.print(f"[bold]{escape(str(near.schedule))}[/] is {near.how} {asked} {off}.", highlight=False)
+    else:
+        console.print(f"No warmup and power come near {asked}: the nearest are {escape(str(near.schedule))} {off}.")
     for sentence in (*found.notes, *filter(None, [found.degenerate])):
         console.print(f"  • {escape(sentence)}", highlight=False)
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
@@ -109,7 +114,7 @@ def show_advice(found: Advice) -> None:
     """Print what the bound says."""
     console = plain_console()
     seen = found.observed
-    known = "" if seen.base_lr is None else f", best at {seen.base_lr:.3g}"
+    known = "" if seen.base_lr is None else f" at {seen.base_lr:.3g}; the rates below are right if that was its best"
     console.print(
         f"The log is of [bold]{escape(seen.name)}[/] over {seen.total_steps:,} steps{known}.", highlight=False
     )
