@@ -271,6 +271,6 @@ def test_norms_are_a_set_of_names():
     assert {each.id for each in made} == {made[0].id}
     assert made[-1].norms == ("l1", "l2")
     for unknown in ("l3", "L2", 2, None):
-        with pytest.raises(UnknownName, match="unknown norm .*known: l1, l2"):
+        with pytest.raises(UnknownName, match=r"unknown norm .*known: l1, l2"):
             spec(norms=("l2", unknown))
     assert RunSpec.from_json(made[0].to_json()) == made[0]
