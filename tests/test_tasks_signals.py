@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import gzip
 import io
 import re
 import tarfile
@@ -303,7 +304,7 @@ def tarred(held: dict[str, bytes]) -> bytes:
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-    return target.getvalue()
+    return gzip.compress(target.getvalue(), 1)
 
 
 def zipped(held: dict[str, bytes]) -> bytes:
