@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
 from cyclopts import Parameter
 
 from lrcontrol.cli_words import Json, print_json, whole, with_files
@@ -71,6 +70,8 @@ def refine(
 
         save.save_chart(refinement(found), plot)
     if as_json:
+        import msgspec
+
         shape: dict[str, Any] = msgspec.to_builtins(found.compact)
         print_json(
             {
@@ -131,7 +132,7 @@ def advise(
         column=column,
     )
     if as_json:
-        print_json(msgspec.to_builtins(found))
+        print_json(found)
         return
     from lrcontrol.report.refinement import show_advice
 

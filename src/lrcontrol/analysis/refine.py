@@ -199,7 +199,8 @@ def refined(
     filtered = smoothed(norms, smoothing)
     extent = extent_of(where, total_steps)
     edges = edges_of(places, extent)
-    masses, held, share = _held(_weights(filtered, power) * np.diff(edges), np.diff(edges))
+    spans = np.diff(edges)
+    masses, held, share = _held(_weights(filtered, power) * spans, spans)
     if held:
         found.append(
             f"{held} of {norms.size} readings have norms so small that each would rule the schedule; "
@@ -236,15 +237,18 @@ def _held(masses: Numbers, spans: Numbers) -> tuple[Numbers, int, float]:
         spans: shape (readings,), > 0; how many steps each stands for.
     """
     factor = min(max(_MANY / spans.size, 1.0), _SPARSE)
-    even = spans / spans.sum() * (1 + 1e-9)  # equal weights are nobody's rule, whatever they are rounded to
-    most = np.maximum(even, np.minimum(factor * even, np.clip(2 * even, 0.5, 0.95)))
-    shares = np.maximum(_MASS, most)
+    even = spans * ((1 + 1e-9) / spans.sum())  # equal weights are nobody's rule, whatever they are rounded to
+    shares = np.clip(2 * even, 0.5, 0.95)
+    for bound, part in ((np.minimum, factor * even), (np.maximum, even), (np.maximum, _MASS)):
+        bound(shares, part, out=shares)
+    ratios = np.divide(masses, shares, out=even)
+    whole = float(masses.sum())
+    if float(ratios.max()) <= whole:
+        return masses, 0, 0.0
     count = min(int(1 / _MASS) + 1, masses.size)  # more cannot be above their share
-    ratios = masses / shares
     order = np.argpartition(ratios, masses.size - count)
     top = order[-count:][np.argsort(-ratios[order[-count:]], kind="stable")]
     rest = float(masses[order[:-count]].sum()) + np.cumsum(masses[top][::-1])[::-1]  # of those from the k-th on
-    whole = float(rest[0])
     for held, at in enumerate(top):
         taken = float(shares[top[:held]].sum())
         if taken >= 1 or ratios[at] <= (whole := float(rest[held]) / (1 - taken)):
