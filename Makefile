@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 NUMBERS := tests/test_numbers.py tests/test_documents.py tests/test_schedule_text.py tests/test_bad_numbers.py \
-	$(wildcard tests/test_adapter*.py)
+	tests/test_refine.py tests/test_advice.py tests/test_archives.py $(wildcard tests/test_adapter*.py)
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test test-all check bench measure-tasks reliability docs all clean
