@@ -56,7 +56,7 @@ def refinement(found: Refined, total_steps: int | None = None) -> Chart:
     }
     below = line_chart(
         [Series(name, np.arange(total), each.multipliers(total)) for name, each in schedules.items()],
-        title="The schedule that these norms ask for",
+        title="Refined, beside linear",
         subtitle=wrapped(found.degenerate or ""),
         y_title="multiplier of the base learning rate",
         from_zero=True,
@@ -77,6 +77,7 @@ def _stacked(*charts: Chart) -> Chart:
         each["views"] = [view for view in each["views"] if view.startswith("points")]
     stacked = alt.VConcatChart.from_dict(spec)
     stacked.config = config
+    stacked.title = "The schedule that gradient norms ask for"
     return cast(Chart, stacked)
 
 
