@@ -16,11 +16,11 @@ def peace(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, object], 
     return undisturbed(tmp_path_factory.mktemp("peace"), "--executor", "serial")
 
 
-@pytest.mark.parametrize(("executor", "kills", "seed"), [("serial", 4, 1), ("processes", 4, 2)])
+@pytest.mark.parametrize(("executor", "kills", "seed"), [("serial", 3, 1), ("processes", 3, 2)])
 def test_a_killed_study_makes_the_same_choice_and_repeats_no_run(
     executor: str, kills: int, seed: int, peace: tuple[dict[str, object], set[str], float], tmp_path: Path
 ) -> None:
-    """Four kills of the whole group at random moments, with each executor."""
+    """Three kills of the whole group at random moments, with each executor."""
     answer, ids, seconds = peace
     found = kill_study(tmp_path, kills, seconds, seed, "--executor", executor)
     assert found.answer == answer
