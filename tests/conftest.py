@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-pytest.register_assert_rewrite("contracts")
+pytest.register_assert_rewrite("contracts", "ranks_kit")
 
 
 @pytest.fixture

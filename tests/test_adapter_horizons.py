@@ -2,10 +2,7 @@
 
 import copy
 import itertools
-import json
 import math
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from adapter_kit import FAMILIES, as_torch, rates, sgd, simulated, through_json,
 from lrcontrol.errors import BadInput, BadText, DoesNotFit, OutOfSchedule
 from lrcontrol.schedules.horizon import Horizon, horizon, length_in_steps
 from lrcontrol.training.plan import GRID
+from ranks_kit import two_ranks
 
 # Text
 
@@ -289,15 +287,7 @@ def test_the_real_clock_drives_it() -> None:
 
 def test_two_processes_have_the_same_rates(tmp_path: Path) -> None:
     """Two gloo processes whose clocks differ in start and speed: rates agree bit for bit, in steps and in time."""
-    command = [sys.executable, "-W", "error", str(Path(__file__).with_name("adapter_ranks.py")), str(tmp_path)]
-    ranks = [subprocess.Popen([*command, str(rank)], stderr=subprocess.PIPE, text=True) for rank in range(2)]
-    try:
-        errors = [rank.communicate(timeout=240)[1] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], errors
-    both = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    both = two_ranks("adapter_ranks.py", tmp_path)
     for kind in ("ddp", "fsdp2"):
         first, second = (seen[kind] for seen in both)
         assert first["steps"] == second["steps"] == [lrc.rex().multiplier(step, 40) for step in range(40)]

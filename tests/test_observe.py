@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import json
 import math
 import os
 import subprocess
@@ -25,6 +24,7 @@ from lrcontrol.runs.gradient_log import GradientLogFile
 from lrcontrol.training import norms as norms_module
 from lrcontrol.training.observe import Observer
 from observe_kit import Reads
+from ranks_kit import two_ranks
 
 ALL = ("l1", "l2", "dot", "update", "distance")
 INPUTS, TARGETS = torch.randn(64, 6, generator=torch.Generator().manual_seed(4)), torch.ones(64, 1)
@@ -701,16 +701,7 @@ def test_a_compiled_model_is_seen_and_so_is_a_compiled_step() -> None:
 
 def test_two_processes_see_the_gradients_of_the_whole(tmp_path: Path) -> None:
     """In every way to divide a model or its optimizer: as one process sees them that trains on all data."""
-    command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning"]
-    command += [str(Path(__file__).with_name("observe_ranks.py")), str(tmp_path)]
-    ranks = [subprocess.Popen([*command, str(rank)], stderr=subprocess.PIPE, text=True) for rank in range(2)]
-    try:
-        errors = [rank.communicate(timeout=240)[1] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], errors
-    both = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    both = two_ranks("observe_ranks.py", tmp_path, "-W", "ignore::DeprecationWarning")
     worst = 0.0
     for seen in both:
         assert "give `group`" in seen.pop("refused")

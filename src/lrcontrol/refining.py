@@ -188,11 +188,11 @@ def asked_of(store: Path, run: str) -> Asked | str:
     assert isinstance(spec.method.control, Scheduled)  # noqa: S101 - the search begins with no other, told to mypy
     try:
         found = refine(record, points=SEARCHED)
+        if found.degenerate is not None:
+            return found.degenerate
         ratio = advise(record, to=[found.schedule]).rows[0].lr_ratio
     except (BadInput, RecordError) as error:
         return str(error)
-    if found.degenerate is not None:
-        return found.degenerate
     control = msgspec.structs.replace(spec.method.control, schedule=found.schedule)
     return Asked(Method(spec.method.optimizer, control), spec.base_lr * min(max(ratio, 1 / FARTHEST), FARTHEST))
 
@@ -236,10 +236,9 @@ class _Read(NamedTuple):
 
     def beside(self, named: Schedule, extent: tuple[float, float]) -> _Told:
         """The schedule that a user names, and a note where the logged rates are those of another."""
-        logged = self.schedule(extent)
         notes: tuple[str, ...] = ()
         if self.rates is not None or self.record is not None:
-            own, other = (each.multipliers(SEARCHED) for each in (named, logged.schedule))
+            own, other = (each.multipliers(SEARCHED) for each in (named, self.schedule(extent).schedule))
             if float(np.abs(own / max(own.max(), 1e-300) - other / max(other.max(), 1e-300)).max()) > UNLIKE:
                 notes = ("the rates that were logged are not those of the schedule that is named for the log.",)
         return _Told(named, name=shortened(str(named)), notes=notes)

@@ -239,8 +239,8 @@ def _held(masses: Numbers, spans: Numbers) -> tuple[Numbers, int, float]:
     factor = min(max(_MANY / spans.size, 1.0), _SPARSE)
     even = spans * ((1 + 1e-9) / spans.sum())  # equal weights are nobody's rule, whatever they are rounded to
     shares = np.clip(2 * even, 0.5, 0.95)
-    for bound, part in ((np.minimum, factor * even), (np.maximum, even), (np.maximum, _MASS)):
-        bound(shares, part, out=shares)
+    np.minimum(shares, factor * even, out=shares)
+    np.maximum(shares, np.maximum(even, _MASS), out=shares)
     ratios = np.divide(masses, shares, out=even)
     whole = float(masses.sum())
     if float(ratios.max()) <= whole:

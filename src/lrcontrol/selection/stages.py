@@ -7,7 +7,6 @@ import numpy as np
 
 from lrcontrol.analysis.compact import compact_form
 from lrcontrol.analysis.compare import Stage, best_record, stage_name
-from lrcontrol.analysis.refine import degeneracy
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.endings import endings_of
@@ -46,21 +45,20 @@ def stages_of(way: Search, records: Sequence[Record], full_steps: int) -> tuple[
 def search_reasons(way: Search, stages: Sequence[Stage], budget: Budget) -> list[str]:
     """Sentences about a search's outcome, each from the records alone."""
     reasons = []
-    best = best_of(stages)
+    best, records = best_of(stages), [record for stage in stages for record in stage.records]
     if best is not None and best.final is not None:
         metric = f"{best.objective.told} {best.final:.4g}"
         where = "in full" if best.spec.stop_step == budget.full_steps else f"over {best.spec.stop_step} steps"
         reasons.append(f"{best.spec.method.label} at {best.spec.base_lr:g} was best {where}: {metric}, with one seed.")
         reasons += edge_of(best, stages)
-        lost = endings_of([record for stage in stages for record in stage.records])
+        lost = endings_of(records)
         reasons += [f"Of the runs {lost}; their updates are counted."] if lost else []
     if isinstance(way, SuccessiveHalving):
-        reasons += closed_rungs(way, [record for stage in stages for record in stage.records])
+        reasons += closed_rungs(way, records)
     if isinstance(way, Refinement):
         reasons += _refined(stages)
-        rounds = way.progress([record for stage in stages for record in stage.records])
-        reasons += [f"No schedule was refined: {each}" for found in rounds for each in found.refused]
-    spent = budget.spent(record for stage in stages for record in stage.records)
+        reasons += [f"No schedule was refined: {each}" for found in way.progress(records) for each in found.refused]
+    spent = budget.spent(records)
     return [*reasons, f"Spent {budget.told(spent)}, everything included."]
 
 
@@ -84,8 +82,6 @@ def _shape(record: Record) -> str:
     if not isinstance(control, Scheduled):
         return record.spec.method.label
     steps = min(record.spec.total_steps, 10_000)
-    values = np.append(control.multipliers(steps), control.schedule.last(steps))
-    near, doubt = compact_form(values), degeneracy(values)
+    near = compact_form(np.append(control.multipliers(steps), control.schedule.last(steps)))
     rise = f"a warmup of {100 * near.warmup:.3g} %, then " if near.warmup else ""
-    asked = f"the norms asked for {near.how} {rise}(1 - p)^{near.power:.2g}"
-    return asked if doubt is None else f"{asked} ({doubt.removesuffix('.')})"
+    return f"the norms asked for {near.how} {rise}(1 - p)^{near.power:.2g}"

@@ -22,7 +22,6 @@ __all__ = ["is_ours", "looks_like_csv", "read_csv"]
 
 DELIMITERS = (b",", b";", b"\t", b"|")
 WIDEST = 256  # columns, above which rows are cut into cells one by one
-FEWEST = 32  # lines that are read one by one, where a block of them cannot be read at once
 END, GAP = -7e19, -7e18  # stand for the end of a row and for an empty cell among the numbers of a block
 END_TEXT, GAP_TEXT = b",-7e19,", b",-7e18,"
 NUMBERS = msgspec.json.Decoder(list[float])
@@ -121,7 +120,7 @@ class _Rows:
         values = _numbers(content, self._width, self._delimiter) if self._fast else None
         if values is not None:
             self._columns.add_complete([values[:, place].copy() for place in self._places])
-        elif self._fast and (both := halves(content, FEWEST)):
+        elif self._fast and (both := halves(content)):
             for half in both:
                 self.add(half)
         else:

@@ -20,7 +20,6 @@ from lrcontrol.runs.log_lines import COLUMNS, CRC
 
 __all__ = ["of_line", "read_lines"]
 
-FEWEST = 32  # lines that are read one by one, where a block of them cannot be read at once
 SAMPLE = 1 << 24  # bytes in which all keys of a log must have been
 OURS = {"step", "run", "crc", *COLUMNS}
 CHECK = b',"crc":"'
@@ -94,7 +93,7 @@ class _Rows:
         count = content.count(b"\n")
         if not count or self._at_once(content, count):
             return
-        if both := halves(content, FEWEST):
+        if both := halves(content):
             for half in both:
                 self.add(half)
         else:
@@ -202,7 +201,7 @@ def _keys(content: bytes, names: dict[str, None]) -> None:
         for row in KEYS.decode_lines(content):
             names.update(dict.fromkeys(row))
     except UNREADABLE:
-        if both := halves(content, FEWEST):
+        if both := halves(content):
             for half in both:
                 _keys(half, names)
         else:

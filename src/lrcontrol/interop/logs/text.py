@@ -16,6 +16,7 @@ __all__ = ["LONGEST_LINE", "Text", "blocks", "halves", "opened"]
 HEAD = 1 << 16
 BLOCK = 1 << 20
 LONGEST_LINE = 1 << 24  # bytes; a longer one is no record
+FEWEST = 32  # lines that are read one by one, where a block of them cannot be read at once
 LOST = 1 << 26  # bytes of one line, after which nothing more is looked for
 MOST_UNPACKED = 100  # times the size of what is packed, after the first 4 MB: rows of numbers do not come near it
 NOT_LOGS = {
@@ -197,9 +198,9 @@ def blocks(text: Text) -> Iterator[tuple[bytes, bytes, int]]:
         yield b"", rest, 0
 
 
-def halves(lines: bytes, fewest: int) -> tuple[bytes, bytes] | None:
-    """Lines in two parts, about as long; None where they are `fewest` or fewer, or one is longer than all others."""
-    if lines.count(b"\n") <= fewest:
+def halves(lines: bytes) -> tuple[bytes, bytes] | None:
+    """Lines in two parts, about as long; None where they are few, or one is longer than all others."""
+    if lines.count(b"\n") <= FEWEST:
         return None
     middle = lines.find(b"\n", len(lines) // 2) + 1
     if middle == len(lines):
