@@ -118,7 +118,7 @@ def test_what_tells_the_schedule_of_the_log() -> None:
     rates = 0.1 * lrc.cosine().multipliers(600)
     told = advise(GradientLog(np.arange(600), l2=NORMS, lr=rates), to="linear")
     named = advise(NORMS, observed="cosine", to="linear", base_lr=0.1)
-    assert (told.observed.name, told.observed.base_lr) == ("as logged", 0.1)
+    assert (told.observed.name, told.observed.base_lr) == ("its logged rates", 0.1)
     assert told.rows[0].lr_ratio == pytest.approx(named.rows[0].lr_ratio, rel=0.01)
     assert "constant is assumed" in advise(NORMS).notes[-1]
     assert "for Adam" in advise(NORMS).notes[0]

@@ -488,6 +488,7 @@ def test_a_refinement_ends_where_no_run_can_be_refined() -> None:
     assert way.propose(records, [], 99, PLENTY) == []
     assert way.progress(records)[0].refused == ("too short.",)
     stages = stages_of(way, records, FULL)
+    assert [stage.kept for stage in stages] == [frozenset()]  # nobody went on
     assert "No schedule was refined: too short." in search_reasons(way, stages, PLENTY)
     assert refinement().propose([diverged(record.spec) for record in records], [], 99, PLENTY) == []
 

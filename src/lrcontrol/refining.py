@@ -253,7 +253,7 @@ class _Read(NamedTuple):
             steps = np.linspace(*extent, SEARCHED, endpoint=False)
             curve = np.append(np.interp(steps, places, rates), rates[-1]) / largest
             note = f"the schedule of the run is taken from its logged rates, with {largest:.4g} as base rate."
-            return _Told(table(tuple(curve.tolist())), largest, "as logged", (note,))
+            return _Told(table(tuple(curve.tolist())), largest, "its logged rates", (note,))
         note = "nothing tells the schedule of the logged run: constant is assumed; name it with observed (--from)."
         return _Told(constant(), notes=(note,))
 

@@ -24,14 +24,15 @@ _TIMES = {1: "once", 2: "twice"}
 def stages_of(way: Search, records: Sequence[Record], full_steps: int) -> tuple[Stage, ...]:
     """The runs of a search by the length at which they were compared."""
     if isinstance(way, Refinement):
+        rounds = way.progress(records)
         return tuple(
             Stage(
                 f"refined {_TIMES.get(made, f'{made} times')}" if made else "norms observed",
                 full_steps,
                 each.records,
-                frozenset(record.id for record in each.best) if made < way.rounds else frozenset(),
+                frozenset(record.id for record in each.best) if made + 1 < len(rounds) else frozenset(),
             )
-            for made, each in enumerate(way.progress(records))
+            for made, each in enumerate(rounds)
             if each.records or not made
         )
     if not isinstance(way, SuccessiveHalving):
