@@ -1,4 +1,4 @@
-"""Controls made of a schedule and another control: one after the other, their product, a floor or a ceiling."""
+"""Controls made of others: after a schedule, beside one (product, floor, ceiling), or around what they end."""
 
 from typing import Any
 
@@ -6,13 +6,15 @@ import msgspec
 
 from lrcontrol import checks
 from lrcontrol.controls.control import Decision, Observation, State
+from lrcontrol.controls.divergence import Divergence
 from lrcontrol.controls.plateau import Plateau
+from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput, DoesNotFit
 from lrcontrol.schedules.laying import lengths
 from lrcontrol.schedules.recipes.single import constant
 from lrcontrol.schedules.schedule import DEEPEST, Schedule, check_written
 
-__all__ = ["AtLeast", "AtMost", "Looking", "Then", "Times"]
+__all__ = ["AnyControl", "AtLeast", "AtMost", "Looking", "StopOnDivergence", "Then", "Times"]
 
 
 class _Beside(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="control"):
@@ -154,17 +156,95 @@ class Then(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="c
         return length
 
 
-Looking = Plateau | Times | AtLeast | AtMost | Then
-"""A control that looks, alone or beside schedules."""
+class _Around(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="control"):
+    """A control, or a schedule, whose multipliers are left as they are."""
+
+    inner: "AnyControl"
+
+    def __post_init__(self) -> None:
+        inner = Scheduled(self.inner) if isinstance(self.inner, Schedule) else self.inner
+        checks.instance("inner", inner, AnyControl, "a schedule or a control such as Plateau()")
+        msgspec.structs.force_setattr(self, "inner", inner)
+        _check_nested(inner, ())
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the control inside needs."""
+        return self.inner.needs
+
+    def check_fits(self, total_steps: int) -> None:
+        """DoesNotFit where the control inside does not fit."""
+        self.inner.check_fits(total_steps)
+
+
+class StopOnDivergence(_Around, frozen=True, tag="stop_on_divergence"):
+    """A control, ended where the loss diverges; in text `stop_on_divergence(warmup(0.05)+cosine, factor=4)`.
+
+    Args:
+        inner: a schedule or a control; its multipliers are left as they are.
+        factor: > 0; how many times as far above its lowest a loss may rise as it has fallen.
+    Source:
+        Smith 2017, arXiv:1506.01186, section 3.3, on where a range test may end; the rule is that of
+        `lrcontrol.controls.divergence.Divergence`.
+    Example:
+        >>> from lrcontrol.controls.text import control
+        >>> ending = control("stop_on_divergence(cosine)")
+        >>> decision, state = ending.start(100)
+        >>> ending.next(state, Observation(0, loss=float("nan")))[0].stop
+        'the loss was not finite at update 0'
+    """
+
+    factor: float = 4.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        msgspec.structs.force_setattr(self, "factor", self._rule.factor)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The loss of every update, and what the control inside needs."""
+        return self.inner.needs | {"loss"}
+
+    def start(self, total_steps: int) -> tuple[Decision, State]:
+        """The decision for update 0."""
+        decision, inner = self.inner.start(total_steps)
+        return decision, {"inner": inner, "seen": self._rule.start()}
+
+    def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
+        """The decision for the update after `seen`, which says stop where the losses say so."""
+        decision, inner = self.inner.next(state["inner"], seen)
+        reason, after = self._rule.next(state["seen"], seen.step, seen.loss)
+        if decision.stop is None and reason is not None:
+            decision = msgspec.structs.replace(decision, stop=reason)
+        return decision, {"inner": inner, "seen": after}
+
+    @property
+    def _rule(self) -> Divergence:
+        return Divergence(self.factor)
+
+
+Looking = Plateau | Times | AtLeast | AtMost | Then | StopOnDivergence
+"""A control that looks, alone, beside schedules or around another."""
+
+AnyControl = Scheduled | Looking
+"""Every control: a schedule, with schedules of momentum and weight decay beside it, or one that looks."""
 
 
 def _check(schedule: Schedule, inner: Looking) -> None:
     checks.instance("schedule", schedule, Schedule, "a Schedule")
     checks.instance("inner", inner, Looking, "a control such as Plateau()")
-    beside = [schedule]
-    while not isinstance(inner, Plateau):
-        beside.append(inner.schedule)
-        inner = inner.inner
-    if len(beside) > DEEPEST:
-        raise BadInput(f"controls must nest at most {DEEPEST} deep, got {len(beside)}.")
+    _check_nested(inner, (schedule,))
+
+
+def _check_nested(inner: AnyControl, beside: tuple[Schedule, ...]) -> None:
+    """BadInput where what is around `inner`, and `beside` it, is too deep or too long to be read back."""
+    depth = 1
+    while not isinstance(inner, Plateau | Scheduled):
+        if not isinstance(inner, _Around):
+            beside = (*beside, inner.schedule)
+        depth, inner = depth + 1, inner.inner
+    if isinstance(inner, Scheduled):
+        beside = (*beside, *inner.schedules)
+    if depth > DEEPEST:
+        raise BadInput(f"controls must nest at most {DEEPEST} deep, got {depth}.")
     check_written(*beside)

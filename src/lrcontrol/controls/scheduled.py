@@ -39,12 +39,17 @@ class Scheduled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
         checks.one_of("rule past the end", self.beyond, ("hold", "raise"))
         for name, beside in (("momentum", self.momentum), ("weight_decay", self.weight_decay)):
             checks.instance(name, beside, Schedule | None, "a Schedule or None")
-        check_written(*filter(None, (self.schedule, self.momentum, self.weight_decay)))
+        check_written(*self.schedules)
         if self.momentum is not None and self.momentum.largest >= 1:
             raise BadInput(
                 "the multipliers of `momentum` are the momentum itself and must stay below 1, "
                 f"got {self.momentum}, which goes to {self.momentum.largest:g}."
             )
+
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """That of the rate, and those beside it."""
+        return tuple(each for each in (self.schedule, self.momentum, self.weight_decay) if each is not None)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -61,12 +66,11 @@ class Scheduled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
 
     def check_fits(self, total_steps: int) -> None:
         """DoesNotFit, naming the schedule, where one is longer than `total_steps`."""
-        for each in (self.schedule, self.momentum, self.weight_decay):
-            if each is not None:
-                try:
-                    each.multiplier(0, total_steps)
-                except DoesNotFit as error:
-                    raise DoesNotFit(f"{each} over {total_steps} steps: {error}") from None
+        for each in self.schedules:
+            try:
+                each.multiplier(0, total_steps)
+            except DoesNotFit as error:
+                raise DoesNotFit(f"{each} over {total_steps} steps: {error}") from None
 
     def multipliers(self, total_steps: int) -> NDArray[np.float64]:
         """Shape (total_steps,): the whole run at once."""

@@ -1,4 +1,7 @@
-"""Controls as text: a schedule, with schedules of momentum and weight decay beside it, or one that looks."""
+"""Controls as text: a schedule, with schedules of momentum and weight decay beside it, or one that looks.
+
+A control that looks stands alone, after a schedule, beside schedules, or around a control: `WRAPPERS` has those.
+"""
 
 import re
 from typing import Any
@@ -6,7 +9,7 @@ from typing import Any
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.composed import AtLeast, AtMost, Looking, Then, Times
+from lrcontrol.controls.composed import AnyControl, AtLeast, AtMost, Looking, StopOnDivergence, Then, Times
 from lrcontrol.controls.plateau import Plateau
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput
@@ -15,15 +18,19 @@ from lrcontrol.schedules.recipes.single import constant
 from lrcontrol.schedules.schedule import DEEPEST, Schedule
 from lrcontrol.schedules.text import TOGETHER, number_text, read_product, read_schedule, schedule_text, term_text
 
-__all__ = ["CONTROLS", "AnyControl", "control", "control_text", "read_control"]
-
-AnyControl = Scheduled | Plateau | Times | AtLeast | AtMost | Then
+__all__ = ["CONTROLS", "WRAPPERS", "AnyControl", "control", "control_text", "read_control"]
 
 CONTROLS: dict[str, type[Plateau]] = {"plateau": Plateau}
-"""Every control that looks, by its name in text."""
+"""Every control that stands for itself, by its name in text."""
+
+WRAPPERS: dict[str, type[StopOnDivergence]] = {"stop_on_divergence": StopOnDivergence}
+"""Every control around another, by its name in text: `name(control, parameter=value)`."""
 
 BOUNDS: dict[str, type[AtLeast | AtMost]] = {"max": AtLeast, "min": AtMost}
 """What keeps a control from being lower or higher, by its name in text."""
+
+BESIDE = ("momentum", "weight_decay")
+"""What a schedule of the rate may have schedules of beside it."""
 
 _WORDS = re.compile(r"([A-Za-z_]\w*)|([()])", re.ASCII)
 
@@ -33,8 +40,8 @@ def control(given: "str | Schedule | AnyControl", *, steps_per_epoch: int | None
 
     Args:
         given: a schedule's text, `schedule, momentum=schedule, weight_decay=schedule`, or a control that looks, such
-            as `plateau(patience=5)`, `warmup(0.05)+plateau`, `(warmup(0.05)+plateau)*cosine` or
-            `max(cosine*plateau, 0.1)`.
+            as `plateau(patience=5)`, `warmup(0.05)+plateau`, `(warmup(0.05)+plateau)*cosine`,
+            `max(cosine*plateau, 0.1)` or `stop_on_divergence(warmup(0.05)+cosine, factor=4)`.
         steps_per_epoch: >= 1; what an epoch is in lengths such as 5ep.
     Raises:
         BadText: the text cannot be read; the sentence shows the place. UnknownName: near misses are named.
@@ -56,7 +63,7 @@ def control(given: "str | Schedule | AnyControl", *, steps_per_epoch: int | None
 
 def read_control(reader: Reader) -> AnyControl:
     """Read `schedule [, momentum=schedule] [, weight_decay=schedule]`, or a control that looks, beside schedules."""
-    reader.foreign, reader.foreign_at = frozenset(CONTROLS), _places(reader.text)
+    reader.foreign, reader.foreign_at = frozenset({*CONTROLS, *WRAPPERS}), _places(reader.text)
     made = _read_sum(reader)
     return _read_beside(reader, made) if isinstance(made, Schedule) else made
 
@@ -77,12 +84,14 @@ def control_text(given: AnyControl) -> str:
         case AtLeast() | AtMost():
             name = next(name for name, kind in BOUNDS.items() if isinstance(given, kind))
             return f"{name}({control_text(given.inner)}, {term_text(given.schedule)})"
-    usual = msgspec.structs.asdict(type(given)())
+    inside = [] if isinstance(given, Plateau) else [control_text(given.inner)]
     changed = [
-        f"{name}={number_text(value)}" for name, value in msgspec.structs.asdict(given).items() if value != usual[name]
+        f"{field.name}={number_text(getattr(given, field.name))}"
+        for field in msgspec.structs.fields(given)
+        if field.name != "inner" and getattr(given, field.name) != field.default
     ]
     name = str(given.__struct_config__.tag)
-    return f"{name}({', '.join(changed)})" if changed else name
+    return f"{name}({', '.join([*inside, *changed])})" if inside or changed else name
 
 
 def _factor_text(given: Looking, in_brackets: Any) -> str:
@@ -93,11 +102,11 @@ def _places(text: str) -> frozenset[int]:
     """Where controls begin in a text: their names, and the brackets, `max` and `min` that hold them."""
     found: set[int] = set()
     opened: list[int] = []
-    if not any(name in text for name in CONTROLS):
+    if not any(name in text for name in (*CONTROLS, *WRAPPERS)):
         return frozenset()
     before = None
     for word in _WORDS.finditer(text):
-        if word[0] in CONTROLS:
+        if word[0] in CONTROLS or word[0] in WRAPPERS:
             found |= {word.start(), *opened}
         elif word[0] == "(":
             named = before is not None and not text[before.end() : word.start()].strip()
@@ -125,7 +134,7 @@ def _read_sum(reader: Reader) -> Schedule | Looking:
 def _at_control(reader: Reader) -> bool:
     """Whether a control comes next, or what may hold one."""
     token = reader.ahead()
-    return token.at in reader.foreign_at and token.text in ("(", *CONTROLS, *BOUNDS)
+    return token.at in reader.foreign_at and token.text in ("(", *CONTROLS, *BOUNDS, *WRAPPERS)
 
 
 def _after(terms: list[Schedule], control: Looking) -> Looking:
@@ -165,6 +174,8 @@ def _read_looking(reader: Reader) -> Looking:
     name = reader.name("a control")
     if name in BOUNDS:
         return _read_bound(reader, name, at)
+    if name in WRAPPERS:
+        return _read_around(reader, name, at)
     positional, named = reader.arguments([]) if reader.take("(") else ([], {})
     made = call(reader, CONTROLS[name], name, positional, named, at)
     assert isinstance(made, Plateau)  # noqa: S101 - what CONTROLS holds, told to the type checker
@@ -201,11 +212,28 @@ def _read_bound(reader: Reader, name: str, at: int) -> Looking:
     return BOUNDS[name](together, looking[0])
 
 
-def _read_beside(reader: Reader, schedule: Schedule) -> Scheduled:
+def _read_around(reader: Reader, name: str, at: int) -> Looking:
+    """Read `(control, parameter=value, ...)`; schedules beside that of the rate come first."""
+    reader.expect("(")
+    inner = _read_inner(reader)
+    control = _read_beside(reader, inner, others=True) if isinstance(inner, Schedule) else inner
+    positional: list[Any] = []
+    named: dict[str, Any] = {}
+    if reader.take(","):
+        positional, named = reader.arguments(positional)
+    else:
+        reader.expect(")")
+    made = call(reader, WRAPPERS[name], name, [control, *positional], named, at)
+    assert isinstance(made, Looking)  # noqa: S101 - what WRAPPERS holds, told to the type checker
+    return made
+
+
+def _read_beside(reader: Reader, schedule: Schedule, *, others: bool = False) -> Scheduled:
+    """Read `, momentum=schedule, weight_decay=schedule`; whatever else follows is left where `others` may."""
     beside: dict[str, Schedule] = {}
-    while reader.take(","):
+    while not (others and reader.ahead(1).text not in BESIDE) and reader.take(","):
         name = reader.name("momentum or weight_decay")
-        if name not in ("momentum", "weight_decay"):
+        if name not in BESIDE:
             reader.fail(f"expected momentum=... or weight_decay=..., got {name!r}")
         if name in beside:
             reader.fail(f"`{name}` given twice")

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.text import CONTROLS, read_control
+from lrcontrol.controls.text import CONTROLS, WRAPPERS, read_control
 from lrcontrol.errors import BadInput, UnknownName
 from lrcontrol.runs.method import OPTIMIZERS, read_method
 from lrcontrol.schedules.other_names import ours
@@ -17,7 +17,7 @@ from lrcontrol.schedules.recipes.catalogue import RECIPES
 
 __all__ = ["Citation", "cite", "papers_of"]
 
-KINDS: dict[str, Mapping[str, Any]] = {"optimizer": OPTIMIZERS, "schedule": RECIPES, "control": CONTROLS}
+KINDS: dict[str, Mapping[str, Any]] = {"optimizer": OPTIMIZERS, "schedule": RECIPES, "control": CONTROLS | WRAPPERS}
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 
@@ -82,7 +82,7 @@ def _called(given: str) -> list[str]:
     except UnknownName:
         word = given.strip()
         if word.isidentifier():
-            known = [*OPTIMIZERS, *RECIPES, *CONTROLS]
+            known = [*OPTIMIZERS, *RECIPES, *CONTROLS, *WRAPPERS]
             raise UnknownName(checks.near_miss("method", word, known, ours(word))) from None
         raise
     return reader.called

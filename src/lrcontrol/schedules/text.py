@@ -62,6 +62,7 @@ SHOWN_VALUES = 12  # of a table, where people are shown its text
 Value = TypeVar("Value")
 
 CONTROLS_LOOK = ("plateau",)  # names of controls, told apart from names that nobody knows
+CONTROLS_AROUND = ("stop_on_divergence",)  # those of controls around others
 
 TOGETHER: dict[str, type[Sum | Maximum | Minimum]] = {"max": Maximum, "min": Minimum, "sum": Sum}
 """What lays schedules side by side, by its name in text; products are written with `*`."""
@@ -246,6 +247,12 @@ def _read_factor(reader: Reader) -> Schedule | float:
             reader.fail(
                 f"{name} is a control, which looks at the run; it stands last, as in warmup(0.05)+{name}, "
                 f"in a product, or in max or min beside schedules, as in max(cosine*{name}, 0.1)",
+                at,
+            )
+        if name in CONTROLS_AROUND:
+            reader.fail(
+                f"{name} is a control around a schedule, and no schedule itself; it stands around the whole, last, or "
+                f"beside schedules, as in {name}(warmup(0.05)+cosine)",
                 at,
             )
         if reader.peek() in (":", "(") and ":" in reader.text and reader.kind != "method":

@@ -5,11 +5,13 @@ from typing import Any
 
 import msgspec
 
-from lrcontrol.controls.text import CONTROLS
+from lrcontrol.controls.scheduled import Scheduled
+from lrcontrol.controls.text import CONTROLS, WRAPPERS
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.method import OPTIMIZERS, Method, method, optimizer_name
 from lrcontrol.runs.papers import papers_of
 from lrcontrol.schedules.recipes.catalogue import RECIPES
+from lrcontrol.schedules.recipes.single import constant
 from lrcontrol.search.search import Candidate
 
 __all__ = [
@@ -99,9 +101,8 @@ def method_list() -> dict[str, Any]:
             _listed(name, spec) | {"defaults": msgspec.to_builtins(spec())} for name, spec in OPTIMIZERS.items()
         ],
         "schedules": [_listed(name, recipe) for name, recipe in sorted(RECIPES.items())],
-        "controls": [
-            _listed(name, control) | {"needs": sorted(control().needs)} for name, control in CONTROLS.items()
-        ],
+        "controls": [_listed(name, control) | {"needs": sorted(control().needs)} for name, control in CONTROLS.items()]
+        + [_listed(name, around) | {"needs": sorted(around(Scheduled(constant())).needs)} for name, around in WRAPPERS.items()],
         "portfolio": [{"method": str(each.method), "base_lr": each.base_lr} for each in portfolio()],
         "default": {"method": str(DEFAULT.method), "base_lr": DEFAULT.base_lr},
     }
