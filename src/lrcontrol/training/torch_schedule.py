@@ -21,7 +21,7 @@ from lrcontrol.training.readings import Readings
 from lrcontrol.training.states import FORMAT, MISMATCHES, VERSION, OnMismatch, agreed, read_state, with_bases
 from lrcontrol.training.updates import Updates, hooked
 
-__all__ = ["TorchSchedule"]
+__all__ = ["TorchSchedule", "schedule_on"]
 
 
 _IDLE_CALLS = 1000  # of `step()` without any update, after which something must be wrong
@@ -66,7 +66,7 @@ class TorchSchedule(Readings):
         checks.instance("clock", clock, Callable, "a function that returns seconds")
         self.on_mismatch: OnMismatch = on_mismatch
         self._sizes = {"steps_per_epoch": steps_per_epoch, "per_step": per_step}
-        first = _ON.get(optimizer, lambda: None)()
+        first = schedule_on(optimizer)
         if first is not None:
             raise BadInput(
                 f"an optimizer must have one schedule, but this one has {first}; "
@@ -293,6 +293,10 @@ class TorchSchedule(Readings):
         self._set_pace()
         self._groups.write(self.optimizer, self._settings)
 
+    def look_again(self) -> None:
+        """Be ready for the next step after all attributes were put back to what they were; nothing is written."""
+        self._set_pace()
+
     def _past_the_end(self) -> None:
         """Raise, or say once that an update was made after the end."""
         if self.beyond == "raise":
@@ -319,7 +323,7 @@ class TorchSchedule(Readings):
 
     def _attach(self) -> None:
         """Listen to the optimizer's updates, and be known as its schedule."""
-        if _ON.get(self.optimizer, lambda: None)() is not None:
+        if schedule_on(self.optimizer) is not None:
             raise BadInput("an optimizer must have one schedule, but a copy would be another; deepcopy both together.")
         _ON[self.optimizer] = weakref.ref(self)
         known(self.optimizer, self._groups)
@@ -377,3 +381,8 @@ class TorchSchedule(Readings):
 
 _ON: "weakref.WeakKeyDictionary[Optimizer, weakref.ref[TorchSchedule]]" = weakref.WeakKeyDictionary()
 """The schedule that is on an optimizer, while both live."""
+
+
+def schedule_on(optimizer: Optimizer) -> TorchSchedule | None:
+    """The schedule of ours that is on an optimizer, if there is one."""
+    return _ON.get(optimizer, lambda: None)()

@@ -1,0 +1,171 @@
+"""Borrow: run something on a user's model, optimizer and data, and put everything back, to the bit."""
+
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from lrcontrol import checks
+from lrcontrol.errors import BadInput
+from lrcontrol.runs.interrupts import Held
+from lrcontrol.training.kept import Kept
+from lrcontrol.training.observe import Observer
+from lrcontrol.training.random_numbers import seed_all
+from lrcontrol.training.surroundings import Surroundings
+from lrcontrol.training.torch_schedule import TorchSchedule, schedule_on
+from lrcontrol.training.updates import Updates
+
+__all__ = ["Borrowed"]
+
+RANKS_APART = 1 << 20  # between the seeds of processes, so that none of two is that of another repeat
+
+
+class Borrowed:
+    """A context manager: whatever is done within it to these objects is undone at its end.
+
+    Put back, in place and to the bit: parameters, buffers, gradients, what is trained, modes of every module, hooks
+    and all other attributes of the model and of what it holds; the optimizer's state and the options of its groups;
+    scaler and schedules; the random numbers of Python, numpy and torch, of every CUDA device and of each generator
+    that the objects hold; a loader with its samplers and data set, where that keeps a place; and what torch has been
+    told, such as whether it takes gradients. Every object stays the one it is. Nothing is written to disk.
+
+    Schedules and observers of ours that listen to the optimizer do not hear of what is done.
+
+    Within it signals that have handlers in Python wait: the first until `between` is called, or the end; a second one
+    ends what is being done, by an exception. Then all is put back, which nothing can interrupt, and the handlers are
+    called, once for each signal. Where they are content, the block has ended early, and `interrupted` says so; that
+    of Ctrl-C, if it is Python's own, raises KeyboardInterrupt as ever. In another thread than the main one signals
+    are not touched, for they do not come there.
+
+    It takes the memory of a copy of model, gradients and optimizer state. Not undone: what is global in the user's
+    modules; tensors and arrays of data sets above 1 MiB; files that are written; what other processes are told.
+
+    Args:
+        model: anything whose state is used: a module, or several in a list.
+        optimizer: one, several in a list, or None.
+        loader: what gives batches, or None; any iterable that begins anew whenever it is iterated over.
+        scaler: a gradient scaler, or None.
+        schedules: those of the optimizer; those of ours are known.
+        also: whatever else is used that has a state, such as a moving average of the weights.
+    Raises:
+        BadInput: an iterator for a loader, or one in it, which cannot be rewound; a parameter without a shape.
+    Example:
+        >>> weight = torch.nn.Parameter(torch.zeros(2))
+        >>> optimizer = torch.optim.SGD([weight], lr=0.5)
+        >>> with Borrowed([weight], optimizer):
+        ...     weight.sum().backward()
+        ...     optimizer.step()
+        >>> weight.tolist(), weight.grad
+        ([0.0, 0.0], None)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | Sequence[Any],
+        optimizer: Optimizer | Sequence[Optimizer] | None = None,
+        *,
+        loader: Iterable[Any] | None = None,
+        scaler: Any = None,
+        schedules: Sequence[Any] = (),
+        also: Sequence[Any] = (),
+    ) -> None:
+        if loader is not None and not hasattr(loader, "__iter__"):
+            raise BadInput(f"`loader` must be an iterable of batches, got loader={checks.shown(loader)}.")
+        given = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
+        self._optimizers = [each for each in given if isinstance(each, Optimizer)]
+        ours = [schedule_on(each) for each in self._optimizers]
+        self._schedules = [each for each in (*schedules, *ours) if each is not None]
+        self._loader = loader
+        models = list(model) if isinstance(model, list | tuple) else [model]
+        self._whole = [*models, *given, scaler, *self._schedules, *also]
+        # of the code that must not be interrupted, and of all that it calls
+        never = [getattr(Borrowed, name).__code__ for name in ("__enter__", "__exit__", "put_back")]
+        self._held = Held(never=never)
+        self.interrupted = False
+
+    def __enter__(self) -> "Borrowed":
+        """Keep everything, then hold signals, then let nobody listen."""
+        self._surroundings = Surroundings()
+        self._kept = Kept([each for each in self._whole if each is not None], [self._loader])
+        if self._kept.streams:
+            raise _not_rewound(self._kept.streams[0])
+        self._held.hold()
+        self._quiet()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> bool:
+        """Put everything back, then let signals go, then call their handlers."""
+        try:
+            self._put_back()
+        finally:
+            self._held.let_go()
+            self.interrupted = self._held.deliver(error)
+        return self.interrupted
+
+    @property
+    def asked(self) -> bool:
+        """Whether a signal waits."""
+        return bool(self._held.noted)
+
+    def between(self) -> None:
+        """End the block if a signal waits; called where nothing is half done.
+
+        Raises:
+            Interrupted: a KeyboardInterrupt, to be let through.
+        """
+        self._held.between()
+
+    def put_back(self) -> None:
+        """Put everything back, and go on from there."""
+        self._put_back()
+        self._quiet()
+
+    def seed(self, seed: int, *, rank: int = 0) -> None:
+        """Seed all random numbers that are put back, alike in every process but for those of the whole process.
+
+        Args:
+            seed: >= 0, below 2**31.
+            rank: of this process among several, whose dropout and shuffling are others.
+        """
+        seed_all((seed + RANKS_APART * rank) % 2**32)
+        for each in self._kept.generators:
+            if isinstance(each, torch.Generator):
+                each.manual_seed(seed)
+            elif isinstance(each, np.random.Generator):
+                each.bit_generator.state = type(each.bit_generator)(seed).state
+            else:
+                each.seed(seed)
+
+    def _put_back(self) -> None:
+        """All of it; random numbers last, for nothing must draw from them afterwards."""
+        try:
+            self._kept.put_back()
+        finally:
+            for each in self._schedules:
+                if isinstance(each, TorchSchedule):
+                    each.look_again()
+            self._surroundings.put_back()
+
+    def _quiet(self) -> None:
+        """Let no schedule or observer of ours hear of updates, and workers that are at work for the user go on."""
+        for optimizer in self._optimizers:
+            for hooks in (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks):
+                for key, hook in list(hooks.items()):
+                    if isinstance(getattr(hook, "__self__", None), Observer | Updates):
+                        del hooks[key]
+        if isinstance(self._loader, DataLoader) and getattr(self._loader, "_iterator", None) is not None:
+            self._loader._iterator = None
+
+
+def _not_rewound(stream: object) -> BadInput:
+    return BadInput(
+        f"`loader` must begin anew whenever it is iterated over, got {checks.shown(stream)}, which cannot be rewound; "
+        "give the DataLoader itself, a list of batches, or an object whose __iter__ makes a new iterator."
+    )

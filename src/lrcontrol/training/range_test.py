@@ -1,0 +1,317 @@
+"""The range test on a user's own model, optimizer and data: rates that grow from update to update, and the losses."""
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from lrcontrol import checks
+from lrcontrol.controls.composed import StopOnDivergence
+from lrcontrol.controls.control import Observation
+from lrcontrol.controls.scheduled import Scheduled
+from lrcontrol.errors import BadInput
+from lrcontrol.runs.method import Method, Own
+from lrcontrol.runs.record import Cost, Objective, Outcome, Record
+from lrcontrol.runs.spec import RunSpec
+from lrcontrol.schedules.recipes.single import constant, exponential, linear
+from lrcontrol.schedules.schedule import Schedule
+from lrcontrol.training.borrow import Borrowed
+from lrcontrol.training.own_updates import OwnUpdates
+
+__all__ = ["OWN_MODEL", "confirm", "loss_fell", "own_range_test", "ramp"]
+
+OWN_MODEL = "own-model"
+"""The task's name in records of a user's model."""
+
+LOSS = Objective("loss", "minimize")
+SHAPES = ("exponential", "linear")
+ASKED = "a signal asked to end it"
+
+
+def own_range_test(
+    model: nn.Module,
+    optimizer: Optimizer,
+    loader: Iterable[Any],
+    loss: Callable[..., Any] | None = None,
+    *,
+    low: float = 1e-7,
+    high: float = 10.0,
+    steps: int = 100,
+    shape: Literal["exponential", "linear"] = "exponential",
+    accumulate: int = 1,
+    scaler: Any = None,
+    schedules: Sequence[Any] = (),
+    autocast: torch.dtype | None = None,
+    clip_norm: float | None = None,
+    step: Callable[[Any], Any] | None = None,
+    also: Sequence[Any] = (),
+    repeats: int = 1,
+    seed: int = 0,
+    factor: float = 4.0,
+) -> list[Record]:
+    """Train for a few updates at rates that grow from `low` to `high`, and put everything back.
+
+    What is put back, and how Ctrl-C is borne, is told at `Borrowed`: after it, it is as if it had not been. The test
+    ends early where the loss diverges. A point is an update that was made: not a micro-batch, nor an update that a
+    gradient scaler skipped. The loss of a point is that before the update, the mean over its micro-batches, and over
+    all processes of torch.distributed, which all see the same losses and end at the same update.
+
+    The largest of the groups' rates is the one that grows; the others keep their ratios to it: those of the rates the
+    groups have, or of those that a schedule on the optimizer began with.
+
+    Args:
+        model: in training mode, or it is put in it; wrapped for several processes as for training.
+        optimizer: with the state it has; its rates need only be right to one another.
+        loader: any iterable of batches that can be iterated over anew; passes over it follow one another. Batches are
+            moved to the device of the model's parameters.
+        loss: of `(outputs, targets)`, where a batch is inputs and targets: the last of it are the targets, and inputs
+            in a tuple or dict are taken apart. Or of `(model, batch)`, where its first parameter is called `model`.
+            Or None, where `model(**batch)` has its own loss, as Transformers' models do.
+        low: > 0; the rate of the first update, and
+        high: > low; of the last.
+        steps: >= 2; updates.
+        shape: whether the rate grows by the same factor at every update, or by the same amount.
+        accumulate: >= 1; micro-batches of an update; the last of a pass over the data has what is left.
+        scaler: a gradient scaler.
+        schedules: schedules of torch's on the optimizer, to be put back; those of ours are known.
+        autocast: a dtype such as torch.bfloat16, in which the loss is computed.
+        clip_norm: > 0; the norm that gradients are clipped to.
+        step: in place of the loss and what follows it: a function of a batch that does all of a training step, also
+            the update, and returns the loss. Batches are not moved for it, and every call may or may not update.
+        also: what else has a state that training changes, such as a moving average of the weights.
+        repeats: >= 1; tests, each from the same weights and with data in another order.
+        seed: >= 0; repeat `r` draws all random numbers from `seed + r`, so that a test can be repeated.
+        factor: > 0; as of `stop_on_divergence`.
+    Returns:
+        A record for each repeat, its columns `loss` and `lr`, that of the largest group. It is FINISHED; or DIVERGED
+        at the first loss that is not finite; or STOPPED where the loss rose far above its lowest, or a signal came
+        whose handler is content with that.
+    Raises:
+        BadInput: a bad value; a loader that cannot begin anew; a loss that is not one number, or batches that do not
+            go with it; an optimizer without rates. Whatever the model, the data or `step` raise comes through.
+    Source:
+        Smith 2017, arXiv:1506.01186, section 3.3.
+    Example:
+        >>> inputs = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+        >>> data = torch.utils.data.TensorDataset(inputs, inputs.sum(1, keepdim=True))
+        >>> loader = torch.utils.data.DataLoader(data, batch_size=16, shuffle=True)
+        >>> model = nn.Linear(3, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> (record,) = own_range_test(model, optimizer, loader, nn.functional.mse_loss, low=1e-4, high=100)
+        >>> record.outcome.value, str(record.spec.method)[:22], record.column("lr")[0].item() < 1.01e-4
+        ('stopped', 'own:stop_on_divergence', True)
+    """
+    laid = ramp(low, high, shape)
+    steps = checks.integer("steps", steps, low=2, high=1_000_000)
+    repeats = checks.integer("repeats", repeats, low=1, high=1000)
+    seed = checks.integer("seed", seed, high=2**31 - 1 - repeats)
+    control = StopOnDivergence(Scheduled(laid), factor)
+    specs = [_spec(control, high, steps, seed + number) for number in range(repeats)]
+    return _carried_out(
+        specs,
+        model,
+        optimizer,
+        loader,
+        loss,
+        schedules=schedules,
+        also=also,
+        scaler=scaler,
+        accumulate=accumulate,
+        autocast=autocast,
+        clip_norm=clip_norm,
+        step=step,
+    )
+
+
+def confirm(
+    model: nn.Module,
+    optimizer: Optimizer,
+    loader: Iterable[Any],
+    loss: Callable[..., Any] | None = None,
+    *,
+    lr: float,
+    steps: int = 100,
+    accumulate: int = 1,
+    scaler: Any = None,
+    schedules: Sequence[Any] = (),
+    autocast: torch.dtype | None = None,
+    clip_norm: float | None = None,
+    step: Callable[[Any], Any] | None = None,
+    also: Sequence[Any] = (),
+    seed: int = 0,
+    factor: float = 4.0,
+) -> Record:
+    """Train for some updates at one rate, and put everything back; `loss_fell` reads the record.
+
+    Args:
+        model: this and all else as in `own_range_test`.
+        optimizer: likewise.
+        loader: likewise.
+        loss: likewise.
+        lr: > 0; the rate of the largest group.
+        steps: >= 1; updates.
+        accumulate: as in `own_range_test`.
+        scaler: likewise.
+        schedules: likewise.
+        autocast: likewise.
+        clip_norm: likewise.
+        step: likewise.
+        also: likewise.
+        seed: likewise.
+        factor: likewise.
+    Returns:
+        FINISHED where the loss stayed finite and did not diverge.
+    Raises:
+        BadInput: as `own_range_test`.
+    Example:
+        >>> inputs = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+        >>> loader = [(inputs, inputs.sum(1, keepdim=True))]
+        >>> model = nn.Linear(3, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> loss_fell(confirm(model, optimizer, loader, nn.functional.mse_loss, lr=0.1, steps=20))
+        True
+    """
+    rate = checks.number("lr", lr, low=0, open_low=True)
+    control = StopOnDivergence(Scheduled(constant()), factor)
+    spec = _spec(control, rate, checks.integer("steps", steps, low=1, high=1_000_000), seed)
+    (record,) = _carried_out(
+        [spec],
+        model,
+        optimizer,
+        loader,
+        loss,
+        schedules=schedules,
+        also=also,
+        scaler=scaler,
+        accumulate=accumulate,
+        autocast=autocast,
+        clip_norm=clip_norm,
+        step=step,
+    )
+    return record
+
+
+def loss_fell(record: Record) -> bool:
+    """Whether a run at one rate finished with a lower loss than it began with.
+
+    Compared are the medians of its first fifth and of its last.
+
+    Args:
+        record: of `confirm`.
+    Raises:
+        RecordError: it has no losses.
+    """
+    losses = record.column("loss")
+    part = max(len(losses) // 5, 1)
+    if record.outcome is not Outcome.FINISHED or len(losses) < 2:
+        return False
+    return bool(np.median(losses[-part:]) < np.median(losses[:part]))
+
+
+def ramp(low: float, high: float, shape: str) -> Schedule:
+    """The multipliers that take `high` from `low` to itself.
+
+    Example:
+        >>> (ramp(0.01, 1.0, "exponential").multipliers(3)).round(6).tolist()
+        [0.01, 0.1, 1.0]
+    """
+    low = checks.number("low", low, low=0, open_low=True)
+    high = checks.number("high", high, low=low, open_low=True)
+    checks.one_of("shape of a ramp", shape, SHAPES)
+    span = low / high
+    if shape == "linear":
+        return linear(start=span, end=1.0, at="closed")
+    if not span > 0 or -math.log(span) < 1e-9:
+        raise BadInput(f"`high` must be further above `low`, and not by more than 1e300, got {low:g} and {high:g}.")
+    return exponential(math.log(span), start=span, end=1.0, at="closed")
+
+
+def _spec(control: StopOnDivergence, base_lr: float, steps: int, seed: int) -> RunSpec:
+    return RunSpec(task=OWN_MODEL, method=Method(Own(), control), base_lr=base_lr, total_steps=steps, seed=seed)
+
+
+def _carried_out(
+    specs: Sequence[RunSpec],
+    model: nn.Module,
+    optimizer: Optimizer,
+    loader: Iterable[Any],
+    loss: Callable[..., Any] | None,
+    *,
+    schedules: Sequence[Any],
+    also: Sequence[Any],
+    scaler: Any,
+    **how: Any,
+) -> list[Record]:
+    """The records of runs that all begin where the user's objects are now, which is where these are at the end."""
+    if torch.is_inference_mode_enabled():
+        raise BadInput("updates must be made outside of torch.inference_mode(), got a call within it.")
+    borrowed = Borrowed(
+        model, optimizer, loader=loader, scaler=scaler, schedules=schedules, also=[*also, loss, how["step"]]
+    )
+    records: list[Record] = []
+    with borrowed:
+        updates = OwnUpdates(model, optimizer, loader, loss, scaler=scaler, asked=lambda: borrowed.asked, **how)
+        with closing(_runs(specs, borrowed, updates)) as runs:
+            for record in runs:
+                records.append(record)  # noqa: PERF402 - a signal may end it, and those before are kept
+    return records
+
+
+def _runs(specs: Sequence[RunSpec], borrowed: Borrowed, updates: OwnUpdates) -> Generator[Record]:
+    rank = (
+        torch.distributed.get_rank() if torch.distributed.is_available() and torch.distributed.is_initialized() else 0
+    )
+    for number, spec in enumerate(specs):
+        if number:
+            borrowed.put_back()
+        borrowed.seed(spec.seed, rank=rank)
+        updates.begin()
+        try:
+            record = _run(spec, updates)
+        finally:
+            updates.end()
+        yield record
+        if record.message == ASKED:  # all processes have agreed on that, and this one may have had no signal
+            borrowed.between()
+            return
+
+
+def _run(spec: RunSpec, updates: OwnUpdates) -> Record:
+    """One run, up to where it ends."""
+    began = time.perf_counter()
+    control = spec.method.control
+    losses: list[float] = []
+    rates: list[float] = []
+    outcome, message = Outcome.FINISHED, None
+    decision, state = control.start(spec.total_steps)
+    while len(losses) < spec.total_steps:
+        rate, update = spec.base_lr * decision.multiplier, len(losses)
+        point = updates.update(rate)
+        if point.made or not math.isfinite(point.loss):
+            losses.append(point.loss)
+            rates.append(rate)
+        if not math.isfinite(point.loss):
+            outcome, message = Outcome.DIVERGED, f"the loss was not finite at update {update}"
+        elif not point.made and not point.asked:
+            outcome, message = (
+                Outcome.DIVERGED,
+                f"gradients were not finite at update {update}, and no update was made",
+            )
+        elif point.asked:
+            outcome, message = Outcome.STOPPED, ASKED
+        else:
+            decision, state = control.next(state, Observation(update, loss=point.loss))
+            if decision.stop is not None:
+                outcome, message = Outcome.STOPPED, decision.stop
+        if outcome is not Outcome.FINISHED:
+            break
+    with np.errstate(over="ignore"):
+        columns = {"loss": np.array(losses).astype(np.float32), "lr": np.array(rates).astype(np.float32)}
+    cost = Cost(len(losses), time.perf_counter() - began)
+    return Record(spec=spec, outcome=outcome, objective=LOSS, cost=cost, columns=columns, message=message)
