@@ -180,12 +180,13 @@ class _Around(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 class StopOnDivergence(_Around, frozen=True, tag="stop_on_divergence"):
     """A control, ended where the loss diverges; in text `stop_on_divergence(warmup(0.05)+cosine, factor=4)`.
 
+    The rule is that of `lrcontrol.controls.divergence.Divergence`.
+
     Args:
         inner: a schedule or a control; its multipliers are left as they are.
         factor: > 0; how many times as far above its lowest a loss may rise as it has fallen.
     Source:
-        Smith 2017, arXiv:1506.01186, section 3.3, on where a range test may end; the rule is that of
-        `lrcontrol.controls.divergence.Divergence`.
+        Smith 2017, arXiv:1506.01186, section 3.3, on where a range test may end.
     Example:
         >>> from lrcontrol.controls.text import control
         >>> ending = control("stop_on_divergence(cosine)")

@@ -198,7 +198,7 @@ class Cycled(_Turns, frozen=True, tag="cycled"):
             laying.pieces.append(Piece(begin, begin + length, length, InTurns(turn.pieces, self.period, self.shrink)))
             return
         parts = _size(self.schedule).parts
-        for (first, past), each in zip(self._growing(length), self._scales(scales), strict=False):
+        for (first, past), each in zip(self.growing(length), self._scales(scales), strict=False):
             laying.count(parts)
             self.schedule.lay(begin + first, past - first, laying, each)
         cut(laying.pieces, begin + length)
@@ -208,7 +208,7 @@ class Cycled(_Turns, frozen=True, tag="cycled"):
         turn, inside = divmod(length, self.period)
         period = self.period
         if self.growth != 1:
-            turn, (first, past) = max(enumerate(self._growing(length)), default=(0, (0, period)))
+            turn, (first, past) = max(enumerate(self.growing(length)), default=(0, (0, period)))
             inside, period = (length - first, past - first) if length < past else (0, past - first)
             turn += inside == 0 and length > 0
         if inside == 0 and length > 0:
@@ -217,7 +217,7 @@ class Cycled(_Turns, frozen=True, tag="cycled"):
         self.schedule.lay(0, period, cut_short, scales)
         return float(look_up(cut_short.pieces, 0.0, np.array([inside]))[0] * self._power(turn))
 
-    def _growing(self, length: int) -> Iterator[tuple[int, int]]:
+    def growing(self, length: int) -> Iterator[tuple[int, int]]:
         """Begin and end of every turn that begins before `length`."""
         begin, most = 0, Decimal(checks.LARGEST_STEP)
         for long in grown(self.period, self.growth):
@@ -516,6 +516,35 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The multiplier past the end: where the last part goes to, even where the horizon leaves it no step."""
         total_steps = checks.integer("total_steps", total_steps)
         return self._laid(total_steps)[1] if total_steps else self.ends_at(0)
+
+    def cycle_ends(self, total_steps: int) -> tuple[int, ...]:
+        """After how many updates each cycle is complete, and at last the whole schedule, over `total_steps`.
+
+        A cycle is a turn of what is laid again and again: of `sgdr`, `snapshot`, `triangular` and their like, and of
+        any `repeat`; where turns have turns inside, those count. Turns of one level (`step`) are none. One that the
+        run's end cuts short is not complete, and then the run's end is none of the places. A schedule without cycles
+        is complete at its end. Of schedules side by side the longest cycles count.
+
+        Args:
+            total_steps: >= 1.
+        Returns:
+            Increasing, in [1, total_steps]: the weights after so many updates are those that a cycle ended with.
+            Empty where the first cycle is not complete.
+        Raises:
+            DoesNotFit: the parts are longer than `total_steps`, or it leaves a cycle no step.
+        Source:
+            Loshchilov, Hutter 2017, arXiv:1608.03983, section 4.1: after the first restart, recommended are the
+            weights at the end of the last complete cycle.
+        Example:
+            >>> import lrcontrol as lrc
+            >>> lrc.sgdr(3).cycle_ends(70), lrc.sgdr(period=30, growth=1).cycle_ends(70)
+            ((10, 30, 70), (30, 60))
+            >>> lrc.warmup(0.1).then(lrc.cosine()).cycle_ends(70)
+            (70,)
+        """
+        from lrcontrol.schedules.cycle_ends import cycle_ends  # it knows schedules, and not the other way round
+
+        return cycle_ends(self, total_steps)
 
     @property
     def largest(self) -> float:

@@ -102,7 +102,10 @@ def method_list() -> dict[str, Any]:
         ],
         "schedules": [_listed(name, recipe) for name, recipe in sorted(RECIPES.items())],
         "controls": [_listed(name, control) | {"needs": sorted(control().needs)} for name, control in CONTROLS.items()]
-        + [_listed(name, around) | {"needs": sorted(around(Scheduled(constant())).needs)} for name, around in WRAPPERS.items()],
+        + [
+            _listed(name, around) | {"needs": sorted(around(Scheduled(constant())).needs)}
+            for name, around in WRAPPERS.items()
+        ],
         "portfolio": [{"method": str(each.method), "base_lr": each.base_lr} for each in portfolio()],
         "default": {"method": str(DEFAULT.method), "base_lr": DEFAULT.base_lr},
     }
