@@ -59,8 +59,10 @@ def range_spec(
     Args:
         task: a task's name.
         optimizer: without its learning rate.
-        low, high, shape: of `ramp`.
+        low: > 0; the rate of the first update, and
+        high: > low; of the last.
         steps: >= 20; updates, where the loss does not diverge before.
+        shape: as for `ramp`.
         seed: of all chance.
     Raises:
         BadInput: a value out of its range.
