@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,20 +17,19 @@ from lrcontrol.controls.control import Observation
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.method import Method, Own
+from lrcontrol.runs.range_spec import Shape, range_spec
 from lrcontrol.runs.record import Cost, Objective, Outcome, Record
 from lrcontrol.runs.spec import RunSpec
-from lrcontrol.schedules.recipes.single import constant, exponential, linear
-from lrcontrol.schedules.schedule import Schedule
+from lrcontrol.schedules.recipes.single import constant
 from lrcontrol.training.borrow import Borrowed
 from lrcontrol.training.own_updates import OwnUpdates
 
-__all__ = ["OWN_MODEL", "confirm", "loss_fell", "own_range_test", "ramp"]
+__all__ = ["OWN_MODEL", "confirm", "loss_fell", "own_range_test"]
 
 OWN_MODEL = "own-model"
 """The task's name in records of a user's model."""
 
 LOSS = Objective("loss", "minimize")
-SHAPES = ("exponential", "linear")
 ASKED = "a signal asked to end it"
 
 
@@ -43,7 +42,7 @@ def own_range_test(
     low: float = 1e-7,
     high: float = 10.0,
     steps: int = 100,
-    shape: Literal["exponential", "linear"] = "exponential",
+    shape: Shape = "exponential",
     accumulate: int = 1,
     scaler: Any = None,
     schedules: Sequence[Any] = (),
@@ -53,7 +52,6 @@ def own_range_test(
     also: Sequence[Any] = (),
     repeats: int = 1,
     seed: int = 0,
-    factor: float = 4.0,
 ) -> list[Record]:
     """Train for a few updates at rates that grow from `low` to `high`, and put everything back.
 
@@ -75,7 +73,7 @@ def own_range_test(
             Or None, where `model(**batch)` has its own loss, as Transformers' models do.
         low: > 0; the rate of the first update, and
         high: > low; of the last.
-        steps: >= 2; updates.
+        steps: >= 20; updates.
         shape: whether the rate grows by the same factor at every update, or by the same amount.
         accumulate: >= 1; micro-batches of an update; the last of a pass over the data has what is left.
         scaler: a gradient scaler.
@@ -87,7 +85,6 @@ def own_range_test(
         also: what else has a state that training changes, such as a moving average of the weights.
         repeats: >= 1; tests, each from the same weights and with data in another order.
         seed: >= 0; repeat `r` draws all random numbers from `seed + r`, so that a test can be repeated.
-        factor: > 0; as of `stop_on_divergence`.
     Returns:
         A record for each repeat, its columns `loss` and `lr`, that of the largest group. It is FINISHED; or DIVERGED
         at the first loss that is not finite; or STOPPED where the loss rose far above its lowest, or a signal came
@@ -107,12 +104,12 @@ def own_range_test(
         >>> record.outcome.value, str(record.spec.method)[:22], record.column("lr")[0].item() < 1.01e-4
         ('stopped', 'own:stop_on_divergence', True)
     """
-    laid = ramp(low, high, shape)
-    steps = checks.integer("steps", steps, low=2, high=1_000_000)
     repeats = checks.integer("repeats", repeats, low=1, high=1000)
     seed = checks.integer("seed", seed, high=2**31 - 1 - repeats)
-    control = StopOnDivergence(Scheduled(laid), factor)
-    specs = [_spec(control, high, steps, seed + number) for number in range(repeats)]
+    specs = [
+        range_spec(OWN_MODEL, Own(), low=low, high=high, steps=steps, shape=shape, seed=seed + number)
+        for number in range(repeats)
+    ]
     return _carried_out(
         specs,
         model,
@@ -145,7 +142,6 @@ def confirm(
     step: Callable[[Any], Any] | None = None,
     also: Sequence[Any] = (),
     seed: int = 0,
-    factor: float = 4.0,
 ) -> Record:
     """Train for some updates at one rate, and put everything back; `loss_fell` reads the record.
 
@@ -164,7 +160,6 @@ def confirm(
         step: likewise.
         also: likewise.
         seed: likewise.
-        factor: likewise.
     Returns:
         FINISHED where the loss stayed finite and did not diverge.
     Raises:
@@ -178,8 +173,8 @@ def confirm(
         True
     """
     rate = checks.number("lr", lr, low=0, open_low=True)
-    control = StopOnDivergence(Scheduled(constant()), factor)
-    spec = _spec(control, rate, checks.integer("steps", steps, low=1, high=1_000_000), seed)
+    method = Method(Own(), StopOnDivergence(Scheduled(constant())))
+    spec = RunSpec(task=OWN_MODEL, method=method, base_lr=rate, total_steps=steps, seed=seed)
     (record,) = _carried_out(
         [spec],
         model,
@@ -212,28 +207,6 @@ def loss_fell(record: Record) -> bool:
     if record.outcome is not Outcome.FINISHED or len(losses) < 2:
         return False
     return bool(np.median(losses[-part:]) < np.median(losses[:part]))
-
-
-def ramp(low: float, high: float, shape: str) -> Schedule:
-    """The multipliers that take `high` from `low` to itself.
-
-    Example:
-        >>> (ramp(0.01, 1.0, "exponential").multipliers(3)).round(6).tolist()
-        [0.01, 0.1, 1.0]
-    """
-    low = checks.number("low", low, low=0, open_low=True)
-    high = checks.number("high", high, low=low, open_low=True)
-    checks.one_of("shape of a ramp", shape, SHAPES)
-    span = low / high
-    if shape == "linear":
-        return linear(start=span, end=1.0, at="closed")
-    if not span > 0 or -math.log(span) < 1e-9:
-        raise BadInput(f"`high` must be further above `low`, and not by more than 1e300, got {low:g} and {high:g}.")
-    return exponential(math.log(span), start=span, end=1.0, at="closed")
-
-
-def _spec(control: StopOnDivergence, base_lr: float, steps: int, seed: int) -> RunSpec:
-    return RunSpec(task=OWN_MODEL, method=Method(Own(), control), base_lr=base_lr, total_steps=steps, seed=seed)
 
 
 def _carried_out(
