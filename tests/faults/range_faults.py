@@ -227,7 +227,7 @@ class Setting:
         return found
 
     def values(self) -> dict[str, Any]:
-        """What `naive` means to put back: weights, the state of the optimizer, random numbers but those of the data."""
+        """What `naive` means to put back: weights, the optimizer, random numbers but those of the data."""
         groups = [
             {key: value for key, value in each.items() if key != "params"} for each in self.optimizer.param_groups
         ]

@@ -140,8 +140,9 @@ class Kept:
         if isinstance(own, dict):
             items = list(own.items())
             self._objects.append(partial(_put_attributes, thing, type(thing), items))
-            for _, value in items:
-                wait(value)
+            for name, value in items:
+                if not (name == "_iterator" and isinstance(thing, DataLoader)):  # of workers that stay
+                    wait(value)
         for name, slot in _slots(type(thing)):
             try:
                 value = slot.__get__(thing)
@@ -315,7 +316,7 @@ def _put_layout(tensor: Tensor, view: Tensor) -> None:
 
 
 def _put_sparse(tensor: Tensor, copy: Tensor) -> None:
-    tensor.detach().copy_(copy)
+    tensor.data = copy.clone()
 
 
 def _put_tensor(tensor: Tensor, leaf: bool, trained: bool, grad: Tensor | None) -> None:
