@@ -7,6 +7,7 @@ buffers that are not saved and whatever a user has hung on his objects, and load
 import io
 import random
 import sys
+import threading
 import types
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -34,8 +35,12 @@ _NOTHING = (
     torch.dtype, torch.device, torch.Size, torch.layout, np.generic, np.dtype, types.CodeType, types.FrameType,
     random.SystemRandom,
 )  # fmt: skip
-_CLOSED = {*sys.stdlib_module_names, "torch", "numpy", "lightning", "lightning_fabric", "pytorch_lightning",
-           "lightning_utilities", "transformers", "accelerate", "ray", "jax", "keras", "tensorflow"}  # fmt: skip
+_FRAMEWORKS = (
+    "accelerate", "jax", "keras", "lightning", "lightning_fabric", "lightning_utilities", "mlflow", "numpy",
+    "pytorch_lightning", "ray", "tensorboardX", "tensorflow", "torch", "transformers", "wandb",
+)  # fmt: skip
+_CLOSED = {*sys.stdlib_module_names, *_FRAMEWORKS}
+_SHARED = (type(threading.Lock()), type(threading.RLock()), threading.Thread, threading.Condition, threading.Event)
 _OF_DATA = (DataLoader, Dataset, Sampler)
 _RANDOM = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 
@@ -47,7 +52,8 @@ class Kept:
 
     Of objects it keeps attributes, of functions what they enclose, of containers their items, of tensors and arrays
     the values, their gradients and flags, of random numbers where they are, of files the position. Objects of
-    Python's and torch's own machinery and of frameworks, and what is global in a module, are left alone.
+    Python's and torch's own machinery and of frameworks, those that hold a lock or a thread, since others may be at
+    work in them, and what is global in a module, are left alone.
 
     Args:
         whole: objects whose tensors are all copied: models, optimizers, scalers, schedules.
@@ -133,7 +139,9 @@ class Kept:
         """Whether an object is one whose attributes are looked at."""
         if isinstance(thing, (nn.Module, Optimizer, LRScheduler, *_OF_DATA)) or id(thing) in self._roots:
             return True
-        return type(thing).__module__.partition(".")[0] not in _CLOSED
+        if type(thing).__module__.partition(".")[0] in _CLOSED:
+            return False
+        return not any(isinstance(each, _SHARED) for each in getattr(thing, "__dict__", {}).values())
 
     def _keep_object(self, thing: object, wait: Callable[[object], None]) -> None:
         own = getattr(thing, "__dict__", None)

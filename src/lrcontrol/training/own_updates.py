@@ -97,9 +97,8 @@ class OwnUpdates:
         self.end()
         inner = getattr(self._loader, "batch_sampler", None)
         found = (getattr(self._loader, "sampler", None), getattr(inner, "sampler", None), self._loader)
-        self._samplers = [
-            (each, int(getattr(each, "epoch", 0) or 0)) for each in found if callable(getattr(each, "set_epoch", None))
-        ]
+        told = {id(each): each for each in found if callable(getattr(each, "set_epoch", None))}
+        self._samplers = [(each, int(getattr(each, "epoch", 0) or 0)) for each in told.values()]
         self._windows = self._of_passes()
 
     def end(self) -> None:
