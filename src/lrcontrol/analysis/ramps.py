@@ -1,0 +1,127 @@
+"""The losses of a range test made fit to read: checked, and cut where the loss has risen for good."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lrcontrol import checks
+from lrcontrol.analysis.readings import Numbers, vector
+from lrcontrol.errors import BadInput
+
+__all__ = ["FEWEST", "Ramp", "ramp_of"]
+
+FEWEST = 10  # rates with a finite loss; fewer are no curve
+_WIDTH = 5  # of the running median: up to two odd losses side by side do not end a ramp
+_NOISES = 12.0  # times the noise: a loss that rises by half of that, and by half of all its fall, has risen for good
+
+
+class Ramp(NamedTuple):
+    """A range test, and those of its points that are read.
+
+    Args:
+        lrs: shape (points,), > 0, never falling.
+        losses: shape (repeats, points); any numbers.
+        x: shape (read,); log10 of the rates of the losses that are read, of all repeats, and
+        y: shape (read,), finite; those losses, the farthest off clipped.
+        rises: whether the loss rises for good, or ceases to be finite, before the last rate.
+        reason: why there is nothing to read, or None.
+    """
+
+    lrs: Numbers
+    losses: Numbers
+    x: Numbers
+    y: Numbers
+    rises: bool
+    reason: str | None
+
+
+def ramp_of(lrs: ArrayLike, losses: ArrayLike) -> Ramp:
+    """The points of a range test that are read: up to where the loss has risen for good, or is not finite any more.
+
+    The loss has risen for good where the running median of five, of the median of all repeats, is above its lowest
+    value by half of its fall, and by six times its noise. A repeat that has ended counts as one of infinite loss.
+
+    Args:
+        lrs: shape (points,).
+        losses: shape (points,) or (repeats, points).
+    Raises:
+        BadInput: rates that are not finite and > 0, or fall; shapes that do not go together.
+    Example:
+        >>> ramp = ramp_of(np.geomspace(1e-3, 10, 16), [2.0] * 8 + [1.0] * 5 + [9.0] * 3)
+        >>> ramp.y.size, ramp.rises
+        (13, True)
+    """
+    rates = vector("lrs", _plain(lrs))
+    table = _table(losses)
+    if table.shape[1] != rates.size:
+        raise BadInput(
+            f"`losses` must have one value per rate in each repeat, got shape {table.shape} for {rates.size} rates; "
+            "fill up a repeat that ended early with NaN."
+        )
+    bad = ~(np.isfinite(rates) & (rates > 0))
+    if bad.any():
+        at = int(bad.argmax())
+        raise BadInput(f"`lrs` must be finite numbers > 0, got {rates[at]:g} at place {at}.")
+    falls = np.flatnonzero(np.diff(rates) < 0)
+    if falls.size:
+        at = int(falls[0])
+        raise BadInput(f"`lrs` must never fall, got {rates[at]:g} and then {rates[at + 1]:g}; give the ramp upwards.")
+    finite = np.isfinite(table)
+    none = np.empty(0)
+    with np.errstate(over="ignore"):
+        typical = np.median(np.where(finite, table, np.inf), axis=0) if table.size else none
+    known = np.isfinite(typical)
+    if known.sum() < FEWEST:
+        told = (
+            f"only {int(known.sum())} of {rates.size} rates have a finite loss, and fewer than {FEWEST} are no curve"
+        )
+        return Ramp(rates, table, none, none, False, f"{told}; begin lower, or make more updates.")
+    past, bottom, ceiling = _extent(typical, known)
+    read = finite & (np.arange(rates.size) < past)
+    x = np.broadcast_to(np.log10(rates), table.shape)[read]
+    y = np.clip(table[read], 2 * bottom - ceiling, 2 * ceiling - bottom)
+    rises = past < rates.size
+    reason = None
+    if (known[:past].sum()) < FEWEST:
+        reason = "the loss rises from nearly the lowest rate on; begin the range test lower." if rises else ""
+    elif x.max() - x.min() < 0.1:
+        reason = "the rates whose losses can be read are nearly one; make the range wider."
+    return Ramp(rates, table, x, y, rises, reason)
+
+
+def _extent(typical: Numbers, known: NDArray[np.bool_]) -> tuple[int, float, float]:
+    """How many of the losses are read, their lowest level, and the one above which they are not read any more."""
+    padded = np.pad(typical, _WIDTH // 2, mode="edge")
+    with np.errstate(over="ignore", invalid="ignore"):
+        level = np.median(np.lib.stride_tricks.sliding_window_view(padded, _WIDTH), axis=1)
+    bends = np.abs(np.diff(typical[known], 2))
+    noise = float(np.median(bends)) / 0.6745 / np.sqrt(6)
+    lowest = int(level.argmin())
+    bottom = float(level[lowest])
+    before = level[: lowest + 1]
+    fall = float(before[np.isfinite(before)].max()) - bottom
+    ceiling = bottom + max(fall, _NOISES * noise) / 2
+    above = np.flatnonzero(level[lowest:] > ceiling)
+    past = lowest + int(above[0]) if above.size else typical.size
+    while past and not known[past - 1]:
+        past -= 1
+    return past, bottom, ceiling
+
+
+def _plain(given: Any) -> Any:
+    """A tensor as an array of numpy's: without its gradient, from any device, of any precision."""
+    return given.detach().cpu().double().numpy() if hasattr(given, "detach") else given
+
+
+def _table(given: Any) -> Numbers:
+    """Losses as (repeats, points)."""
+    try:
+        values = np.asarray(_plain(given))
+        if values.dtype.kind not in "fiu":
+            raise ValueError
+    except (ValueError, OverflowError, TypeError):
+        raise BadInput(f"`losses` must hold numbers, got losses={checks.shown(given)}.") from None
+    if values.ndim not in (1, 2):
+        raise BadInput(f"`losses` must have shape (points,) or (repeats, points), got {values.shape}.")
+    return np.atleast_2d(values.astype(np.float64))
