@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import lrcontrol as lrc
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput, BadText, UnknownName
+from lrcontrol.runs import optimizer_specs as specs
 from lrcontrol.runs.method import OPTIMIZERS, SGD, AdamW, Method, method
 from lrcontrol.runs.spec import RunSpec, Start
 from strategies import schedules
@@ -26,6 +27,9 @@ optimizers = st.one_of(
     st.builds(SGD, share, st.floats(0, 10)),
     st.builds(SGD, st.floats(0.1, 0.99), st.floats(0, 10), st.booleans()),
     st.builds(AdamW, share, share, st.floats(0, 1), st.floats(0, 10)),
+    st.builds(specs.ScheduleFreeAdamW, st.floats(0.1, 0.99), share, st.floats(0, 1), st.floats(0, 10)),
+    st.builds(specs.Prodigy, share, share, st.none() | share, st.floats(1e-9, 1), st.floats(0, 10), st.booleans()),
+    st.builds(specs.Mechanic, st.builds(SGD, share), st.floats(0, 1), num_betas=st.integers(1, 15)),
 )
 
 
@@ -52,6 +56,11 @@ def test_text_and_json_are_the_identity_and_fixed_points(optimizer: Any, schedul
         ("sgd(momentum=0):constant", "sgd(momentum=0):constant"),
         ("adamw(eps=1e-6, weight_decay=0):linear*cosine", "adamw(eps=1e-06, weight_decay=0):linear*cosine"),
         ("adamw():(linear)", "adamw:linear"),
+        ("mechanic:linear", "mechanic(adamw):linear"),
+        ("mechanic( sgd(0.9) , num_betas=6 ):linear", "mechanic(sgd):linear"),
+        ("mechanic(sgd(nesterov=true), 0):linear", "mechanic(sgd(nesterov=true), decay=0):linear"),
+        ("mechanic(decay=0.1):linear", "mechanic(adamw, decay=0.1):linear"),
+        ("prodigy(beta3=0.9, growth_rate=1.02):cosine", "prodigy(beta3=0.9, growth_rate=1.02):cosine"),
     ],
 )
 def test_canonical_text(text: str, canonical: str) -> None:
@@ -65,7 +74,10 @@ def test_every_optimizer_has_its_name_in_text(name: str) -> None:
     made = method(f"{name}:linear")
     assert type(made.optimizer) is OPTIMIZERS[name]
     assert made.optimizer == OPTIMIZERS[name]()
-    assert str(made) == f"{name}:linear"
+    assert str(made) == f"{'mechanic(adamw)' if name == 'mechanic' else name}:linear"
+
+
+MOVES = {"growth_rate": 1.02, "inner": SGD(momentum=0.5)}
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -73,7 +85,11 @@ def test_every_field_moves_the_text_and_the_id(name: str) -> None:
     default = OPTIMIZERS[name]()
     for field in msgspec.structs.fields(default):
         value = getattr(default, field.name)
-        other = (not value) if isinstance(value, bool) else value * 0.5 if value else 0.25
+        other = (not value) if isinstance(value, bool) else 3 if type(value) is int else 0.25
+        if field.name in MOVES:
+            other = MOVES[field.name]
+        elif type(value) is float and value:
+            other = value * 0.5
         moved = Method(msgspec.structs.replace(default, **{field.name: other}), Scheduled(lrc.linear()))
         plain = Method(default, Scheduled(lrc.linear()))
         assert moved != plain
@@ -83,16 +99,20 @@ def test_every_field_moves_the_text_and_the_id(name: str) -> None:
 
 
 BAD = [True, math.nan, math.inf, -math.inf, "0.5", None, 10**5000, [1], -0.1]
-BOUNDED = {"momentum", "beta1", "beta2"}
+BOUNDED = {"momentum", "beta1", "beta2", "beta3"}
+POSITIVE = {"d0", "d_coef", "initial_distance", "initial_scale", "alpha", "num_betas", "mechanic_eps"}
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_bad_numbers_are_refused_by_name(name: str) -> None:
     default = OPTIMIZERS[name]()
     for field in msgspec.structs.fields(default):
-        flag = isinstance(getattr(default, field.name), bool)
+        usual = getattr(default, field.name)
+        flag = isinstance(usual, bool)
         extra = [1.0, 1.5] if field.name in BOUNDED else [1, 0, "true"] if flag else []
-        for bad in [*(value for value in BAD if not (flag and value is True)), *extra]:
+        extra += [0] if field.name in POSITIVE else [1.0] if field.name == "growth_rate" else []
+        good = {None if usual is None else "none", True if flag else "none"}
+        for bad in [*(value for value in BAD if isinstance(value, list) or value not in good), *extra]:
             with pytest.raises(BadInput, match=f"`{field.name}`"):
                 OPTIMIZERS[name](**{field.name: bad})
 
@@ -143,6 +163,16 @@ BAD_TEXTS = [
     "sgd:linear+",
     "sgd:linear)",
     "sgd(" + "9" * 500 + "):linear",
+    "mechanic(prodigy):linear",
+    "mechanic(mechanic(sgd)):linear",
+    "mechanic(inner=sgd):linear",
+    "mechanic(sgd:linear",
+    "mechanic(sgd, adamw):linear",
+    "mechanic(" * 1000 + "sgd" + ")" * 1000 + ":linear",
+    "prodigy(growth_rate=1):linear",
+    "prodigy(beta3=none):linear",
+    "dog:one_cycle, momentum=one_cycle_momentum",
+    "cocob:stop_on_divergence(one_cycle, momentum=one_cycle_momentum)",
     "(" * 2**20,
     "sgd(" + "1," * 500_000,
     "sgd:" + "linear*" * 140_000,

@@ -1,14 +1,24 @@
 """Methods: an optimizer and a control, as data and as text such as `sgd(momentum=0.9):warmup(0.05)+rex`."""
 
 from functools import cached_property
+from typing import Any
 
 import msgspec
 
 from lrcontrol import checks
 from lrcontrol.controls.text import AnyControl, control_text, read_control
-from lrcontrol.errors import BadInput, UnknownName
-from lrcontrol.schedules.reader import Reader, call
-from lrcontrol.schedules.text import number_text, shortened
+from lrcontrol.errors import BadInput
+from lrcontrol.runs.optimizer import (
+    OPTIMIZERS,
+    OptimizerSpec,
+    has_momentum,
+    optimizer_name,
+    optimizer_text,
+    read_optimizer,
+)
+from lrcontrol.runs.optimizer_specs import SGD, AdamW, Own
+from lrcontrol.schedules.reader import Reader
+from lrcontrol.schedules.text import shortened
 
 __all__ = [
     "OPTIMIZERS",
@@ -22,65 +32,6 @@ __all__ = [
     "optimizer_name",
     "read_method",
 ]
-
-
-class SGD(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="optimizer", tag="sgd"):
-    """Stochastic gradient descent with heavy-ball momentum, as torch.optim.SGD.
-
-    Args:
-        momentum: in [0, 1).
-        weight_decay: >= 0; added to the gradient.
-        nesterov: Nesterov's form; needs momentum > 0.
-    Source:
-        Sutskever, Martens, Dahl, Hinton 2013, ICML (momentum as torch computes it).
-    """
-
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    nesterov: bool = False
-
-    def __post_init__(self) -> None:
-        _numbers(self, momentum=(0, 1), weight_decay=(0, None))
-        if not isinstance(self.nesterov, bool):
-            raise BadInput(f"`nesterov` must be true or false, got nesterov={checks.shown(self.nesterov)}.")
-        if self.nesterov and self.momentum == 0:
-            raise BadInput("`nesterov` needs momentum > 0, got momentum=0.")
-
-
-class AdamW(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="optimizer", tag="adamw"):
-    """Adam with decoupled weight decay, as torch.optim.AdamW.
-
-    Args:
-        beta1: in [0, 1).
-        beta2: in [0, 1).
-        eps: >= 0.
-        weight_decay: >= 0; multiplied by the learning rate in force.
-    Source:
-        Loshchilov, Hutter 2019, arXiv:1711.05101, algorithm 2.
-    """
-
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        _numbers(self, beta1=(0, 1), beta2=(0, 1), eps=(0, None), weight_decay=(0, None))
-
-
-class Own(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="optimizer", tag="own"):
-    """The optimizer that a training script makes itself, with all but its learning rate."""
-
-    @property
-    def weight_decay(self) -> float:
-        """1: what is scheduled is told in multiples of the script's own."""
-        return 1.0
-
-
-OptimizerSpec = SGD | AdamW | Own
-
-OPTIMIZERS: dict[str, type[SGD | AdamW | Own]] = {"adamw": AdamW, "own": Own, "sgd": SGD}
-"""Every optimizer by its name in text."""
 
 
 class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
@@ -98,8 +49,13 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
     control: AnyControl
 
     def __post_init__(self) -> None:
-        checks.instance("optimizer", self.optimizer, (SGD, AdamW, Own), "an optimizer such as SGD() or AdamW()")
+        checks.instance("optimizer", self.optimizer, OptimizerSpec, "an optimizer such as SGD() or AdamW()")
         checks.instance("control", self.control, AnyControl, "a control such as Scheduled(schedule)")
+        if not has_momentum(self.optimizer) and _schedules_momentum(self.control):
+            raise BadInput(
+                f"a schedule of momentum needs an optimizer that has some, got {optimizer_name(self.optimizer)}; "
+                "leave `momentum` out."
+            )
 
     def __str__(self) -> str:
         return self._text
@@ -107,14 +63,7 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
     @cached_property
     def _text(self) -> str:
         """The text, made once: a report of many runs asks for it again and again."""
-        optimizer = self.optimizer
-        changed = [
-            f"{name}={str(value).lower() if isinstance(value, bool) else number_text(value)}"
-            for name, value in msgspec.structs.asdict(optimizer).items()
-            if value != getattr(type(optimizer)(), name)
-        ]
-        name = optimizer_name(optimizer)
-        return f"{name}({', '.join(changed)}):{self.control_text}" if changed else f"{name}:{self.control_text}"
+        return f"{optimizer_text(self.optimizer)}:{self.control_text}"
 
     @cached_property
     def label(self) -> str:
@@ -152,28 +101,15 @@ def method(given: str | Method, *, steps_per_epoch: int | None = None) -> Method
 
 def read_method(reader: Reader) -> Method:
     """Read `optimizer:control`."""
-    name = reader.name("an optimizer")
-    if name not in OPTIMIZERS:
-        raise UnknownName(checks.near_miss("optimizer", name, OPTIMIZERS))
-    positional, named = reader.arguments([]) if reader.take("(") else ([], {})
-    optimizer = call(reader, OPTIMIZERS[name], name, positional, named, 0)
+    optimizer = read_optimizer(reader)
     if not reader.take(":"):
         reader.fail("a method is optimizer:control, as in adamw:cosine; expected ':'")
     return Method(optimizer, read_control(reader))
 
 
-def optimizer_name(optimizer: OptimizerSpec) -> str:
-    """Its name in text."""
-    return str(optimizer.__struct_config__.tag)
-
-
-def _numbers(spec: msgspec.Struct, **bounds: tuple[float, float | None]) -> None:
-    """Check and store plain floats; an upper bound is open."""
-    for name, (low, high) in bounds.items():
-        value = getattr(spec, name)
-        checked = (
-            checks.number(name, value, low=low)
-            if high is None
-            else checks.number(name, value, low=low, high=high, open_high=True)
-        )
-        msgspec.structs.force_setattr(spec, name, checked)
+def _schedules_momentum(control: Any) -> bool:
+    while control is not None:
+        if getattr(control, "momentum", None) is not None:
+            return True
+        control = getattr(control, "inner", None)
+    return False

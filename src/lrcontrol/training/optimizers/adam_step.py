@@ -1,0 +1,76 @@
+"""One step of Adam on a block: torch's own kernel, which reads and writes each number once, where there is one."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["NO_CORRECTION", "adam_step"]
+
+NO_CORRECTION = 1e30
+"""A step so late that the corrections of the moments are 1."""
+
+_HAVE_KERNEL = ("cpu", "cuda")
+
+
+def adam_step(
+    tensors: list[Tensor],
+    grads: list[Tensor],
+    firsts: list[Tensor] | None,
+    seconds: list[Tensor],
+    step: float,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float = 0.0,
+) -> None:
+    """Step `tensors` and their moments as torch.optim.AdamW does; nothing waits for the device.
+
+    Args:
+        tensors: one device and type; changed.
+        grads: of their shapes.
+        firsts: their first moments, changed; None where `beta1` is 0 and nobody keeps them.
+        seconds: their second moments, changed.
+        step: from 1; the corrections of the moments are those of this step.
+        lr: may be 0.
+        beta1: in [0, 1).
+        beta2: in [0, 1).
+        eps: >= 0.
+        weight_decay: >= 0; multiplied by `lr`.
+    Source:
+        Loshchilov, Hutter 2019, arXiv:1711.05101, algorithm 2.
+    Example:
+        >>> weight, second = torch.ones(1), torch.zeros(1)
+        >>> adam_step([weight], [torch.ones(1)], None, [second], 1, lr=0.5, beta1=0, beta2=0.99, eps=0)
+        >>> weight
+        tensor([0.5000])
+    """
+    if firsts is None:
+        firsts = [each.clone() for each in grads]
+    device = tensors[0].device
+    if device.type in _HAVE_KERNEL:
+        at = torch.full((), float(step), device=device)
+        torch._fused_adamw_(
+            tensors,
+            grads,
+            firsts,
+            seconds,
+            [],
+            [at] * len(tensors),
+            lr=lr,
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=weight_decay,
+            eps=eps,
+            amsgrad=False,
+            maximize=False,
+        )
+        return
+    torch._foreach_lerp_(firsts, grads, 1 - beta1)
+    torch._foreach_mul_(seconds, beta2)
+    torch._foreach_addcmul_(seconds, grads, grads, value=1 - beta2)
+    roots = torch._foreach_sqrt(seconds)
+    torch._foreach_div_(roots, (1 - beta2**step) ** 0.5)
+    torch._foreach_add_(roots, eps)
+    torch._foreach_mul_(tensors, 1 - lr * weight_decay)
+    torch._foreach_addcdiv_(tensors, firsts, roots, value=-lr / (1 - beta1**step))

@@ -1,0 +1,57 @@
+"""COCOB: every weight bets on the sign of its next gradient; what it has won so far decides how much."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrcontrol.runs import optimizer_specs as specs
+from lrcontrol.training.optimizers.blocks import blocks, with_decay
+from lrcontrol.training.optimizers.lr_free import LRFree, Part
+
+__all__ = ["Cocob"]
+
+
+class Cocob(LRFree):
+    """See `runs.optimizer_specs.Cocob`.
+
+    The learning rate weights the gradients, as a schedule's multiplier does in online learning and in optax's version:
+    the paper has none.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]], spec: specs.Cocob, lr: float) -> None:
+        settings = {"lr": lr, "alpha": spec.alpha, "eps": spec.eps, "weight_decay": spec.weight_decay}
+        super().__init__(parameters, settings)
+
+    def _update(self, parts: list[Part]) -> None:
+        for part in parts:
+            group = part.group
+            eps, alpha, lr = group["eps"], group["alpha"], float(group["lr"])
+            (starts,) = self._kept([part], "x0", torch.clone)
+            (scales,) = self._kept([part], "scale", lambda each, eps=eps: torch.full_like(each, eps))  # type: ignore[misc]
+            sums, wins, bets = (self._kept([part], name, torch.zeros_like)[0] for name in ("sum", "won", "bet"))
+            for g, p, x0, scale, sum_, won, bet in blocks(
+                part.grads, part.parameters, starts, scales, sums, wins, bets
+            ):
+                slopes = with_decay(g, p, group["weight_decay"])
+                if lr != 1:
+                    slopes = list(torch._foreach_mul(slopes, lr))
+                sizes = torch._foreach_abs(slopes)
+                torch._foreach_maximum_(scale, sizes)
+                torch._foreach_add_(sum_, sizes)
+                torch._foreach_sub_(p, x0)  # what is bet now
+                torch._foreach_addcmul_(won, p, slopes, value=-1)
+                torch._foreach_clamp_min_(won, 0)
+                torch._foreach_sub_(bet, slopes)
+                # x0 + bet / (scale * max(sum + scale, alpha * scale)) * (scale + won)
+                torch._foreach_copy_(sizes, scale)
+                torch._foreach_mul_(sizes, alpha - 1)
+                torch._foreach_maximum_(sizes, sum_)
+                torch._foreach_add_(sizes, scale)
+                torch._foreach_mul_(sizes, scale)
+                torch._foreach_copy_(p, won)
+                torch._foreach_add_(p, scale)
+                torch._foreach_mul_(p, bet)
+                torch._foreach_div_(p, sizes)
+                torch._foreach_add_(p, x0)

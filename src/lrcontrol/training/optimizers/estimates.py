@@ -1,0 +1,215 @@
+"""Prodigy and D-adaptation: steps go by d, a growing lower bound of the distance to the solution.
+
+The host learns d once a step. The authors' packages are the reference, to rounding. Groups at rate 0 stand still.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrcontrol.runs import optimizer_specs as specs
+from lrcontrol.training.optimizers.adam_step import NO_CORRECTION, adam_step
+from lrcontrol.training.optimizers.blocks import blocks, dot, l1, square, total, with_decay
+from lrcontrol.training.optimizers.lr_free import LRFree, Part, one_lr
+
+__all__ = ["DAdaptAdam", "DAdaptSGD", "Prodigy"]
+
+Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
+
+
+class Prodigy(LRFree):
+    """See `runs.optimizer_specs.Prodigy`; `d` of each group is the estimate now."""
+
+    def __init__(self, parameters: Parameters, spec: specs.Prodigy, lr: float) -> None:
+        settings = {
+            "lr": lr,
+            "betas": (spec.beta1, spec.beta2),
+            "beta3": spec.beta3,
+            "eps": spec.eps,
+            "weight_decay": spec.weight_decay,
+            "decoupled": spec.decoupled,
+            "bias_correction": spec.bias_correction,
+            "safeguard_warmup": spec.safeguard_warmup,
+            "d0": spec.d0,
+            "d_coef": spec.d_coef,
+            "growth_rate": spec.growth_rate,
+        }
+        super().__init__(parameters, settings | {"step": 0, "d": spec.d0, "d_max": spec.d0, "numerator": 0.0})
+
+    def _update(self, parts: list[Part]) -> None:
+        lr, first = one_lr(self), self.param_groups[0]
+        parts = [part for part in parts if part.group["lr"] > 0]
+        if not parts:
+            return
+        beta1, beta2 = first["betas"]
+        beta3 = math.sqrt(beta2) if first["beta3"] is None else first["beta3"]
+        d, d0 = first["d"], first["d0"]
+        dlr = d * lr * _correction(first)
+        into = d / d0 * (d if first["safeguard_warmup"] else dlr)
+        starts, sums = self._kept(parts, "p0", torch.clone), self._kept(parts, "s", torch.zeros_like)
+        gains, norms = [], []
+        for (group, parameters, grads), p0, s in zip(parts, starts, sums, strict=True):
+            for g, p, x0, sums_of in blocks(grads, parameters, p0, s):
+                slopes = _slopes(group, g, p)
+                gains.append(dot(slopes, torch._foreach_sub(x0, p)))
+                torch._foreach_mul_(sums_of, beta3)
+                torch._foreach_add_(sums_of, slopes, alpha=into)
+                norms.append(l1(sums_of))
+        gain, norm = _known(gains, norms)
+        if norm == 0:
+            return
+        numerator = beta3 * first["numerator"] + d / d0 * dlr * gain
+        estimate = first["d_coef"] * numerator / norm
+        largest = max(first["d_max"], estimate)
+        begun = max(d, estimate) if d == d0 else d
+        after = largest if first["growth_rate"] is None else min(largest, begun * first["growth_rate"])
+        moments = self._kept(parts, "exp_avg", torch.zeros_like), self._kept(parts, "exp_avg_sq", torch.zeros_like)
+        for (group, parameters, grads), m, v in zip(parts, *moments, strict=True):
+            decay = group["weight_decay"] if group["decoupled"] else 0.0
+            for g, p, of_first, of_second in blocks(grads, parameters, m, v):
+                adam_step(
+                    p,
+                    list(torch._foreach_mul(_slopes(group, g, p), d)),
+                    of_first,
+                    of_second,
+                    NO_CORRECTION,
+                    lr=dlr,
+                    beta1=beta1,
+                    beta2=beta2,
+                    eps=group["eps"] * after,
+                    weight_decay=decay,
+                )
+        self._share(step=first["step"] + 1, d=after, d_max=largest, numerator=numerator)
+
+
+class DAdaptAdam(LRFree):
+    """See `runs.optimizer_specs.DAdaptAdam`; `d` of each group is the estimate now."""
+
+    def __init__(self, parameters: Parameters, spec: specs.DAdaptAdam, lr: float) -> None:
+        settings = {
+            "lr": lr,
+            "betas": (spec.beta1, spec.beta2),
+            "eps": spec.eps,
+            "weight_decay": spec.weight_decay,
+            "decoupled": spec.decoupled,
+            "bias_correction": spec.bias_correction,
+            "growth_rate": spec.growth_rate,
+        }
+        super().__init__(parameters, settings | {"step": 0, "d": spec.d0, "numerator": 0.0})
+
+    def _update(self, parts: list[Part]) -> None:
+        lr, first = one_lr(self), self.param_groups[0]
+        parts = [part for part in parts if part.group["lr"] > 0]
+        if not parts:
+            return
+        beta1, beta2 = first["betas"]
+        keep = math.sqrt(beta2)
+        d = first["d"]
+        dlr = d * lr * _correction(first)
+        kept = [self._kept(parts, name, torch.zeros_like) for name in ("exp_avg", "exp_avg_sq", "s")]
+        gains, norms = [], []
+        for (group, parameters, grads), m, v, s in zip(parts, *kept, strict=True):
+            decay, eps = (group["weight_decay"] if group["decoupled"] else 0.0), group["eps"]
+            for g, p, of_first, of_second, sums in blocks(grads, parameters, m, v, s):
+                slopes = _slopes(group, g, p)
+                scales = torch._foreach_sqrt(of_second)
+                torch._foreach_add_(scales, eps)
+                gains.append(dot(slopes, torch._foreach_div(sums, scales)))
+                torch._foreach_mul_(sums, keep)
+                torch._foreach_add_(sums, slopes, alpha=dlr * (1 - keep))
+                norms.append(l1(sums))
+                # the first moment is of dlr times the gradients, and the second of the gradients
+                torch._foreach_mul_(of_first, 1 / dlr)
+                adam_step(
+                    p,
+                    slopes,
+                    of_first,
+                    of_second,
+                    NO_CORRECTION,
+                    lr=dlr,
+                    beta1=beta1,
+                    beta2=beta2,
+                    eps=eps,
+                    weight_decay=decay,
+                )
+                torch._foreach_mul_(of_first, dlr)
+        gain, norm = _known(gains, norms)
+        if norm == 0:
+            return
+        numerator = keep * first["numerator"] + (1 - keep) * dlr * gain
+        self._share(
+            step=first["step"] + 1,
+            d=_grown(first, numerator / ((1 - keep) * norm) if keep < 1 else d),
+            numerator=numerator,
+        )
+
+
+class DAdaptSGD(LRFree):
+    """See `runs.optimizer_specs.DAdaptSGD`; `d` of each group is the estimate now."""
+
+    def __init__(self, parameters: Parameters, spec: specs.DAdaptSGD, lr: float) -> None:
+        settings = {
+            "lr": lr,
+            "momentum": spec.momentum,
+            "weight_decay": spec.weight_decay,
+            "growth_rate": spec.growth_rate,
+        }
+        super().__init__(parameters, settings | {"d": spec.d0, "numerator": 0.0, "first_norm": 0.0})
+
+    def _update(self, parts: list[Part]) -> None:
+        lr, first = one_lr(self), self.param_groups[0]
+        parts = [part for part in parts if part.group["lr"] > 0]
+        if not parts:
+            return
+        first_norm = first["first_norm"] or self._norm(parts)
+        if first_norm == 0:  # no gradient so far
+            return
+        dlr = first["d"] * lr / first_norm
+        starts, sums_of = self._kept(parts, "x0", torch.clone), self._kept(parts, "s", torch.zeros_like)
+        gains, norms = [], []
+        for (group, parameters, grads), x0, s in zip(parts, starts, sums_of, strict=True):
+            momentum, decay = group["momentum"], group["weight_decay"]
+            for g, p, starts_of, sums in blocks(grads, parameters, x0, s):
+                slopes = with_decay(g, p, decay)
+                gains.append(dot(slopes, sums))
+                torch._foreach_add_(sums, slopes, alpha=dlr)
+                norms.append(square(sums))
+                torch._foreach_mul_(p, momentum)
+                torch._foreach_add_(p, starts_of, alpha=1 - momentum)
+                torch._foreach_add_(p, sums, alpha=momentum - 1)
+        gain, norm = _known(gains, norms)
+        numerator = first["numerator"] + dlr * gain
+        d = _grown(first, 2 * numerator / math.sqrt(norm)) if norm > 0 else first["d"]
+        self._share(d=d, numerator=numerator, first_norm=first_norm)
+
+    def _norm(self, parts: list[Part]) -> float:
+        """Of the first gradient, without weight decay."""
+        return math.sqrt(float(total([square(grads) for part in parts for (grads,) in blocks(part.grads)])))
+
+
+def _slopes(group: dict[str, Any], grads: list[Tensor], parameters: list[Tensor]) -> list[Tensor]:
+    """The gradients, with weight decay where it is added to them."""
+    return with_decay(grads, parameters, 0.0 if group["decoupled"] else group["weight_decay"])
+
+
+def _correction(group: dict[str, Any]) -> float:
+    """Adam's correction of both moments, where it is asked for."""
+    if not group["bias_correction"]:
+        return 1.0
+    (beta1, beta2), step = group["betas"], group["step"] + 1
+    return float(math.sqrt(1 - beta2**step) / (1 - beta1**step))
+
+
+def _grown(group: dict[str, Any], estimate: float) -> float:
+    """The estimate where it is larger than before, growing as fast as it may."""
+    d, rate = group["d"], group["growth_rate"]
+    return float(max(d, estimate if rate is None else min(estimate, d * rate)))
+
+
+def _known(*numbers: list[Tensor]) -> list[float]:
+    """The sums of numbers that the device has computed; the host waits for them once."""
+    found: list[float] = torch.stack([total(each) for each in numbers]).tolist()
+    return found

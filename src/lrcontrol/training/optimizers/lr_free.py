@@ -1,0 +1,142 @@
+"""LRFree: what all optimizers here have in common: one step, what is refused, and weights of their own to judge by."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lrcontrol.errors import BadInput
+
+__all__ = ["LRFree", "Part", "one_lr"]
+
+
+class Part(NamedTuple):
+    """What an update is made of: a group, those of its parameters that have gradients, and the gradients."""
+
+    group: dict[str, Any]
+    parameters: list[Tensor]
+    grads: list[Tensor]
+
+
+class LRFree(Optimizer):
+    """An optimizer whose update is `_update`; numbers that all groups share are in each of them.
+
+    Parameters without a gradient are left alone. Gradients are read and never changed. A learning rate that is
+    written into the groups before a step is what that step goes by.
+
+    Args:
+        parameters: tensors or groups, as torch's optimizers take them; real, of floating point, on one device.
+        settings: what every group has, `lr` among it, where it names none itself.
+    Raises:
+        BadInput: a step while evaluation weights are in place, or with gradients that are sparse.
+    """
+
+    _trained: list[tuple[Tensor, Tensor]] | None = None
+    """Parameters and the values that training goes on from, while they have their values for evaluation."""
+
+    def __init__(self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]], settings: dict[str, Any]) -> None:
+        super().__init__(parameters, settings)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, as torch's optimizers do; numbers that all groups share it gets with the next update."""
+        super().add_param_group(param_group)
+        named = list(self.param_groups[-1]["params"])
+        if any(not each.is_floating_point() for each in named):
+            self.param_groups.pop()
+            raise BadInput(f"parameters must be real numbers of floating point, got {named[0].dtype}.")
+        devices = {each.device for group in self.param_groups for each in group["params"]}
+        if len(devices) > 1:
+            self.param_groups.pop()
+            found = ", ".join(sorted(map(str, devices)))
+            raise BadInput(
+                f"parameters of {type(self).__name__} must be on one device, as one step goes by all, got {found}."
+            )
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Make one update.
+
+        Args:
+            closure: computes the loss and the gradients; optional.
+        Returns:
+            The closure's loss, or None.
+        """
+        self._refuse_in_evaluation("a step")
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        with torch.no_grad():
+            parts = self._parts()
+            if parts:
+                self._update(parts)
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned, here or elsewhere; the weights are the model's to load."""
+        self._refuse_in_evaluation("loading a state")
+        super().load_state_dict(state_dict)
+
+    def values_for_evaluation(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Parameters and the values to judge the model by, where they are not those that it trains with."""
+        yield from ()
+
+    def _update(self, parts: list[Part]) -> None:
+        raise NotImplementedError
+
+    def _refuse_in_evaluation(self, what: str) -> None:
+        if self._trained is not None:
+            raise BadInput(
+                f"{what} must come after `with evaluation_weights(optimizer)`, got it inside: the weights there are "
+                "those to judge the model by, not those that training goes on from."
+            )
+
+    def _parts(self) -> list[Part]:
+        """What the update is made of; groups without gradients are left out."""
+        found = []
+        for group in self.param_groups:
+            parameters = [each for each in group["params"] if each.grad is not None]
+            grads = [each.grad for each in parameters]
+            if any(each.is_sparse for each in grads):
+                raise BadInput(
+                    f"gradients of {type(self).__name__} must be dense, got a sparse one; build the embedding with "
+                    "sparse=False."
+                )
+            if parameters:
+                found.append(Part(group, [each.detach() for each in parameters], grads))
+        return found
+
+    def _kept(self, parts: list[Part], name: str, first: Callable[[Tensor], Tensor]) -> list[list[Tensor]]:
+        """The state `name` of every parameter of every part, made from the parameter where it has none yet."""
+        made = []
+        for group, parameters, _ in parts:
+            own = [each for each in group["params"] if each.grad is not None]
+            states = [self.state[each] for each in own]
+            for state, parameter in zip(states, parameters, strict=True):
+                if name not in state:
+                    state[name] = first(parameter)
+            made.append([state[name] for state in states])
+        return made
+
+    def _share(self, **numbers: Any) -> None:
+        """Put numbers that all groups share into each of them."""
+        for group in self.param_groups:
+            group.update(numbers)
+
+
+def one_lr(optimizer: Optimizer) -> float:
+    """The learning rate of all groups, where a group may also have 0.
+
+    Raises:
+        BadInput: two groups have two rates above 0: there is one estimate for all of them.
+    """
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
+    largest = max(rates)
+    other = next((rate for rate in rates if rate not in (largest, 0.0)), None)
+    if other is not None:
+        raise BadInput(
+            f"all groups of {type(optimizer).__name__} must have one learning rate, or 0 to stand still, got "
+            f"{largest:g} and {other:g}: it estimates one distance for all; scale the loss of a part, or use ldog."
+        )
+    return largest

@@ -1,0 +1,90 @@
+"""Optimizers of methods, made for a model's parameters."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from lrcontrol import checks
+from lrcontrol.errors import BadInput
+from lrcontrol.runs import optimizer_specs as specs
+from lrcontrol.runs.optimizer import OptimizerSpec, read_optimizer
+from lrcontrol.schedules.reader import Reader
+from lrcontrol.training.optimizers.coins import Cocob
+from lrcontrol.training.optimizers.distances import DoG, DoWG, LDoG
+from lrcontrol.training.optimizers.estimates import DAdaptAdam, DAdaptSGD, Prodigy
+from lrcontrol.training.optimizers.mechanic import Mechanic
+from lrcontrol.training.optimizers.schedulefree import ScheduleFreeAdamW, ScheduleFreeSGD
+
+__all__ = ["make_optimizer"]
+
+
+def make_optimizer(
+    spec: OptimizerSpec | str,
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+    base_lr: float | None = None,
+) -> torch.optim.Optimizer:
+    """The torch optimizer that `spec` describes; SGD and AdamW are fused: one kernel an update, not one an operation.
+
+    Args:
+        spec: an optimizer, or its text, such as `prodigy`, `mechanic(sgd)` or `dog(initial_distance=1e-4)`.
+        parameters: tensors or groups, as torch's optimizers take them.
+        base_lr: > 0; by default 1 for those that find their rate themselves.
+    Raises:
+        BadInput: it leaves the optimizer to a script, or it needs a rate.
+    Example:
+        >>> make_optimizer("prodigy", [nn.Parameter(torch.ones(1))]).param_groups[0]["lr"]
+        1.0
+    """
+    if isinstance(spec, str):
+        reader = Reader(spec, "optimizer")
+        spec = read_optimizer(reader)
+        reader.finish()
+    checks.instance("spec", spec, OptimizerSpec, 'an optimizer such as AdamW() or "adamw"')
+    if isinstance(spec, specs.Own):
+        raise BadInput("a method must name the optimizer that is to be made, got own; give one such as adamw.")
+    if base_lr is None:
+        base_lr = spec.usual_lr
+        if base_lr is None:
+            name = spec.__struct_config__.tag
+            raise BadInput(f"`base_lr` must be given for {name}: it does not find its learning rate itself.")
+    match spec:
+        case specs.SGD():
+            return torch.optim.SGD(
+                parameters,
+                lr=base_lr,
+                momentum=spec.momentum,
+                weight_decay=spec.weight_decay,
+                nesterov=spec.nesterov,
+                fused=True,
+            )
+        case specs.AdamW():
+            return torch.optim.AdamW(
+                parameters,
+                lr=base_lr,
+                betas=(spec.beta1, spec.beta2),
+                eps=spec.eps,
+                weight_decay=spec.weight_decay,
+                fused=True,
+            )
+        case specs.ScheduleFreeSGD():
+            return ScheduleFreeSGD(parameters, spec, base_lr)
+        case specs.ScheduleFreeAdamW():
+            return ScheduleFreeAdamW(parameters, spec, base_lr)
+        case specs.Prodigy():
+            return Prodigy(parameters, spec, base_lr)
+        case specs.DAdaptSGD():
+            return DAdaptSGD(parameters, spec, base_lr)
+        case specs.DAdaptAdam():
+            return DAdaptAdam(parameters, spec, base_lr)
+        case specs.LDoG():
+            return LDoG(parameters, spec, base_lr)
+        case specs.DoG():
+            return DoG(parameters, spec, base_lr)
+        case specs.DoWG():
+            return DoWG(parameters, spec, base_lr)
+        case specs.Cocob():
+            return Cocob(parameters, spec, base_lr)
+        case specs.Mechanic():
+            return Mechanic(make_optimizer(spec.inner, parameters, base_lr), spec)

@@ -1,0 +1,120 @@
+"""Schedule-free SGD and AdamW: z is stepped, x is the average of z, gradients are taken between them at y.
+
+The parameters hold y, z is kept beside them, and x follows from both. The authors' package is the reference.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrcontrol.runs import optimizer_specs as specs
+from lrcontrol.training.optimizers.adam_step import adam_step
+from lrcontrol.training.optimizers.blocks import blocks, with_decay
+from lrcontrol.training.optimizers.lr_free import LRFree, Part
+
+__all__ = ["ScheduleFreeAdamW", "ScheduleFreeSGD"]
+
+
+class _ScheduleFree(LRFree):
+    """What both have in common; `step`, `largest_lr`, `weight_sum` and `mixed` of each group are its own."""
+
+    def __init__(
+        self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]], settings: dict[str, Any], momentum: float
+    ) -> None:
+        made = {"step": 0, "largest_lr": 0.0, "weight_sum": 0.0, "mixed": momentum}
+        super().__init__(parameters, settings | made)
+
+    def values_for_evaluation(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The averages x, from y and z."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if "z" in self.state.get(parameter, {}):
+                    beta = group["mixed"]
+                    yield parameter, torch.lerp(parameter.detach(), self.state[parameter]["z"], 1 - 1 / beta)
+
+    def _update(self, parts: list[Part]) -> None:
+        for part, (zs,) in zip(parts, zip(self._kept(parts, "z", torch.clone), strict=True), strict=True):
+            group = part.group
+            lr, step = float(group["lr"]), group["step"] + 1
+            largest = max(lr, group["largest_lr"])
+            weight = step ** group["average_power"] * largest ** group["lr_power"]
+            weight_sum = group["weight_sum"] + weight
+            share = weight / weight_sum if weight_sum else 0.0
+            held, beta = group["mixed"], self._beta(group)
+            group.update(step=step, largest_lr=largest, weight_sum=weight_sum, mixed=beta)
+            # y = (1 - beta) z + beta x, so with a beta that may have changed since the last step, and c the share:
+            # y' = beta' (1 - c) / beta (y - (1 - beta) z) + (1 - beta' + beta' c) z'
+            self._descend(part, zs, lr, (held, beta * (1 - share) / held, 1 - beta + beta * share))
+
+    def _beta(self, group: dict[str, Any]) -> float:
+        """How much of the average gradients are taken at from now on."""
+        raise NotImplementedError
+
+    def _descend(self, part: Part, zs: list[Tensor], lr: float, mix: tuple[float, float, float]) -> None:
+        """Step z, and put y between it and the average."""
+        raise NotImplementedError
+
+
+class ScheduleFreeSGD(_ScheduleFree):
+    """See `runs.optimizer_specs.ScheduleFreeSGD`."""
+
+    def __init__(
+        self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]], spec: specs.ScheduleFreeSGD, lr: float
+    ) -> None:
+        settings = {
+            "lr": lr,
+            "momentum": spec.momentum,
+            "weight_decay": spec.weight_decay,
+            "average_power": spec.average_power,
+            "lr_power": spec.lr_power,
+        }
+        super().__init__(parameters, settings, spec.momentum)
+
+    def _beta(self, group: dict[str, Any]) -> float:
+        return float(group["momentum"])
+
+    def _descend(self, part: Part, zs: list[Tensor], lr: float, mix: tuple[float, float, float]) -> None:
+        decay = part.group["weight_decay"]
+        held, old, new = mix
+        for grads, y, z in blocks(part.grads, part.parameters, zs):
+            moves = with_decay(grads, y, decay)
+            torch._foreach_add_(y, z, alpha=held - 1)
+            torch._foreach_add_(z, moves, alpha=-lr)
+            torch._foreach_mul_(y, old)
+            torch._foreach_add_(y, z, alpha=new)
+
+
+class ScheduleFreeAdamW(_ScheduleFree):
+    """See `runs.optimizer_specs.ScheduleFreeAdamW`."""
+
+    def __init__(
+        self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]], spec: specs.ScheduleFreeAdamW, lr: float
+    ) -> None:
+        settings = {
+            "lr": lr,
+            "betas": (spec.beta1, spec.beta2),
+            "eps": spec.eps,
+            "weight_decay": spec.weight_decay,
+            "average_power": spec.average_power,
+            "lr_power": spec.lr_power,
+        }
+        super().__init__(parameters, settings, spec.beta1)
+
+    def _beta(self, group: dict[str, Any]) -> float:
+        return float(group["betas"][0])
+
+    def _descend(self, part: Part, zs: list[Tensor], lr: float, mix: tuple[float, float, float]) -> None:
+        group = part.group
+        decay, beta2, eps = group["weight_decay"], group["betas"][1], group["eps"]
+        held, old, new = mix
+        (squares,) = self._kept([part], "exp_avg_sq", torch.zeros_like)
+        for grads, y, z, second in blocks(part.grads, part.parameters, zs, squares):
+            decayed = torch._foreach_mul(y, -lr * decay) if decay else None
+            torch._foreach_add_(y, z, alpha=held - 1)
+            adam_step(z, grads, None, second, group["step"], lr=lr, beta1=0.0, beta2=beta2, eps=eps)
+            if decayed is not None:
+                torch._foreach_add_(z, decayed)
+            torch._foreach_mul_(y, old)
+            torch._foreach_add_(y, z, alpha=new)
