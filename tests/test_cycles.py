@@ -1,15 +1,27 @@
 """Cycles: where they end, stopping early by their ends alone, and runs that end with one."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lrcontrol as lrc
-from lrcontrol.errors import BadInput, DoesNotFit
+from contracts.control import ControlContract
+from lrcontrol.controls.composed import AnyControl, Snapshots
+from lrcontrol.controls.control import Looks, Observation
+from lrcontrol.controls.text import control, control_text
+from lrcontrol.errors import BadInput, BadText, DoesNotFit, UnknownName
+from lrcontrol.runs.record import Outcome, Record
+from lrcontrol.runs.spec import RunSpec, Start
+from lrcontrol.runs.store import Store
 from lrcontrol.schedules.schedule import Schedule
+from lrcontrol.training.batched import why_not_batched
+from lrcontrol.training.loop import test_metrics as metrics_of_test
+from lrcontrol.training.loop import train, trained_model
 from strategies import laid
 
 COUNTS = range(1, 13)
@@ -147,3 +159,212 @@ def test_bad_horizons_are_refused() -> None:
         lrc.fractal(2).cycle_ends(3_000_000)
     with pytest.raises(DoesNotFit, match="every cycle must have a step, but 4 steps leave 1 of 5 cycles none"):
         lrc.snapshot(5).cycle_ends(4)
+
+
+# ---- controls that act where a cycle is complete ----
+
+SHORT = "repeat(cosine, period=1, shrink=0.5)"  # its cycles fit any run
+
+WRAPPED = {
+    "early": f"stop_early({SHORT}, patience=1)",
+    "early, no cycles": "stop_early(cosine)",
+    "early, a control": "stop_early(warmup(0.1)+plateau(patience=0), patience=3, threshold=0.01)",
+    "whole cycles": f"whole_cycles({SHORT})",
+    "snapshots": f"snapshots({SHORT})",
+    "beside": f"linear*stop_early({SHORT})",
+    "around": f"stop_on_divergence(snapshots({SHORT}, members=all))",
+}
+
+
+class TestCycleWise(ControlContract):
+    """The controls keep the contract, wherever they stand."""
+
+    @pytest.fixture(params=WRAPPED.values(), ids=WRAPPED)
+    def control(self, request: Any) -> AnyControl:
+        return control(request.param)
+
+
+def told(given: AnyControl, metrics: dict[int, float], total: int) -> tuple[int | None, list[int]]:
+    """After which update the control says stop, and after which it says keep, given metrics by updates made."""
+    _, state = given.start(total)
+    kept = []
+    for step in range(total):
+        decision, state = given.next(state, Observation(step, loss=1.0, metric=metrics.get(step + 1)))
+        if decision.keep:
+            kept.append(step + 1)
+        if decision.stop is not None:
+            return step + 1, kept
+    return None, kept
+
+
+def test_only_cycle_ends_are_compared() -> None:
+    """A metric that gets worse within every cycle stops nothing as long as its ends improve."""
+    wavy = {made: 1.0 - made / 200 + (0.0 if made % 10 == 0 else 0.5) for made in range(1, 101)}
+    assert told(control("stop_early(snapshot(10), patience=1)"), wavy, 100) == (None, list(range(10, 101, 10)))
+    stop, _ = told(control("stop_early(cosine, patience=3)"), wavy, 100)
+    assert stop is not None
+    assert stop < 20
+
+
+def test_patience_is_in_cycles() -> None:
+    ends = {10: 0.5, 20: 0.4, 30: 0.45, 40: 0.39, 50: 0.4, 60: 0.6, 70: 0.5, 80: 0.1, 90: 0.1, 100: 0.1}
+    for patience, stop, kept in (
+        (1, 30, [10, 20]),
+        (2, 60, [10, 20, 40]),
+        (3, 70, [10, 20, 40]),
+        (4, None, [10, 20, 40, 80]),
+    ):
+        given = control(f"stop_early(snapshot(10), patience={patience})")
+        assert told(given, ends, 100) == (stop, kept)
+        assert told(control(f"warmup(7)+stop_early(snapshot(10), patience={patience})"), {}, 107) == (None, [])
+        shifted = {made + 7: value for made, value in ends.items()}
+        found = told(control(f"warmup(7)+stop_early(snapshot(10), patience={patience})"), shifted, 107)
+        assert found == (None if stop is None else stop + 7, [made + 7 for made in kept])
+
+
+def test_a_threshold_asks_for_more_and_the_lowest_is_kept_all_the_same() -> None:
+    ends = {10: -0.5, 20: -0.51, 30: -0.52, 40: -0.53, 50: -0.6}
+    assert told(control("stop_early(snapshot(5), patience=2)"), ends, 50) == (None, [10, 20, 30, 40, 50])
+    assert told(control("stop_early(snapshot(5), patience=2, threshold=0.1)"), ends, 50) == (30, [10, 20, 30])
+
+
+def test_a_cycle_is_judged_by_the_last_metric_told_in_it() -> None:
+    """Where a loop measures at other places than cycle ends; one that was told none is passed over."""
+    metrics = {3: 0.9, 8: 0.5, 12: 0.9, 19: 0.6, 38: 0.4}
+    assert told(control("stop_early(snapshot(4), patience=1)"), metrics, 40) == (20, [10])
+    assert told(control("stop_early(snapshot(4), patience=2)"), metrics, 40) == (None, [10, 40])
+    nan = {10: 0.5, 20: float("nan"), 30: 0.4, 40: 0.3}
+    assert told(control("stop_early(snapshot(4), patience=1)"), nan, 40) == (None, [10, 30, 40])
+
+
+def test_the_end_of_the_run_is_never_a_stop() -> None:
+    assert told(control("stop_early(snapshot(2), patience=1)"), {10: 0.1, 20: 0.5}, 20) == (None, [10])
+
+
+def test_whole_cycles_are_kept_as_they_end() -> None:
+    assert told(control("whole_cycles(sgdr(period=10, growth=1))"), {}, 35) == (None, [10, 20, 30])
+    assert told(control("snapshots(sgdr(2, growth=1))"), {}, 35) == (None, [17, 35])
+    assert told(control("stop_early(snapshots(snapshot(4)), patience=1)"), {10: 1.0, 20: 2.0}, 40) == (20, [10, 20])
+
+
+def test_what_a_control_asks_to_see() -> None:
+    for text, total, often, at in (
+        ("cosine", 100, False, []),
+        ("plateau", 100, True, []),
+        ("whole_cycles(snapshot(4))", 100, False, []),
+        ("stop_early(snapshot(4))", 100, False, [25, 50, 75, 100]),
+        ("stop_early(cosine)", 100, True, []),
+        ("stop_early(snapshot(4)*plateau)", 100, True, [25, 50, 75, 100]),
+        ("warmup(20)+stop_early(snapshot(4))", 100, False, [40, 60, 80, 100]),
+        ("linear*stop_on_divergence(stop_early(snapshot(4)))", 100, False, [25, 50, 75, 100]),
+        ("stop_early(snapshot(100))", 1000, False, list(range(20, 1001, 20))),
+        ("stop_early(sgdr(period=30, growth=1))", 100, False, [30, 60, 90]),
+    ):
+        assert control(text).looks(total) == Looks(often, frozenset(at))
+
+
+@pytest.mark.parametrize("text", WRAPPED.values(), ids=WRAPPED)
+def test_text_of_the_wrappers_reads_back(text: str) -> None:
+    made = control(text)
+    assert control(control_text(made)) == made
+    assert control_text(control(control_text(made))) == control_text(made)
+
+
+def test_snapshots_have_a_short_form() -> None:
+    assert control("snapshots(cycles=3)") == control("snapshots(snapshot(3))") == Snapshots(control("snapshot(3)"))
+    assert control("snapshots()") == control("snapshots(cycles=5)")
+    assert control_text(control("snapshots(cycles=3, members=all)")).endswith("members=all)")
+
+
+def test_bad_wrappers_are_told() -> None:
+    for text, error, match in [
+        ("stop_early(sgdr, patience=0)", BadInput, "`patience` must be an integer >= 1"),
+        ("stop_early(sgdr, threshold=1)", BadInput, "`threshold` must be a number >= 0 and < 1"),
+        ("snapshots(sgdr, cycles=3)", BadInput, "give either the cycles of a schedule or their number"),
+        ("snapshots(sgdr, members=some)", UnknownName, "unknown choice of members 'some'"),
+        ("snapshots(cycles=0)", BadInput, "`cycles`"),
+        ("whole_cycles()", BadText, "missing a required argument"),
+    ]:
+        with pytest.raises(error, match=match):
+            control(text)
+    for text in ("whole_cycles(sgdr(period=60))", "snapshots(sgdr(period=60))", "stop_early(sgdr(period=60))"):
+        with pytest.raises(DoesNotFit, match="50 steps are not enough for the first one"):
+            control(text).check_fits(50)
+    with pytest.raises(DoesNotFit, match="of 9 cycles none"):
+        control("warmup(3)+snapshots(cycles=9)").check_fits(11)
+
+
+# ---- runs ----
+
+
+def spec(method: str, **more: Any) -> RunSpec:
+    return RunSpec(**{"task": "digits-mlp", "base_lr": 0.1, "total_steps": 120} | more, method=method)  # type: ignore[arg-type]
+
+
+def test_a_run_that_is_cut_within_a_cycle_ends_with_the_last_whole_one(tmp_path: Path) -> None:
+    """Its weights, its metric and its rank are those of the run that was cut at that cycle's end."""
+    for stop in (50, 60, 119):
+        cut = train(spec("sgd:whole_cycles(snapshot(4))", stop_step=stop, save=True), weights=tmp_path)
+        end = stop - stop % 30
+        there = train(spec("sgd:snapshot(4)", stop_step=end, save=True), weights=tmp_path)
+        assert cut.kept == (None if end == stop else end)
+        assert cut.cost.steps == stop
+        assert cut.end is not None
+        assert (cut.end.step, cut.final, cut.rank_key) == (end, there.final, there.rank_key)
+        assert [each.step for each in cut.evals] == sorted({each.step for each in cut.evals})
+        ours, theirs = trained_model(cut, tmp_path), trained_model(there, tmp_path)
+        for one, other in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
+            assert torch.equal(one, other)
+        assert metrics_of_test(cut, tmp_path) == metrics_of_test(there, tmp_path)
+    whole = train(spec("sgd:whole_cycles(snapshot(4))"))
+    assert whole.kept is None
+    assert whole.evals == train(spec("sgd:snapshot(4)")).evals
+
+
+def test_a_run_that_is_stopped_early_ends_with_its_best_cycle_end(tmp_path: Path) -> None:
+    method = "sgd(momentum=0):stop_early(snapshot(12), patience=2)"
+    record = train(spec(method, base_lr=0.5, total_steps=600, save=True), weights=tmp_path)
+    judged = {each.step: each.values["accuracy"] for each in record.evals if each.step % 50 == 0}
+    best = max(judged, key=lambda step: (judged[step], -step))
+    assert record.outcome is Outcome.STOPPED
+    assert record.message is not None
+    assert "no cycle end in the last 2 was better" in record.message
+    assert (record.kept or record.evals[-1].step) == best
+    assert record.final == judged[best]
+    alone = train(spec("sgd(momentum=0):snapshot(12)", base_lr=0.5, total_steps=600, stop_step=best, save=True),
+                  weights=tmp_path)  # fmt: skip
+    assert metrics_of_test(record, tmp_path) == metrics_of_test(alone, tmp_path)
+
+
+def test_a_run_in_two_parts_is_the_run_in_one(tmp_path: Path) -> None:
+    """Also what was kept before the checkpoint is there after it; training goes on from the last weights."""
+    for control_of in ("whole_cycles(snapshot(4))", "snapshots(snapshot(4))", "stop_early(snapshot(4), patience=4)"):
+        for first, stop in ((40, 59), (30, 59), (70, 120), (60, 85)):
+            method = f"sgd:{control_of}"
+            whole = train(spec(method, stop_step=stop, save=True), weights=tmp_path)
+            begun = spec(method, stop_step=first, checkpoint=True)
+            train(begun, weights=tmp_path)
+            rest = train(
+                spec(method, stop_step=stop, save=True, start=Start(begun.id, first)),
+                weights=tmp_path,
+            )
+            assert (rest.final, rest.kept, rest.members) == (whole.final, whole.kept, whole.members)
+            assert metrics_of_test(rest, tmp_path) == metrics_of_test(whole, tmp_path)
+
+
+def test_records_with_kept_weights_are_stored_and_those_without_as_before(tmp_path: Path) -> None:
+    kept = train(spec("sgd:whole_cycles(snapshot(4))", stop_step=50))
+    plain = train(spec("sgd:snapshot(4)", stop_step=50))
+    with Store(tmp_path / "runs.db") as store:
+        store.add_all([kept, plain])
+        assert list(store.records()) == [kept.without_columns(), plain.without_columns()]
+    assert b'"kept":30' in kept.summary()
+    assert b"kept" not in plain.summary()
+    assert b"members" not in plain.summary()
+    assert Record.from_summary(*kept.packed()).end == kept.end
+
+
+def test_runs_that_keep_weights_are_not_batched() -> None:
+    for text in ("whole_cycles(sgdr)", "snapshots(cycles=3)", "stop_early(sgdr)"):
+        assert "must end with their last weights" in (why_not_batched([spec(f"sgd:{text}")]) or "")
+    assert why_not_batched([spec("sgd:sgdr")]) is None

@@ -1,23 +1,73 @@
 """Controls made of others: after a schedule, beside one (product, floor, ceiling), or around what they end."""
 
-from typing import Any
+import math
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.control import Decision, Observation, State
+from lrcontrol.controls.control import Decision, Looks, Observation, State
 from lrcontrol.controls.divergence import Divergence
+from lrcontrol.controls.patience import Patience
 from lrcontrol.controls.plateau import Plateau
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput, DoesNotFit
+from lrcontrol.schedules.cycle_ends import Ends, ends_of, fewest
 from lrcontrol.schedules.laying import lengths
+from lrcontrol.schedules.recipes.cycles import snapshot
 from lrcontrol.schedules.recipes.single import constant
 from lrcontrol.schedules.schedule import DEEPEST, Schedule, check_written
 
-__all__ = ["AnyControl", "AtLeast", "AtMost", "Looking", "StopOnDivergence", "Then", "Times"]
+__all__ = [
+    "AnyControl",
+    "AtLeast",
+    "AtMost",
+    "Ensemble",
+    "Looking",
+    "Snapshots",
+    "StopEarly",
+    "StopOnDivergence",
+    "Then",
+    "Times",
+    "WholeCycles",
+    "snapshots",
+]
+
+MOST_LOOKS = 50  # at cycle ends: of more cycles than that some are passed over
+
+Ensemble = Literal["greedy", "all"]
+"""Which snapshots are members: those whose predictions together are best on validation, or all of them."""
 
 
-class _Beside(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="control"):
+class _Holds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="control"):
+    """What holds a control, and is as it in all that it does not change."""
+
+    @property
+    def _held(self) -> "AnyControl":
+        raise NotImplementedError
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the control inside needs."""
+        return self._held.needs
+
+    @property
+    def ensemble(self) -> Ensemble | None:
+        """Which of the weights that are kept make the ensemble that a run ends as, or None."""
+        return self._held.ensemble
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a run may end with other weights than its last ones."""
+        return self._held.keeps
+
+    def looks(self, total_steps: int) -> Looks:
+        """When the control inside wants to be shown the metric."""
+        return self._held.looks(total_steps)
+
+
+class _Beside(_Holds, frozen=True, forbid_unknown_fields=True, tag_field="control"):
     """A schedule and a control over the same steps, their multipliers taken together."""
 
     schedule: Schedule
@@ -27,9 +77,12 @@ class _Beside(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
         _check(self.schedule, self.inner)
 
     @property
-    def needs(self) -> frozenset[str]:
-        """What the control needs."""
-        return self.inner.needs
+    def _held(self) -> "AnyControl":
+        return self.inner
+
+    def ends(self, total_steps: int) -> Ends:
+        """Where the longer cycles of the two end."""
+        return fewest([ends_of(self.schedule, total_steps), self.inner.ends(total_steps)])
 
     def join(self, one: float, other: float) -> float:
         """The multiplier of the schedule and that of the control, taken together."""
@@ -95,7 +148,7 @@ class AtMost(_Beside, frozen=True, tag="at_most"):
         return min(one, other)
 
 
-class Then(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="control", tag="then"):
+class Then(_Holds, frozen=True, forbid_unknown_fields=True, tag_field="control", tag="then"):
     """A schedule for its own length, and after it a control; in text `warmup(0.05)+plateau`.
 
     The control is told of the updates from the schedule's end on, and its steps are counted from there.
@@ -117,9 +170,23 @@ class Then(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="c
             )
 
     @property
-    def needs(self) -> frozenset[str]:
-        """What the control needs."""
-        return self.inner.needs
+    def _held(self) -> "AnyControl":
+        return self.inner
+
+    def ends(self, total_steps: int) -> Ends:
+        """Where the cycles of both end."""
+        length = self._length(total_steps)
+        before, after = (
+            ends_of(self.schedule, length) if length else Ends([], True),
+            self.inner.ends(total_steps - length),
+        )
+        return Ends([*before.places, *(length + place for place in after.places)], after.whole)
+
+    def looks(self, total_steps: int) -> Looks:
+        """When the control inside wants to be shown the metric, counted from the beginning."""
+        length = self._length(total_steps)
+        often, at = self.inner.looks(total_steps - length)
+        return Looks(often, frozenset(length + place for place in at))
 
     def start(self, total_steps: int) -> tuple[Decision, State]:
         """The decision for update 0."""
@@ -156,7 +223,7 @@ class Then(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="c
         return length
 
 
-class _Around(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="control"):
+class _Around(_Holds, frozen=True, forbid_unknown_fields=True, tag_field="control"):
     """A control, or a schedule, whose multipliers are left as they are."""
 
     inner: "AnyControl"
@@ -168,9 +235,12 @@ class _Around(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
         _check_nested(inner, ())
 
     @property
-    def needs(self) -> frozenset[str]:
-        """What the control inside needs."""
-        return self.inner.needs
+    def _held(self) -> "AnyControl":
+        return self.inner
+
+    def ends(self, total_steps: int) -> Ends:
+        """Where the cycles inside end."""
+        return self.inner.ends(total_steps)
 
     def check_fits(self, total_steps: int) -> None:
         """DoesNotFit where the control inside does not fit."""
@@ -204,7 +274,7 @@ class StopOnDivergence(_Around, frozen=True, tag="stop_on_divergence"):
     @property
     def needs(self) -> frozenset[str]:
         """The loss of every update, and what the control inside needs."""
-        return self.inner.needs | {"loss"}
+        return super().needs | {"loss"}
 
     def start(self, total_steps: int) -> tuple[Decision, State]:
         """The decision for update 0."""
@@ -224,7 +294,180 @@ class StopOnDivergence(_Around, frozen=True, tag="stop_on_divergence"):
         return Divergence(self.factor)
 
 
-Looking = Plateau | Times | AtLeast | AtMost | Then | StopOnDivergence
+class _CycleWise(_Around, frozen=True):
+    """What does something where a cycle is complete."""
+
+    @property
+    def keeps(self) -> bool:
+        """Yes."""
+        return True
+
+    def check_fits(self, total_steps: int) -> None:
+        """DoesNotFit where the control inside does not fit, or no cycle of it is complete in so many steps."""
+        super().check_fits(total_steps)
+        if not _cycles(self.inner, total_steps).ends:
+            raise DoesNotFit(
+                f"a cycle must be complete within the run, but {total_steps} steps are not enough for the first one; "
+                "use shorter cycles, or more steps."
+            )
+
+    def start(self, total_steps: int) -> tuple[Decision, State]:
+        """The decision for update 0."""
+        decision, inner = self.inner.start(total_steps)
+        _cycles(self.inner, total_steps)  # what does not fit is known before the first update
+        return decision, {"inner": inner, "total_steps": total_steps}
+
+
+class StopEarly(_CycleWise, frozen=True, tag="stop_early"):
+    """A control, ended where its cycle ends no longer improve; in text `stop_early(sgdr, patience=2)`.
+
+    Within a cycle a metric gets worse while the rate is high; only the ends of cycles are compared, each by the last
+    metric that was told in its cycle. The run ends with the weights of its best cycle end, also where it is cut
+    within a cycle. A control without cycles is compared wherever the metric is told, as early stopping usually is.
+
+    Args:
+        inner: a schedule or a control; its multipliers are left as they are.
+        patience: >= 1; so many cycle ends in a row without improvement end the run (where `Plateau` bears so many).
+        threshold: in [0, 1); an improvement is a metric below `best - threshold * |best|`.
+    Source:
+        Prechelt 1998, Early stopping - but when?, criterion UP; Loshchilov, Hutter 2017, arXiv:1608.03983,
+        section 4.1, on which weights to take.
+    Example:
+        >>> from lrcontrol.controls.text import control
+        >>> ending = control("stop_early(snapshot(4), patience=1)")
+        >>> decision, state = ending.start(8)
+        >>> for step, metric in enumerate([0.5, 0.3, 0.6, 0.4]):
+        ...     decision, state = ending.next(state, Observation(step, metric=metric))
+        >>> decision.stop
+        'no cycle end in the last 1 was better than 0.3'
+    """
+
+    patience: int = 2
+    threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in msgspec.structs.asdict(self._rule).items():
+            msgspec.structs.force_setattr(self, name, value)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The metric, and what the control inside needs."""
+        return super().needs | {"metric"}
+
+    def looks(self, total_steps: int) -> Looks:
+        """At cycle ends; of more than 50, some are passed over, evenly."""
+        often, at = self.inner.looks(total_steps)
+        ends, cyclic = _cycles(self.inner, total_steps)
+        if not cyclic:
+            return Looks(True, at)
+        every = -(-len(ends) // MOST_LOOKS)
+        return Looks(often, at | set(sorted(ends)[::-every]))
+
+    def start(self, total_steps: int) -> tuple[Decision, State]:
+        """The decision for update 0."""
+        decision, state = super().start(total_steps)
+        return decision, {**state, "latest": None, "seen": self._rule.start()}
+
+    def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
+        """The decision for the update after `seen`, which says stop, and keep, where the metrics of cycle ends do."""
+        decision, inner = self.inner.next(state["inner"], seen)
+        made, total, latest = seen.step + 1, state["total_steps"], state["latest"]
+        ends, cyclic = _cycles(self.inner, total)
+        if seen.metric is not None and math.isfinite(seen.metric):
+            latest = seen.metric
+        after: State = {**state, "inner": inner, "latest": latest}
+        if latest is None or (cyclic and made not in ends):
+            return decision, after
+        verdict, rest = self._rule.next(state["seen"], latest)
+        after |= {"latest": None, "seen": rest}
+        if verdict.lowest and self.ensemble is None:
+            decision = msgspec.structs.replace(decision, keep=True)
+        if verdict.over and decision.stop is None and made < total:
+            what = "cycle end" if cyclic else "metric"
+            reason = f"no {what} in the last {rest['bad']} was better than {rest['best']:.4g}"
+            decision = msgspec.structs.replace(decision, stop=reason)
+        return decision, after
+
+    @property
+    def _rule(self) -> Patience:
+        return Patience(self.patience, self.threshold)
+
+
+class WholeCycles(_CycleWise, frozen=True, tag="whole_cycles"):
+    """A control whose run ends with the weights of its last complete cycle, wherever it is cut; `whole_cycles(sgdr)`.
+
+    Args:
+        inner: a schedule or a control; its multipliers are left as they are.
+    Source:
+        Loshchilov, Hutter 2017, arXiv:1608.03983, section 4.1.
+    Example:
+        >>> from lrcontrol.controls.text import control
+        >>> anytime = control("whole_cycles(sgdr(period=2, growth=1))")
+        >>> decision, state = anytime.start(7)
+        >>> kept = []
+        >>> for step in range(6):
+        ...     decision, state = anytime.next(state, Observation(step))
+        ...     kept.append(decision.keep)
+        >>> kept
+        [False, True, False, True, False, True]
+    """
+
+    def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
+        """The decision for the update after `seen`; it says keep where a cycle is complete."""
+        decision, inner = self.inner.next(state["inner"], seen)
+        if seen.step + 1 in _cycles(self.inner, state["total_steps"]).ends:
+            decision = msgspec.structs.replace(decision, keep=True)
+        return decision, {**state, "inner": inner}
+
+
+class Snapshots(WholeCycles, frozen=True, tag="snapshots"):
+    """A control whose run ends as an ensemble of the models at its cycle ends; in text `snapshots(sgdr(3))`.
+
+    `snapshots(cycles=5)` is `snapshots(snapshot(5))`. Predictions are averaged, not weights: cycles end in basins of
+    their own.
+
+    Args:
+        inner: a schedule or a control with cycles; its multipliers are left as they are.
+        members: `greedy`, those whose predictions together are best on validation, or `all` as in the paper.
+    Source:
+        Huang et al. 2017, arXiv:1704.00109; Caruana et al. 2004, Ensemble selection from libraries of models, ICML,
+        section 2 (greedy, without replacement).
+    Example:
+        >>> from lrcontrol.controls.text import control
+        >>> control("snapshots(cycles=3)") == control("snapshots(snapshot(3))")
+        True
+    """
+
+    members: Ensemble = "greedy"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.one_of("choice of members", self.members, ("greedy", "all"))
+
+    @property
+    def ensemble(self) -> Ensemble | None:
+        """Which snapshots are members."""
+        return self.members
+
+
+def snapshots(
+    inner: "AnyControl | Schedule | None" = None, cycles: int | None = None, members: Ensemble = "greedy"
+) -> Snapshots:
+    """The control `Snapshots`, around what is given or around so many cosine cycles of equal length; by default 5.
+
+    Example:
+        >>> snapshots(cycles=5).inner.schedule == snapshot(5)
+        True
+    """
+    if inner is not None and cycles is not None:
+        raise BadInput(f"give either the cycles of a schedule or their number, got {inner} and cycles={cycles}.")
+    if inner is None:
+        inner = snapshot() if cycles is None else snapshot(cycles)
+    return Snapshots(Scheduled(inner) if isinstance(inner, Schedule) else inner, members)
+
+
+Looking = Plateau | Times | AtLeast | AtMost | Then | StopOnDivergence | StopEarly | WholeCycles | Snapshots
 """A control that looks, alone, beside schedules or around another."""
 
 AnyControl = Scheduled | Looking
@@ -249,3 +492,16 @@ def _check_nested(inner: AnyControl, beside: tuple[Schedule, ...]) -> None:
     if depth > DEEPEST:
         raise BadInput(f"controls must nest at most {DEEPEST} deep, got {depth}.")
     check_written(*beside)
+
+
+class _Cycles(NamedTuple):
+    """After which updates a cycle is complete, and at last the run where nothing is cut short; whether it has any."""
+
+    ends: frozenset[int]
+    cyclic: bool
+
+
+@lru_cache(maxsize=64)
+def _cycles(control: AnyControl, total_steps: int) -> _Cycles:
+    found = control.ends(total_steps)
+    return _Cycles(frozenset(found.over(total_steps)), bool(found.places))

@@ -1,12 +1,12 @@
 """The face of a control: pure, with its state as JSON, so that any loop can drive it and any run can resume."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Control", "Decision", "Observation", "OpenLoop", "State"]
+__all__ = ["Control", "Decision", "Looks", "Observation", "OpenLoop", "State"]
 
 State = dict[str, Any]
 """What a control remembers: JSON values only."""
@@ -20,12 +20,15 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         momentum: momentum or beta1, or None to leave it.
         weight_decay: multiplier of every group's base weight decay, or None to leave it.
         stop: why the run should end before that update, or None.
+        keep: whether the weights as they are now, before that update, are to be kept: a run ends with those that it
+            was told last to keep, or as an ensemble of all of them.
     """
 
     multiplier: float
     momentum: float | None = None
     weight_decay: float | None = None
     stop: str | None = None
+    keep: bool = False
 
 
 class Observation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +45,18 @@ class Observation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loss: float | None = None
     metric: float | None = None
     grad_norm: float | None = None
+
+
+class Looks(NamedTuple):
+    """When a control wants to be shown the metric.
+
+    Args:
+        often: whether anywhere will do, as long as it is often.
+        at: after so many updates.
+    """
+
+    often: bool = False
+    at: frozenset[int] = frozenset()
 
 
 @runtime_checkable

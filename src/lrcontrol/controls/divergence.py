@@ -82,7 +82,7 @@ class Divergence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def _most(self, state: State) -> float:
         """The level up to which nothing is said."""
         best = state["best"]
-        noise = SCATTER * _scatter(state["changes"]) + ROUNDING * max(map(abs, state["recent"]))
+        noise = SCATTER * _scatter(state["changes"]) + ROUNDING * max(abs(state["first"]), abs(best))
         return float(best + self.factor * max(state["first"] - best, noise))
 
 

@@ -7,7 +7,8 @@ from itertools import count
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.control import Decision, Observation, State
+from lrcontrol.controls.control import Decision, Looks, Observation, State
+from lrcontrol.schedules.cycle_ends import Ends
 
 __all__ = ["Plateau"]
 
@@ -57,6 +58,25 @@ class Plateau(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 
     def check_fits(self, total_steps: int) -> None:
         """It fits any horizon."""
+
+    def ends(self, total_steps: int) -> Ends:
+        """It has no cycles."""
+        del total_steps
+        return Ends([], True)
+
+    def looks(self, total_steps: int) -> Looks:
+        """Often."""
+        del total_steps
+        return Looks(often="metric" in self.needs)
+
+    @property
+    def ensemble(self) -> None:
+        """Its run ends with one model."""
+
+    @property
+    def keeps(self) -> bool:
+        """No: its run ends with its last weights."""
+        return False
 
     @property
     def needs(self) -> frozenset[str]:

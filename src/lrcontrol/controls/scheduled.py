@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrcontrol import checks
-from lrcontrol.controls.control import Decision, Observation, State
+from lrcontrol.controls.control import Decision, Looks, Observation, State
 from lrcontrol.errors import BadInput, DoesNotFit, OutOfSchedule
+from lrcontrol.schedules.cycle_ends import Ends, ends_of
 from lrcontrol.schedules.schedule import Schedule, check_written
 
 __all__ = ["Scheduled"]
@@ -71,6 +72,24 @@ class Scheduled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
                 each.multiplier(0, total_steps)
             except DoesNotFit as error:
                 raise DoesNotFit(f"{each} over {total_steps} steps: {error}") from None
+
+    def ends(self, total_steps: int) -> Ends:
+        """Where the cycles of the rate end."""
+        return ends_of(self.schedule, total_steps)
+
+    def looks(self, total_steps: int) -> Looks:
+        """Never."""
+        del total_steps
+        return Looks()
+
+    @property
+    def ensemble(self) -> None:
+        """Its run ends with one model."""
+
+    @property
+    def keeps(self) -> bool:
+        """No: its run ends with its last weights."""
+        return False
 
     def multipliers(self, total_steps: int) -> NDArray[np.float64]:
         """Shape (total_steps,): the whole run at once."""

@@ -9,7 +9,19 @@ from typing import Any
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.composed import AnyControl, AtLeast, AtMost, Looking, StopOnDivergence, Then, Times
+from lrcontrol.controls.composed import (
+    AnyControl,
+    AtLeast,
+    AtMost,
+    Looking,
+    Snapshots,
+    StopEarly,
+    StopOnDivergence,
+    Then,
+    Times,
+    WholeCycles,
+    snapshots,
+)
 from lrcontrol.controls.plateau import Plateau
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput
@@ -23,8 +35,16 @@ __all__ = ["CONTROLS", "WRAPPERS", "AnyControl", "control", "control_text", "rea
 CONTROLS: dict[str, type[Plateau]] = {"plateau": Plateau}
 """Every control that stands for itself, by its name in text."""
 
-WRAPPERS: dict[str, type[StopOnDivergence]] = {"stop_on_divergence": StopOnDivergence}
+WRAPPERS: dict[str, type[StopOnDivergence | StopEarly | WholeCycles]] = {
+    "snapshots": Snapshots,
+    "stop_early": StopEarly,
+    "stop_on_divergence": StopOnDivergence,
+    "whole_cycles": WholeCycles,
+}
 """Every control around another, by its name in text: `name(control, parameter=value)`."""
+
+MADE_BY: dict[str, Any] = {**WRAPPERS, "snapshots": snapshots}
+"""What makes each of them of the arguments in a text."""
 
 BOUNDS: dict[str, type[AtLeast | AtMost]] = {"max": AtLeast, "min": AtMost}
 """What keeps a control from being lower or higher, by its name in text."""
@@ -86,12 +106,16 @@ def control_text(given: AnyControl) -> str:
             return f"{name}({control_text(given.inner)}, {term_text(given.schedule)})"
     inside = [] if isinstance(given, Plateau) else [control_text(given.inner)]
     changed = [
-        f"{field.name}={number_text(getattr(given, field.name))}"
+        f"{field.name}={_value_text(getattr(given, field.name))}"
         for field in msgspec.structs.fields(given)
         if field.name != "inner" and getattr(given, field.name) != field.default
     ]
     name = str(given.__struct_config__.tag)
     return f"{name}({', '.join([*inside, *changed])})" if inside or changed else name
+
+
+def _value_text(value: str | float) -> str:
+    return value if isinstance(value, str) else number_text(value)
 
 
 def _factor_text(given: Looking, in_brackets: Any) -> str:
@@ -215,15 +239,16 @@ def _read_bound(reader: Reader, name: str, at: int) -> Looking:
 def _read_around(reader: Reader, name: str, at: int) -> Looking:
     """Read `(control, parameter=value, ...)`; schedules beside that of the rate come first."""
     reader.expect("(")
-    inner = _read_inner(reader)
-    control = _read_beside(reader, inner, others=True) if isinstance(inner, Schedule) else inner
     positional: list[Any] = []
     named: dict[str, Any] = {}
-    if reader.take(","):
+    if reader.peek() != ")" and reader.ahead(1).text != "=":
+        inner = _read_inner(reader)
+        positional = [_read_beside(reader, inner, others=True) if isinstance(inner, Schedule) else inner]
+    if not positional or reader.take(","):
         positional, named = reader.arguments(positional)
     else:
         reader.expect(")")
-    made = call(reader, WRAPPERS[name], name, [control, *positional], named, at)
+    made = call(reader, MADE_BY[name], name, positional, named, at)
     assert isinstance(made, Looking)  # noqa: S101 - what WRAPPERS holds, told to the type checker
     return made
 

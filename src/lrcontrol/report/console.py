@@ -89,13 +89,18 @@ def show_record(record: Record, written: Mapping[str, Path]) -> None:
         console.print(f"  {escape(clean(record.message))}")
     if record.evals:
         table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
-        names = list(record.evals[-1].values)
+        names = list(dict.fromkeys(name for each in record.evals for name in each.values))
         for column in ("step", *(_label(name) for name in names)):
             table.add_column(column, justify="right")
         every = -(-len(record.evals) // SHOWN)
         for each in record.evals[::-every][::-1]:  # the last is always there
             table.add_row(str(each.step), *(metric_text(each.values.get(name)) for name in names))
         console.print(table)
+    if record.kept is not None:
+        console.print(f"  It ended with the weights that it had after {record.kept} updates.")
+    if record.members:
+        told = ", ".join(map(str, record.members))
+        console.print(f"  It ended as an ensemble of the models after {told} updates.")
     show_files(console, written)
 
 

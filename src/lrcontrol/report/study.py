@@ -91,7 +91,7 @@ def standings_table(stage: Stage, highlight: str | None = None) -> Table:
     """One row a method, the best first; a column only where it has something to tell."""
     rows = standings(stage)
     objective = stage.records[0].objective if stage.records else Objective("metric", "minimize")
-    finals = [row.best.evals[-1].values if row.best.usable else {} for row in rows]
+    finals = [_final(row.best) or {} for row in rows]
     columns: dict[str, Sequence[str]] = {
         "method": [row.method for row in rows],
         "best base lr": [f"{row.best.spec.base_lr:g}" if row.best.usable else metric_text(None) for row in rows],
@@ -150,11 +150,16 @@ def _figures(study: Study) -> list[tuple[str, str, str]]:
     ]
     values, others = study.test, study.default_test
     if values is None:
-        values = study.chosen.evals[-1].values
-        others = study.default.evals[-1].values if study.default is not None and study.default.usable else None
+        values = _final(study.chosen) or {}
+        others = None if study.default is None else _final(study.default)
     beside = "" if others is None else f"plain default: {metric_text(others[metric])}"
     shown = metric_text(values[metric]) if study.test is None else test_text(study.task, values[metric])
     name = study.task.objective.told if study.test is None else f"test {metric}"
     figures.append((name, shown, beside))
     figures.append(("cost", study.budget.runs(study.spent), f"budget: {study.budget.told()}"))
     return figures
+
+
+def _final(record: Record) -> dict[str, float] | None:
+    """What the weights that a run ended with came to on validation, or None where there are none that work."""
+    return record.end.values if record.usable and record.end is not None else None

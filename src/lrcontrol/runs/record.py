@@ -30,6 +30,9 @@ __all__ = [
 
 LARGEST_COLUMNS = 1 << 30  # bytes, unpacked
 
+ADDED: dict[str, Any] = {"kept": None, "members": ()}
+"""Fields that records did not have when the first were stored, and the values at which they are not written."""
+
 
 class Outcome(enum.StrEnum):
     """How a run ended."""
@@ -112,7 +115,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         spec: what was asked.
         outcome: how it ended.
         objective: the task's metric and direction.
-        evals: validation metrics, in the order of their steps; the last is of the final weights.
+        evals: validation metrics, in the order of their steps; the last is of the final weights, unless `kept` says
+            otherwise.
         cost: what it took.
         columns: one value per update made, from `spec.first_step` on, float32: `loss` (of the batch, before the
             update), `lr` (in force during it), and where the spec asks for them `l1` and `l2` (norms of the gradient
@@ -121,6 +125,10 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         weights: where the trained weights are, if they were to be kept.
         checkpoint: where the checkpoint was written, if it was to be; a search may have dropped it since.
         attempt: which try it was, from 1; runs whose process died are tried again.
+        kept: after how many updates the weights that it ended with were taken, where those are not its last ones; a
+            checkpoint is of the last ones, from where training goes on.
+        members: after how many updates those of each member were taken, where it ended as an ensemble; the last of
+            `evals` is of the ensemble then, and has what its last weights came to alone as `single_...`.
     """
 
     spec: RunSpec
@@ -133,6 +141,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     weights: Weights | None = None
     checkpoint: Weights | None = None
     attempt: int = 1
+    kept: int | None = None
+    members: tuple[int, ...] = ()
 
     @property
     def id(self) -> str:
@@ -150,17 +160,24 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return self.outcome in (Outcome.FINISHED, Outcome.STOPPED) and bool(self.evals)
 
     @property
+    def end(self) -> Evaluation | None:
+        """What the weights that it ended with came to on validation; None where they were not judged."""
+        if self.kept is None:
+            return self.evals[-1] if self.evals else None
+        return next((each for each in self.evals if each.step == self.kept), None)
+
+    @property
     def final(self) -> float | None:
         """The validation metric of the final weights, or None where there are none that work."""
-        return self.evals[-1].values.get(self.objective.metric) if self.usable else None
+        return self.end.values.get(self.objective.metric) if self.usable and self.end is not None else None
 
     @property
     def rank_key(self) -> tuple[float, float]:
         """What runs of one task are sorted by, best first: the metric, then the validation loss; inf if unusable."""
-        final = self.final
-        if final is None:
+        final, end = self.final, self.end
+        if final is None or end is None:
             return (math.inf, math.inf)
-        return (self.objective.lower_is_better(final), self.evals[-1].values.get("loss", math.inf))
+        return (self.objective.lower_is_better(final), end.values.get("loss", math.inf))
 
     def column(self, name: str) -> NDArray[np.float32]:
         """One column; RecordError where it is not there."""
@@ -175,7 +192,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def summary(self) -> bytes:
         """All but the columns, as JSON."""
-        return msgspec.json.encode(self.without_columns())
+        told = msgspec.to_builtins(self.without_columns())
+        return msgspec.json.encode({name: value for name, value in told.items() if ADDED.get(name, told) != value})
 
     def packed(self) -> tuple[bytes, bytes]:
         """Summary and columns as bytes that `from_summary` is sure to read.

@@ -84,6 +84,8 @@ def why_not_batched(specs: Sequence[RunSpec]) -> str | None:
         if spec.norms or "grad_norm" in spec.method.control.needs:
             what = f"norms={spec.norms}" if spec.norms else f"a control that needs them, {spec.method}"
             return f"runs that are batched must need no norms of gradients, got {what}."
+        if spec.method.control.keeps:
+            return f"runs that are batched must end with their last weights, got {spec.method}, which keeps others."
     if find_task(tasks[0]).is_script:
         return f"runs that are batched must be of a task whose model is known, got {tasks[0]}, which trains by itself."
     reason = tried(tasks[0]).why_not

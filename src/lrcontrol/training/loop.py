@@ -1,5 +1,6 @@
 """train(spec) -> Record: the only training loop there is."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,15 +14,16 @@ from lrcontrol.runs.method import method as parse_method
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.task import Task
+from lrcontrol.training.ensembles import ensemble_of
 from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.scripts import carry_out_script
 from lrcontrol.training.state import taken
 from lrcontrol.training.tasks.catalogue import check_optimizer, script_of
 from lrcontrol.training.tasks.catalogue import task as find_task
 from lrcontrol.training.tasks.own import OWN
-from lrcontrol.training.tasks.problem import alone, build
+from lrcontrol.training.tasks.problem import Problem, alone, build
 from lrcontrol.training.under_way import EVALUATIONS, UnderWay, evaluations
-from lrcontrol.training.weights import load_weights
+from lrcontrol.training.weights import load_states, load_weights
 
 __all__ = ["seconds_of", "test_metrics", "train", "train_all", "trained_model", "warm"]
 
@@ -129,18 +131,25 @@ _WARM: set[tuple[str, OptimizerSpec]] = set()
 
 
 def trained_model(record: Record, weights: Path) -> torch.nn.Module:
-    """The model of a record, in evaluation mode, with the weights it ended with."""
-    problem = build(find_task(record.spec.task), record.spec.seed)
-    load_weights(problem.model, weights, record)
-    return problem.model.eval()
+    """The model of a record, in evaluation mode, with the weights it ended with; or the ensemble it ended as."""
+    return _trained(record, weights).model.eval()
 
 
 def test_metrics(record: Record, weights: Path) -> dict[str, float]:
     """Loss and metrics of a record's trained weights on the test split; for the end of a study, once."""
     with alone():
-        problem = build(find_task(record.spec.task), record.spec.seed)
-        load_weights(problem.model, weights, record)
+        problem = _trained(record, weights)
         return problem.evaluate(problem.test)
+
+
+def _trained(record: Record, weights: Path) -> Problem:
+    """The problem of a record, its model being what the run ended with."""
+    problem = build(find_task(record.spec.task), record.spec.seed)
+    if record.members:
+        ensemble = ensemble_of(problem.model, load_states(weights, record), problem.combined)
+        return dataclasses.replace(problem, model=ensemble)
+    load_weights(problem.model, weights, record)
+    return problem
 
 
 def seconds_of(task: Task) -> float:

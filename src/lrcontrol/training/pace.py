@@ -31,8 +31,16 @@ class Pace(Protocol):
         """What it must be told."""
 
     @property
+    def hears(self) -> bool:
+        """Whether it is to be told of every update."""
+
+    @property
     def stop(self) -> str | None:
         """Why the run should end now, or None."""
+
+    @property
+    def keep(self) -> bool:
+        """Whether the weights as they are now are to be kept."""
 
     def at(self, step: int) -> InForce:
         """What is in force during update `step`."""
@@ -71,6 +79,7 @@ class _Table:
     def __init__(self, spec: RunSpec) -> None:
         self.needs: frozenset[str] = frozenset()
         self.stop: str | None = None
+        self.hears = self.keep = False
         self._first, self._rows = spec.first_step, rates(spec)
         self._beside = not np.isnan(self._rows[:, 1:]).all()
 
@@ -95,7 +104,7 @@ class _Looking:
 
     def __init__(self, spec: RunSpec) -> None:
         self._spec, self._control = spec, spec.method.control
-        self.needs = self._control.needs
+        self.needs, self.hears = self._control.needs, True
         self._decision, self._state = self._control.start(spec.total_steps)
         if spec.first_step:  # a control that takes over goes on from there, having seen nothing
             seen = Observation(spec.first_step - 1)
@@ -104,6 +113,10 @@ class _Looking:
     @property
     def stop(self) -> str | None:
         return self._decision.stop
+
+    @property
+    def keep(self) -> bool:
+        return self._decision.keep
 
     def at(self, step: int) -> InForce:
         del step

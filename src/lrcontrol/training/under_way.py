@@ -16,12 +16,12 @@ from lrcontrol.runs.record import Cost, Evaluation, Outcome, Record
 from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.runs.task import Task
 from lrcontrol.training.checkpoints import load_start, save_checkpoint
+from lrcontrol.training.final_weights import Ending, FinalWeights
 from lrcontrol.training.norms import gradients, norms
 from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.pace import pace_of, put_in_force
 from lrcontrol.training.state import State, put, taken
 from lrcontrol.training.tasks.problem import Problem
-from lrcontrol.training.weights import save_weights
 
 __all__ = [
     "BLOCK",
@@ -66,10 +66,12 @@ def evaluations(task: Task, total_steps: int) -> int:
 def grid(task: Task, spec: RunSpec) -> set[int]:
     """After which updates of its own a run is judged on the validation split, beside its last one.
 
-    They follow from the horizon: wherever runs of one horizon begin and end, they are judged at the same places.
+    They follow from the horizon: wherever runs of one horizon begin and end, they are judged at the same places. A
+    control may want more: often, or at places of its own.
     """
-    count = SHOWN if "metric" in spec.method.control.needs else evaluations(task, spec.total_steps)
-    places = {round(spec.total_steps * (index + 1) / count) for index in range(count)}
+    often, at = spec.method.control.looks(spec.total_steps)
+    count = SHOWN if often else evaluations(task, spec.total_steps)
+    places = {round(spec.total_steps * (index + 1) / count) for index in range(count)} | at
     return {place for place in places if spec.first_step < place <= spec.stop_step}
 
 
@@ -112,6 +114,7 @@ class UnderWay:
         self._seconds = dict.fromkeys(self._grids, 0.0)
         self._shared = dict.fromkeys(self._grids, 0)
         self.made = 0
+        self._final = FinalWeights(task, problem, spec.method.control.ensemble)
         if spec.start is not None and folder is not None:
             self._go_on(spec, spec.start, folder)
         elif fresh is not None:
@@ -158,10 +161,10 @@ class UnderWay:
                 self._optimizer.step()
                 losses.append(loss.detach())
                 self.step += 1
-                if pace.needs and self.step < pause:
+                if pace.hears and self.step < pause:
                     told = float(loss.detach()) if "loss" in pace.needs else None
                     norm = float(measured[-1][-1]) if "grad_norm" in pace.needs else None  # l2 is the last of them
-                    pace.saw(Observation(self.step - 1, loss=told, grad_norm=norm))
+                    self._tell(Observation(self.step - 1, loss=told, grad_norm=norm))
                     if pace.stop is not None:
                         break
             if measured:
@@ -189,36 +192,47 @@ class UnderWay:
                     return bad_validation(step)
             elif step in self._grids[self._spec.id]:
                 metric = self._task.objective.lower_is_better(values[self._task.objective.metric])
-        if pace.needs and pace.stop is None:
+        if pace.hears and pace.stop is None:
             norm = float(self._norms[step - 1 - self._first, -1]) if "grad_norm" in pace.needs else None
-            pace.saw(Observation(step - 1, loss=float(losses[-1]), metric=metric, grad_norm=norm))
+            self._tell(Observation(step - 1, loss=float(losses[-1]), metric=metric, grad_norm=norm))
         if pace.stop is not None:
             if step not in self._seen:
                 self._seen[step] = self._problem.evaluate(self._problem.validation)
             return End(Outcome.STOPPED, step, pace.stop)
         return None
 
+    def _tell(self, seen: Observation) -> None:
+        """Tell the control of an update, and keep the weights where it says so."""
+        self._pace.saw(seen)
+        if self._pace.keep:
+            self._final.keep(self.step)
+
     def _record(self, spec: RunSpec, end: End | None) -> Record:
         """The record of a run that ends here, its files written."""
         began = time.perf_counter()
         problem, last = self._problem, self.step if end is None else end.step
-        evals = []
-        for step in sorted({*self._grids[spec.id], last}):
+        judge_train = last == spec.stop_step and self._task.judges_train
+        diverged = end is not None and end.outcome is Outcome.DIVERGED
+        ending = None if diverged else self._final.ending(last, judge_train=judge_train)
+        evals, of_end = [], last if ending is None or ending.kept is None else ending.kept
+        for step in sorted({*self._grids[spec.id], last, of_end}):
             values = self._seen.get(step)
+            if step == of_end and ending is not None:
+                values = _told(ending, values or {})
             if values is None or step > last:
                 continue
-            if step == spec.stop_step and self._task.judges_train:
-                of_train = problem.evaluate(problem.train)
+            if step == of_end and judge_train:
+                of_train = problem.evaluate(problem.train) if ending is None else ending.of_train
                 values = values | {f"train_{name}": value for name, value in of_train.items()}
             if not _finite(values):
-                end = bad_validation(step)
+                end, ending = bad_validation(step), None
                 break
             evals.append(Evaluation(step, values))
         outcome, step, message = (Outcome.FINISHED, last, None) if end is None else end
         kept = checkpoint = None
         if self._folder is not None and outcome is not Outcome.DIVERGED:
             if spec.save:
-                kept = save_weights(problem.model, self._folder, spec.id)
+                kept = self._final.save(ending, self._folder, spec.id)
             if spec.checkpoint:
                 checkpoint = save_checkpoint(self._taken(), self._folder, spec)
         made = step - self._first
@@ -235,6 +249,8 @@ class UnderWay:
             message=message,
             weights=kept,
             checkpoint=checkpoint,
+            kept=None if ending is None else ending.kept,
+            members=() if ending is None else ending.members,
         )
 
     def _measured(self, spec: RunSpec, made: int) -> dict[str, NDArray[np.float32]]:
@@ -247,9 +263,13 @@ class UnderWay:
         self._put(state)
         if state.control is not None:
             self._pace.restore(state.control)
+            self._final.restore(state.tensors)
+        if self._pace.keep:
+            self._final.keep(self.step)
 
     def _taken(self) -> State:
-        return taken(self.step, self._problem.model, self._optimizer, self._pace.state())
+        state = taken(self.step, self._problem.model, self._optimizer, self._pace.state())
+        return state._replace(tensors=state.tensors | self._final.tensors())
 
     def _put(self, state: State) -> None:
         """Go back to where a state was taken; what was seen after that is forgotten."""
@@ -257,6 +277,13 @@ class UnderWay:
         self.step = state.step
         del self._rates[self.step - self._first :]
         self._seen = {step: values for step, values in self._seen.items() if step <= self.step}
+
+
+def _told(ending: Ending, last: dict[str, float]) -> dict[str, float]:
+    """The metrics of what a run ended with; of an ensemble, beside them those of the last weights alone."""
+    if not ending.members:
+        return ending.values
+    return ending.values | {f"single_{name}": value for name, value in last.items()}
 
 
 def _finite(values: dict[str, float]) -> bool:

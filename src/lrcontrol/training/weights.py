@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,18 @@ from lrcontrol.files import write_whole
 from lrcontrol.runs.record import Record, Weights
 from lrcontrol.training.state import with_tensors
 
-__all__ = ["load_state", "load_weights", "save_state", "save_weights"]
+__all__ = ["load_state", "load_states", "load_weights", "save_state", "save_states", "save_weights"]
 
 
 def save_weights(model: nn.Module, folder: Path, name: str) -> Weights:
     """Write parameters and buffers to `folder/name.safetensors`, whole or not at all."""
     return _kept(safetensors.torch.save(_whole(model.state_dict())), folder, name)
+
+
+def save_states(states: Mapping[int, Mapping[str, Tensor]], folder: Path, name: str) -> Weights:
+    """Write several states of a model to one file, their names `STEP.NAME`; `load_states` reads it."""
+    tensors = {f"{step}.{own}": value for step, state in states.items() for own, value in state.items()}
+    return _kept(safetensors.torch.save(_whole(tensors)), folder, name)
 
 
 def save_state(plain: Any, tensors: dict[str, Tensor], folder: Path, name: str) -> Weights:
@@ -33,6 +40,19 @@ def load_weights(model: nn.Module, folder: Path, record: Record) -> None:
         RecordError: the record kept no weights, the file is missing, or its SHA-256 is another.
     """
     model.load_state_dict(safetensors.torch.load(_read(folder, record)))
+
+
+def load_states(folder: Path, record: Record) -> dict[int, dict[str, Tensor]]:
+    """The states of the members of the ensemble that a record ended as, after the same checks.
+
+    Raises:
+        RecordError: as `load_weights`.
+    """
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, value in safetensors.torch.load(_read(folder, record)).items():
+        step, _, own = name.partition(".")
+        states.setdefault(int(step), {})[own] = value
+    return states
 
 
 def load_state(folder: Path, record: Record) -> Any:

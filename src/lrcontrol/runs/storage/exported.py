@@ -55,7 +55,7 @@ def export(path: Path, out: Path, table: Literal["runs", "evals", "columns"] = "
 
 
 def _runs(store: Store) -> Table:
-    metrics = _names(name for record in store.records() for each in record.evals[-1:] for name in each.values)
+    metrics = _names(name for record in store.records() for name in _end(record))
     kinds: dict[str, Kind] = {
         **dict.fromkeys(("run", "task", "method", "optimizer", "control"), "text"),
         "base_lr": "real",
@@ -84,9 +84,13 @@ def _runs(store: Store) -> Table:
     return Table(kinds, chunks())
 
 
+def _end(record: Record) -> dict[str, float]:
+    return {} if record.end is None else record.end.values
+
+
 def _run(record: Record, metrics: Sequence[str]) -> tuple[Any, ...]:
     spec, weights, checkpoint = record.spec, record.weights, record.checkpoint
-    last = record.evals[-1].values if record.evals else {}
+    last = _end(record)
     return (
         record.id,
         spec.task,

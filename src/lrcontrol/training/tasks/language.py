@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,6 +10,7 @@ from torch.nn import functional
 from lrcontrol.runs.task import Task
 from lrcontrol.training.tasks import models_language as models
 from lrcontrol.training.tasks import texts
+from lrcontrol.training.tasks.combining import mean_of_probabilities
 from lrcontrol.training.tasks.judging import accuracy, nats
 from lrcontrol.training.tasks.problem import Problem
 from lrcontrol.training.tasks.splits import Splits
@@ -34,6 +36,7 @@ def build(task: Task, seed: int) -> Problem:
         seed=seed,
         chunk=recipe.chunk,
         weight=len if recipe.metrics is accuracy else _counted,
+        combine=None if recipe.metrics is accuracy else partial(mean_of_probabilities, dim=-1),
     )
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional
 from lrcontrol.errors import DataDamaged
 from lrcontrol.runs.task import Task
 from lrcontrol.training.tasks import data, formats
+from lrcontrol.training.tasks.combining import mean_of_chances
 from lrcontrol.training.tasks.judging import Standardised
 from lrcontrol.training.tasks.problem import Problem
 from lrcontrol.training.tasks.splits import Splits, distinct_rows, split_rows, tensors
@@ -35,7 +36,8 @@ def build(task: Task, seed: int) -> Problem:
         model: nn.Module = TextNet(1 + int(splits[0].inputs.max()), width=64)
         return Problem(model, *splits, judged.loss, judged.metrics, batch_size=task.batch_size, seed=seed)
     model = nn.Sequential(nn.Linear(LENGTH, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, ASSAYS))
-    return Problem(model, *tox21(), _masked_loss, mean_auc, batch_size=task.batch_size, seed=seed, weight=_known)
+    return Problem(model, *tox21(), _masked_loss, mean_auc, batch_size=task.batch_size, seed=seed, weight=_known,
+                   combine=mean_of_chances)  # fmt: skip
 
 
 class TextNet(nn.Module):

@@ -4,13 +4,14 @@ import contextlib
 import dataclasses
 import importlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.task import Task
+from lrcontrol.training.tasks.combining import Combine, combine_of
 from lrcontrol.training.tasks.own import OWN
 from lrcontrol.training.tasks.script import ScriptTask
 
@@ -44,6 +45,9 @@ class Problem:
         weight: of the targets of a chunk: what its means are over. By default its rows.
         augment: changes the inputs of a training batch; all its chance is drawn from the generator it is given, whose
             state is a pure function of seed and step.
+        combine: of the outputs of several models, those of their ensemble, for loss and metrics to take. By default
+            the logarithm of the mean of the probabilities where the loss is torch's cross-entropy, likewise for its
+            binary one with logits, else the mean of the outputs.
     """
 
     model: nn.Module
@@ -57,6 +61,7 @@ class Problem:
     chunk: int | None = None
     weight: Callable[[Tensor], float] = len
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    combine: Combine | None = None
 
     def batches(self, first: int, last: int) -> "list[tuple[Tensor, Tensor]]":
         """The batches of updates [first, last), a pure function of seed and step."""
@@ -84,21 +89,35 @@ class Problem:
             result.append(drawn[epoch][index * self.batch_size : (index + 1) * self.batch_size])
         return result
 
-    @torch.no_grad()
     def evaluate(self, split: Split) -> dict[str, float]:
         """Loss and metrics of the model, in evaluation mode, on a whole split."""
+        return self.judged(self.outputs(split), split)
+
+    @torch.no_grad()
+    def outputs(self, split: Split) -> Iterator[Tensor]:
+        """What the model gives in evaluation mode, chunk by chunk of a whole split."""
         training = self.model.training
         self.model.eval()
         rows = self.chunk or len(split)
+        for first in range(0, len(split), rows):
+            yield self.model(split.inputs[first : first + rows])
+        self.model.train(training)
+
+    @torch.no_grad()
+    def judged(self, outputs: Iterable[Tensor], split: Split) -> dict[str, float]:
+        """Loss and metrics of outputs on a whole split, given chunk by chunk."""
+        rows = self.chunk or len(split)
         weights, judged = [], []
         with torch.random.fork_rng(devices=[]):  # how often a run is looked at does not change its training
-            for first in range(0, len(split), rows):
-                targets = split.targets[first : first + rows]
-                outputs = self.model(split.inputs[first : first + rows])
-                judged.append({"loss": float(self.loss(outputs, targets)), **self.metrics(outputs, targets)})
+            for place, each in enumerate(outputs):
+                targets = split.targets[place * rows : (place + 1) * rows]
+                judged.append({"loss": float(self.loss(each, targets)), **self.metrics(each, targets)})
                 weights.append(float(self.weight(targets)))
-        self.model.train(training)
         return over_chunks(judged, weights)
+
+    def combined(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The outputs of an ensemble of models with these outputs."""
+        return (combine_of(self.loss) if self.combine is None else self.combine)(outputs)
 
 
 def over_chunks(judged: Sequence[dict[str, float]], weights: Sequence[float]) -> dict[str, float]:

@@ -1,0 +1,189 @@
+"""Snapshot ensembles: predictions combined, members chosen, runs that end as one, and ensembles of a user's loop."""
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
+
+from lrcontrol.runs.record import Outcome
+from lrcontrol.runs.spec import RunSpec
+from lrcontrol.training.ensembles import EnsembleModel, chosen_greedily, ensemble_of, in_place
+from lrcontrol.training.loop import test_metrics as metrics_of_test
+from lrcontrol.training.loop import train, trained_model
+from lrcontrol.training.tasks.catalogue import task as find_task
+from lrcontrol.training.tasks.combining import combine_of, mean_of_chances, mean_of_outputs, mean_of_probabilities
+from lrcontrol.training.tasks.problem import build
+
+# ---- what predictions come to ----
+
+
+def scores(*shape: int, seed: int = 0, spread: float = 3.0) -> torch.Tensor:
+    return spread * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("dim", [1, -1])
+def test_probabilities_are_averaged_and_cross_entropy_takes_the_result(dim: int) -> None:
+    """A ten-line twin: softmax, mean, log; the loss of the result is that of the averaged probabilities."""
+    outputs = [scores(6, 4, seed=seed) for seed in range(3)]
+    mean = torch.stack([functional.softmax(each, dim=dim) for each in outputs]).mean(dim=0)
+    combined = mean_of_probabilities(outputs, dim=dim)
+    torch.testing.assert_close(combined.exp(), mean)
+    targets = torch.tensor([0, 1, 2, 3, 0, 1])
+    torch.testing.assert_close(functional.cross_entropy(combined, targets), functional.nll_loss(mean.log(), targets))
+    assert torch.isfinite(mean_of_probabilities([scores(6, 4, seed=seed, spread=1e4) for seed in range(3)])).all()
+
+
+def test_chances_of_yes_are_averaged() -> None:
+    outputs = [scores(5, 2, seed=seed) for seed in range(4)]
+    mean = torch.stack([each.sigmoid() for each in outputs]).mean(dim=0)
+    torch.testing.assert_close(mean_of_chances(outputs).sigmoid(), mean)
+    assert torch.isfinite(mean_of_chances([torch.tensor([300.0, -300.0])] * 2)).all()
+
+
+def test_an_ensemble_of_one_is_that_one() -> None:
+    for combine in (mean_of_outputs, mean_of_chances, mean_of_probabilities):
+        one = scores(7, 3)
+        alone, again = combine([one]), combine([one, one, one])
+        torch.testing.assert_close(alone, again)
+        assert torch.equal(alone.argmax(dim=1), one.argmax(dim=1))
+
+
+def test_what_suits_a_loss() -> None:
+    assert combine_of(functional.cross_entropy) is mean_of_probabilities
+    assert combine_of(nn.CrossEntropyLoss()) is mean_of_probabilities
+    assert combine_of(nn.BCEWithLogitsLoss()) is mean_of_chances
+    assert combine_of(functional.mse_loss) is mean_of_outputs
+    assert combine_of(lambda outputs, targets: outputs.mean()) is mean_of_outputs
+
+
+@pytest.mark.parametrize("name", ["digits-cnn", "diabetes-mlp", "sst-bag"])
+def test_the_loss_of_an_ensemble_is_at_most_the_mean_of_its_members(name: str) -> None:
+    """Jensen: for cross-entropy of averaged probabilities as for the squared error of averaged outputs."""
+    problem = build(find_task(name), 0)
+    states = {}
+    for seed in range(3):
+        states[seed] = build(find_task(name), seed).model.state_dict()
+    losses = [problem.evaluate(problem.validation)["loss"] for _ in in_place(problem.model, states)]
+    together = ensemble_of(problem.model, states, problem.combined)
+    judged = problem.judged((together(problem.validation.inputs) for _ in range(1)), problem.validation)
+    assert judged["loss"] <= sum(losses) / 3 + 1e-6
+
+
+# ---- which are members ----
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=6))
+def test_greedy_selection_is_never_worse_than_the_best_and_stops_where_nothing_helps(biases: list[int]) -> None:
+    steps = [10 * (place + 1) for place in range(len(biases))]
+    by_step = dict(zip(steps, biases, strict=True))
+
+    def key(members: tuple[int, ...]) -> float:
+        return abs(sum(by_step[each] for each in members) / len(members))
+
+    chosen = chosen_greedily(steps, key)
+    assert list(chosen) == sorted(set(chosen))
+    assert set(chosen) <= set(steps)
+    assert key(chosen) <= min(key((step,)) for step in steps)
+    for step in set(steps) - set(chosen):
+        assert key(tuple(sorted((*chosen, step)))) >= key(chosen)
+    best = min(key(members) for size in range(1, len(steps) + 1) for members in itertools.combinations(steps, size))
+    assert key(chosen) >= best
+
+
+def test_ties_go_to_the_later_and_nothing_is_added_that_is_only_as_good() -> None:
+    assert chosen_greedily([10, 20, 30], lambda members: 1.0) == (30,)
+
+
+# ---- runs ----
+
+
+def spec(method: str, **more: Any) -> RunSpec:
+    usual = {"task": "digits-cnn", "base_lr": 0.05, "total_steps": 60}
+    return RunSpec(**(usual | more), method=method)  # type: ignore[arg-type]
+
+
+def parts_of(record_spec: RunSpec, ends: tuple[int, ...], folder: Path) -> dict[int, nn.Module]:
+    """The models of runs of the same schedule that were cut at the ends."""
+    plain = record_spec.method.control.inner  # type: ignore[union-attr]
+    method = msgspec.structs.replace(record_spec.method, control=plain)
+    found = {}
+    for end in ends:
+        cut = msgspec.structs.replace(record_spec, method=method, stop_step=end)
+        found[end] = trained_model(train(cut, weights=folder), folder)
+    return found
+
+
+@pytest.mark.parametrize("members", ["greedy", "all"])
+def test_a_run_ends_as_the_ensemble_of_its_cycle_ends(members: str, tmp_path: Path) -> None:
+    """Members are the models of runs cut there, to the bit, batch norm's statistics included; it costs one run."""
+    asked = spec(f"sgd:snapshots(cycles=4, members={members})", save=True)
+    record = train(asked, weights=tmp_path)
+    assert (record.outcome, record.cost.steps, record.kept) == (Outcome.FINISHED, 60, None)
+    assert set(record.members) <= {15, 30, 45, 60}
+    if members == "all":
+        assert record.members == (15, 30, 45, 60)
+    model = trained_model(record, tmp_path)
+    assert isinstance(model, EnsembleModel)
+    for ours, theirs in zip(model.models, parts_of(asked, record.members, tmp_path).values(), strict=True):
+        assert ours.state_dict().keys() == theirs.state_dict().keys()
+        for one, other in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
+            assert torch.equal(one, other)
+    problem = build(find_task("digits-cnn"), 0)
+    for split, found in (
+        (problem.validation, record.evals[-1].values),
+        (problem.test, metrics_of_test(record, tmp_path)),
+    ):
+        with torch.no_grad():
+            mean = torch.stack([functional.softmax(each(split.inputs), dim=1) for each in model.models]).mean(dim=0)
+        assert found["accuracy"] == pytest.approx(float((mean.argmax(dim=1) == split.targets).double().mean()))
+        assert found["loss"] == pytest.approx(float(functional.nll_loss(mean.log(), split.targets)), rel=1e-4)
+    plain = train(spec("sgd:snapshot(4)"))
+    assert record.evals[-1].values["single_accuracy"] == plain.final
+    assert record.column("loss").tolist() == plain.column("loss").tolist()
+    assert record.evals[:-1] == plain.evals[:-1]
+
+
+def test_greedy_members_are_at_least_as_good_as_any_single_snapshot_on_validation(tmp_path: Path) -> None:
+    for seed in range(2):
+        asked = spec("sgd:snapshots(cycles=4)", seed=seed, save=True)
+        record = train(asked, weights=tmp_path)
+        problem = build(find_task("digits-cnn"), seed)
+        singles = []
+        for model in parts_of(asked, (15, 30, 45, 60), tmp_path).values():
+            problem.model.load_state_dict(model.state_dict())
+            singles.append(problem.evaluate(problem.validation)["accuracy"])
+        assert record.final is not None
+        assert record.final >= max(singles)
+
+
+def test_a_run_that_is_cut_has_the_cycles_that_were_whole(tmp_path: Path) -> None:
+    record = train(spec("sgd:snapshots(cycles=4, members=all)", stop_step=40, save=True), weights=tmp_path)
+    assert record.members == (15, 30)
+    none = train(spec("sgd:snapshots(cycles=4, members=all)", stop_step=14, save=True), weights=tmp_path)
+    assert none.members == ()
+    assert none.evals == train(spec("sgd:snapshot(4)", stop_step=14)).evals
+    assert not isinstance(trained_model(none, tmp_path), EnsembleModel)
+
+
+def test_a_run_that_diverges_is_a_result(tmp_path: Path) -> None:
+    record = train(spec("sgd:snapshots(cycles=4)", base_lr=1e30, save=True), weights=tmp_path)
+    assert (record.outcome, record.members, record.weights) == (Outcome.DIVERGED, (), None)
+
+
+@pytest.mark.parametrize("task", ["diabetes-mlp", "glass-softmax", "shakespeare-lstm"])
+def test_other_tasks_have_ensembles_too(task: str, tmp_path: Path) -> None:
+    record = train(
+        spec("adamw:snapshots(cycles=3, members=all)", task=task, base_lr=0.01, total_steps=30, save=True),
+        weights=tmp_path,
+    )
+    assert record.members == (10, 20, 30)
+    assert all(math.isfinite(value) for value in metrics_of_test(record, tmp_path).values())
