@@ -405,6 +405,7 @@ class TestSteps:
         record = self.told(exploding)
         assert record.outcome is Outcome.STOPPED
         assert 41 <= record.cost.steps <= 43
+        assert self.told([*falling, *(1e3 * 1e9 ** np.arange(1, 30)), *[1.0] * 20]).cost.steps == 42
         assert self.told(2.3 + noise).outcome is Outcome.FINISHED
         rising = self.told(2.3 * 1.5 ** np.arange(80))
         assert rising.outcome is Outcome.STOPPED

@@ -42,8 +42,8 @@ class OwnUpdates:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer,
-        loader: Iterable[Any],
+        optimizer: Optimizer | Callable[[], Optimizer],
+        loader: Iterable[Any] | Callable[[], Iterable[Any]],
         loss: Callable[..., Any] | None = None,
         *,
         accumulate: int = 1,
@@ -54,7 +54,9 @@ class OwnUpdates:
         asked: Callable[[], bool] = lambda: False,
     ) -> None:
         checks.instance("model", model, nn.Module, "a torch module")
-        checks.instance("optimizer", optimizer, Optimizer, "a torch optimizer")
+        checks.instance(
+            "optimizer", optimizer, Optimizer | Callable, "a torch optimizer, or a function that makes one"
+        )
         self._accumulate = checks.integer("accumulate", accumulate, low=1)
         if scaler is not None and not hasattr(scaler, "unscale_"):
             raise BadInput(f"`scaler` must be a gradient scaler, got scaler={checks.shown(scaler)}.")
@@ -68,7 +70,7 @@ class OwnUpdates:
             given = [name for name, value in beside.items() if value is not None]
             if given or accumulate != 1:
                 raise BadInput(f"`step` does all of an update itself; leave `{(given or ['accumulate'])[0]}` out.")
-        self._model, self._optimizer, self._loader = model, optimizer, loader
+        self._model, self._given = model, (optimizer, loader)
         self._loss = loss_function(model, loss) if step is None else None
         self._step, self._scaler, self._asked = step, scaler, asked
         self._device = next((each.device for each in model.parameters()), torch.device("cpu"))
@@ -76,12 +78,6 @@ class OwnUpdates:
             contextlib.nullcontext() if autocast is None else torch.autocast(self._device.type, dtype=autocast)
         )
         self._watched = scaler is not None or step is not None
-        if self._watched and not seen_through(optimizer):
-            raise BadInput(
-                f"the updates of {type(optimizer).__name__} cannot be seen: it is no plain torch optimizer and holds "
-                "none of its groups; give the optimizer inside it."
-            )
-        self._rates = Scaled("lr", optimizer, ratios(optimizer))
         self._passes = 0
         self._samplers: list[tuple[Any, int]] = []
         self._updates: Updates | None = None
@@ -89,7 +85,16 @@ class OwnUpdates:
 
     def begin(self) -> None:
         """Begin anew: with the first batch of a pass, without gradients, in training mode."""
-        self._rates.forget()
+        optimizer, loader = self._given
+        self._optimizer = optimizer if isinstance(optimizer, Optimizer) else optimizer()
+        self._loader = loader if hasattr(loader, "__iter__") else loader()
+        checks.instance("optimizer", self._optimizer, Optimizer, "a torch optimizer")
+        if self._watched and not seen_through(self._optimizer):
+            raise BadInput(
+                f"the updates of {type(self._optimizer).__name__} cannot be seen: it is no plain torch optimizer and "
+                "holds none of its groups; give the optimizer inside it."
+            )
+        self._rates = Scaled("lr", self._optimizer, ratios(self._optimizer))
         self._updates = hooked(self._optimizer, self, self._counts) if self._watched else None
         if not self._model.training:
             self._model.train()

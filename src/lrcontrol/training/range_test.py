@@ -35,8 +35,8 @@ ASKED = "a signal asked to end it"
 
 def own_range_test(
     model: nn.Module,
-    optimizer: Optimizer,
-    loader: Iterable[Any],
+    optimizer: Optimizer | Callable[[], Optimizer],
+    loader: Iterable[Any] | Callable[[], Iterable[Any]],
     loss: Callable[..., Any] | None = None,
     *,
     low: float = 1e-7,
@@ -65,9 +65,9 @@ def own_range_test(
 
     Args:
         model: in training mode, or it is put in it; wrapped for several processes as for training.
-        optimizer: with the state it has; its rates need only be right to one another.
+        optimizer: with the state it has; its rates need only be right to one another. Or a function that makes one.
         loader: any iterable of batches that can be iterated over anew; passes over it follow one another. Batches are
-            moved to the device of the model's parameters.
+            moved to the device of the model's parameters. Or a function that makes one.
         loss: of `(outputs, targets)`, where a batch is inputs and targets: the last of it are the targets, and inputs
             in a tuple or dict are taken apart. Or of `(model, batch)`, where its first parameter is called `model`.
             Or None, where `model(**batch)` has its own loss, as Transformers' models do.
@@ -128,8 +128,8 @@ def own_range_test(
 
 def confirm(
     model: nn.Module,
-    optimizer: Optimizer,
-    loader: Iterable[Any],
+    optimizer: Optimizer | Callable[[], Optimizer],
+    loader: Iterable[Any] | Callable[[], Iterable[Any]],
     loss: Callable[..., Any] | None = None,
     *,
     lr: float,
@@ -212,8 +212,8 @@ def loss_fell(record: Record) -> bool:
 def _carried_out(
     specs: Sequence[RunSpec],
     model: nn.Module,
-    optimizer: Optimizer,
-    loader: Iterable[Any],
+    optimizer: Optimizer | Callable[[], Optimizer],
+    loader: Iterable[Any] | Callable[[], Iterable[Any]],
     loss: Callable[..., Any] | None,
     *,
     schedules: Sequence[Any],
@@ -225,7 +225,12 @@ def _carried_out(
     if torch.is_inference_mode_enabled():
         raise BadInput("updates must be made outside of torch.inference_mode(), got a call within it.")
     borrowed = Borrowed(
-        model, optimizer, loader=loader, scaler=scaler, schedules=schedules, also=[*also, loss, how["step"]]
+        model,
+        optimizer if isinstance(optimizer, Optimizer) else None,
+        loader=None if callable(loader) and not hasattr(loader, "__iter__") else loader,  # what makes one is no loader
+        scaler=scaler,
+        schedules=schedules,
+        also=[*also, loss, how["step"]],
     )
     records: list[Record] = []
     with borrowed:
@@ -233,7 +238,8 @@ def _carried_out(
         with closing(_runs(specs, borrowed, updates)) as runs:
             for record in runs:
                 records.append(record)  # noqa: PERF402 - a signal may end it, and those before are kept
-    return records
+    nothing = {name: np.empty(0, np.float32) for name in ("loss", "lr")}
+    return records or [Record(spec=specs[0], outcome=Outcome.STOPPED, objective=LOSS, columns=nothing, message=ASKED)]
 
 
 def _runs(specs: Sequence[RunSpec], borrowed: Borrowed, updates: OwnUpdates) -> Generator[Record]:
