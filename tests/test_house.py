@@ -37,12 +37,16 @@ MAY_IMPORT |= {"interop": EVERYTHING, "study_folder": {"errors", "runs"}, "__mai
 MAY_IMPORT["time_budgets"] = EVERYTHING | {"study_folder"}
 MAY_IMPORT["workplace"] = EVERYTHING | {"study_folder", "time_budgets"}
 MAY_IMPORT["refining"] = EVERYTHING
+MAY_IMPORT["ranging"] = EVERYTHING | {"study_folder"}
 MAY_IMPORT["api"] = EVERYTHING | {"study_folder", "time_budgets", "workplace", "refining"}
 MAY_IMPORT["cli_words"] = EVERYTHING
 MAY_IMPORT["cli_store"] = EVERYTHING | {"cli_words"}
 MAY_IMPORT["cli_refine"] = EVERYTHING | {"refining", "cli_words"}
-MAY_IMPORT["cli"] = EVERYTHING | {"api", "cli_words", "cli_store", "cli_refine"}
-UPWARDS = {  # a schedule draws itself, and so does a refinement; nothing else goes against the layers
+MAY_IMPORT["cli_range"] = EVERYTHING | {"ranging", "cli_words"}
+MAY_IMPORT["cli"] = EVERYTHING | {"api", "cli_words", "cli_store", "cli_refine", "cli_range"}
+UPWARDS = {  # a schedule draws itself, and so do a refinement and a range test; nothing else goes against the layers
+    ("lrcontrol.analysis.lr_range", "lrcontrol.report.lr_range.range_chart"),
+    ("lrcontrol.analysis.lr_range", "lrcontrol.report.theme.Chart"),
     ("lrcontrol.analysis.refine", "lrcontrol.report.refinement.refinement"),
     ("lrcontrol.analysis.refine", "lrcontrol.report.theme.Chart"),
     ("lrcontrol.schedules.schedule", "lrcontrol.report.charts.schedules"),

@@ -13,10 +13,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lrcontrol.analysis.lr_range import suggest_lr
     from lrcontrol.api import Selection, load_selection, select, train
     from lrcontrol.controls.text import control
     from lrcontrol.interop.description import describe
     from lrcontrol.interop.logs.read import gradient_log
+    from lrcontrol.ranging import range_test
     from lrcontrol.refining import advise, refine
     from lrcontrol.runs.method import Method, method
     from lrcontrol.runs.papers import cite
@@ -81,6 +83,7 @@ _HOME = {
     "piecewise": "schedules.recipes.phases",
     "polynomial": "schedules.recipes.single",
     "power": "schedules.recipes.phases",
+    "range_test": "ranging",
     "refine": "refining",
     "rex": "schedules.recipes.single",
     "schedule": "schedules.text",
@@ -88,6 +91,7 @@ _HOME = {
     "sgdr": "schedules.recipes.cycles",
     "snapshot": "schedules.recipes.cycles",
     "step": "schedules.recipes.phases",
+    "suggest_lr": "analysis.lr_range",
     "table": "schedules.recipes.single",
     "task": "training.tasks.script",
     "tensorize": "training.tensorize",

@@ -81,8 +81,8 @@ class Progress:
         if not self._quiet:
             self._bars.console.print(escape(clean(sentence)), highlight=False)
 
-    def updates(self, total: int) -> Callable[[int], None]:
-        """A callback for one run: it is told how many of `total` updates have been made."""
+    def updates(self, total: int | None) -> Callable[[int], None]:
+        """A callback for one run: it is told how many of `total` updates have been made; None where nobody knows."""
         self._bars.update(self._bar, total=total, description="training")
 
         def made(count: int) -> None:
