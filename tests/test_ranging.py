@@ -1,0 +1,175 @@
+"""The range test as one call and one command: of tasks, kept runs, models, confirmations, what is refused."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import lrcontrol as lrc
+from command_kit import Run, caller
+from lrcontrol.analysis.lr_range import suggest_lr
+from lrcontrol.errors import BadInput, UnknownName
+from lrcontrol.ranging import RangeTest
+from lrcontrol.report.lr_range import range_chart
+from lrcontrol.runs.store import Store
+
+TASK = "digits-mlp"
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    return caller(capfd, "range")
+
+
+@pytest.fixture(scope="module")
+def found() -> RangeTest:
+    return lrc.range_test(TASK, "sgd(momentum=0.9)", repeats=2, confirm=40)
+
+
+def test_its_runs_are_records_of_a_ramp_like_any_other(found):
+    first, second = found.records
+    assert (first.spec.seed, second.spec.seed) == (0, 1)
+    assert first.spec.base_lr == 10.0
+    assert first.spec.total_steps == len(found.found.lrs)
+    rates = first.column("lr")
+    assert rates[0] == pytest.approx(1e-6)
+    assert np.ptp(np.diff(np.log(rates[: len(first.column("loss"))]))) < 1e-4
+    assert (
+        first.column("loss").tolist()
+        == lrc.train(TASK, first.spec.method, base_lr=10.0, total_steps=first.spec.total_steps).column("loss").tolist()
+    )
+
+
+def test_the_reading_is_that_of_the_losses(found):
+    steps = found.records[0].spec.total_steps
+    losses = np.full((2, steps), np.nan)
+    for row, record in zip(losses, found.records, strict=True):
+        row[: record.cost.steps] = record.column("loss")
+    again = suggest_lr(found.found.lrs, losses)
+    assert again.suggestion == pytest.approx(found.suggestion)
+    assert found.low < found.suggestion < found.high
+    assert found.interval[0] <= found.suggestion <= found.interval[1]
+
+
+def test_a_confirmation_tries_a_third_and_three_times_the_rate(found):
+    confirmation = found.confirmation
+    rates = [record.spec.base_lr for record in confirmation.records]
+    assert np.allclose([rates[0] * 3, rates[2] / 3], found.suggestion, rtol=0.01)
+    finals = [-np.inf if record.final is None else record.final for record in confirmation.records]
+    assert confirmation.confirmed == (finals[1] == max(finals))
+    assert confirmation.sentence.startswith("Confirmed" if confirmation.confirmed else "Not confirmed")
+    assert found.steps == sum(record.cost.steps for record in (*found.records, *confirmation.records))
+
+
+def test_it_tells_itself_and_draws_itself(found):
+    assert f"train at {found.suggestion:.2g}" in repr(found)
+    chart = found.plot().to_dict()
+    assert f"train at {found.suggestion:.2g}" in chart["title"]["text"]
+    points = [layer for layer in chart["layer"] if layer.get("name") == "losses"]
+    drawn = (
+        points[0]["data"]["values"] if "values" in points[0]["data"] else chart["datasets"][points[0]["data"]["name"]]
+    )
+    assert len(drawn) == sum(record.cost.steps for record in found.records)
+
+
+def test_runs_that_are_kept_are_not_made_again(tmp_path):
+    ask = {"low": 1e-4, "steps": 40, "out": tmp_path}
+    first = lrc.range_test(TASK, **ask)
+    with Store(tmp_path / "runs.db") as store:
+        assert set(store.records().ids) == {record.id for record in first.records}
+    made = []
+    second = lrc.range_test(TASK, **ask, repeats=2, progress=made.append)
+    assert second.records[0].cost == first.records[0].cost
+    assert max(made) == second.records[1].cost.steps
+
+
+def test_of_a_model_nothing_is_left():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 1))
+    inputs = torch.randn(512, 8)
+    data = torch.utils.data.TensorDataset(inputs, inputs.pow(2).sum(1, keepdim=True))
+    loader = torch.utils.data.DataLoader(data, batch_size=32, shuffle=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.get_rng_state()
+    found = lrc.range_test(model, optimizer, loader, nn.functional.mse_loss, low=1e-6, high=100, confirm=20)
+    assert 1e-5 < found.suggestion < 1
+    assert found.optimizer == "own"
+    assert len(found.confirmation.records) == 3
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert not optimizer.state
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_where_the_curve_says_nothing_there_is_no_rate():
+    found = lrc.range_test(TASK, low=1e-9, high=1e-7, steps=40, confirm=10)
+    assert found.suggestion is None
+    assert found.confirmation is None
+    assert found.reason
+    assert "no suggestion" in repr(found)
+    assert "no suggestion" in range_chart(found.found).to_dict()["title"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "told"),
+    [
+        ((TASK,), {"steps": 5}, "steps"),
+        ((TASK,), {"low": 1.0, "high": 0.1}, "high"),
+        ((TASK,), {"low": 0.0}, "low"),
+        ((TASK,), {"low": 1e-20, "high": 1e3}, "high"),
+        ((TASK,), {"shape": "cosine"}, "shape"),
+        ((TASK,), {"repeats": 0}, "repeats"),
+        ((TASK,), {"confirm": -1}, "confirm"),
+        ((TASK,), {"accumulate": 2}, "`accumulate` belongs to the range test of a model"),
+        ((TASK,), {"loss": nn.functional.mse_loss}, "`loss` belongs to the range test of a model"),
+        ((nn.Linear(1, 1),), {}, "range_test(model, optimizer, loader, loss)"),
+        ((nn.Linear(1, 1),), {"out": "here"}, "`out` belongs to the range test of a task"),
+        ((3,), {}, "name of a task"),
+    ],
+)
+def test_bad_input_is_refused_in_a_sentence(given, asked, told):
+    with pytest.raises(BadInput, match=re.escape(told)) as caught:
+        lrc.range_test(*given, **asked)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_parameter_is_named_with_what_is_near():
+    with pytest.raises(UnknownName, match="accumulate"):
+        lrc.range_test(TASK, accumulat=2)
+
+
+def test_the_command_tells_the_rate_and_writes_the_picture(run, tmp_path):
+    picture = tmp_path / "range.svg"
+    told = json.loads(run(TASK, "--plot", picture, "--json").out)
+    again = lrc.range_test(TASK)
+    assert told["suggestion"] == again.suggestion
+    assert told["optimizer"] == "adamw"
+    assert told["runs"] == [again.records[0].id]
+    assert told["losses"] == [list(each) for each in again.found.losses]
+    assert picture.read_text().startswith("<svg")
+
+
+def test_the_command_says_where_there_is_no_rate(run):
+    said = run(TASK, "--low", "1e-9", "--high", "1e-7", "--steps", "40")
+    assert said.status == 0
+    assert "no suggestion" in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--optimizer", "adagrad"), "adagrad"),
+        (("--steps", "1.5"), "whole number"),
+        (("--plot", "range.txt"), ".svg"),
+        (("--low", "2", "--high", "1"), "high"),
+    ],
+)
+def test_the_command_refuses_in_a_sentence(run, words, told):
+    said = run(TASK, *words)
+    assert said.status == 2
+    assert told in said.err
+    assert said.err.count("\n") == 1
