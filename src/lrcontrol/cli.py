@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import cyclopts
 from cyclopts import Parameter
 
-from lrcontrol import checks, cli_refine
+from lrcontrol import checks, cli_range, cli_refine
 from lrcontrol.cli_store import store_app
 from lrcontrol.cli_words import Json, print_json, results_alone, whole, with_files
 from lrcontrol.errors import BadInput, LRControlError
@@ -33,6 +33,7 @@ app = cyclopts.App(
     suppress_keyboard_interrupt=False,  # `main` tells how to go on
 )
 app.command(store_app)
+app.command(cli_range.range_, name="range")
 app.command(cli_refine.refine)
 app.command(cli_refine.advise)
 
@@ -120,7 +121,7 @@ def select(
                 "method": str(found.method),
                 "base_lr": found.base_lr,
                 "run": found.record.id,
-                "validation": dict(found.record.evals[-1].values),
+                "validation": {} if found.record.end is None else dict(found.record.end.values),
                 "test": found.test or None,
                 "default": {
                     "method": str(found.choice.default.spec.method),
