@@ -8,7 +8,6 @@ import math
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from lrcontrol.analysis.readings import Numbers
 
@@ -106,7 +105,7 @@ def _basis(u: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def _frequencies() -> Numbers:
-    result: Numbers = np.arange(1, _BASIS + 1) * (math.pi / (2 * _BEYOND))
+    result: Numbers = np.arange(1, _BASIS + 1, dtype=np.float64) * (math.pi / (2 * _BEYOND))
     return result
 
 
@@ -129,7 +128,7 @@ class _Posterior:
         flat = max(whole - moment[0] ** 2 / gram[0, 0], 1e-14 * count)
         alone = -0.5 * math.log1p(gram[0, 0]) - 0.5 * count * math.log(flat)
         likely = np.exp(evidence - evidence.max())
-        self.chances: NDArray[np.float64] = likely / likely.sum()
+        self.chances: Numbers = np.divide(likely, likely.sum(), dtype=np.float64)
         self.left, self.count = left, count
         self.gain = float(evidence.max() - alone)
         self.noise = float((self.chances * left).sum() / count)

@@ -13,6 +13,7 @@ __all__ = ["FEWEST", "Ramp", "ramp_of"]
 
 FEWEST = 10  # rates with a finite loss; fewer are no curve
 _WIDTH = 5  # of the running median: up to two odd losses side by side do not end a ramp
+_NARROWEST = 0.3  # decades; less of a range is no ramp
 _NOISES = 12.0  # times the noise: a loss that rises by half of that, and by half of all its fall, has risen for good
 
 
@@ -83,10 +84,14 @@ def ramp_of(lrs: ArrayLike, losses: ArrayLike) -> Ramp:
     y = np.clip(table[read], 2 * bottom - ceiling, 2 * ceiling - bottom)
     rises = past < rates.size
     reason = None
-    if (known[:past].sum()) < FEWEST:
-        reason = "the loss rises from nearly the lowest rate on; begin the range test lower." if rises else ""
-    elif x.max() - x.min() < 0.1:
-        reason = "the rates whose losses can be read are nearly one; make the range wider."
+    if known[:past].sum() < FEWEST:
+        told = "and rises for good" if np.isfinite(typical).all() else "and is not finite beyond"
+        reason = (
+            f"the loss is read up to {rates[past - 1]:.2g} {told}, which are fewer than {FEWEST} rates; begin the "
+            "range test lower, or make more updates."
+        )
+    elif x.max() - x.min() < _NARROWEST:
+        reason = f"the rates go from {rates[0]:.3g} to {rates[past - 1]:.3g} alone; make the range wider."
     return Ramp(rates, table, x, y, rises, reason)
 
 
