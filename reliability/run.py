@@ -20,7 +20,7 @@ sys.path.insert(0, str(TESTS))
 os.environ["PYTHONPATH"] = str(TESTS)
 
 import log_kit  # noqa: E402 - the tests' helpers are found by the lines above
-from faults import ray_faults, runners  # noqa: E402 - the tests' helpers are found by the lines above
+from faults import range_faults, ray_faults, runners  # noqa: E402 - the tests' helpers are found by the lines above
 from faults.damage import damaged_verdicts  # noqa: E402
 from faults.disks import STRACE, crash_everywhere  # noqa: E402
 from faults.files import kill_file_writers  # noqa: E402
@@ -243,6 +243,65 @@ def log_strange(folder):
     return len(found), bad, f"wrong={bad} slowest={slowest:.2f} s, at most {most:.0f} MB"
 
 
+def range_errors(folder):
+    found = range_faults.end_by_errors(1000, seed=1)
+    return found.tried, found.changed, f"ended by errors of 5 kinds={found.ended} changed={found.changed}"
+
+
+def range_interrupts(folder):
+    found = range_faults.end_by_signals(1500, seed=1)
+    naive = range_faults.end_by_signals(
+        1500, seed=1, way=range_faults.naive, look=range_faults.Setting.values, plain=True
+    )
+    figure = (
+        f"interrupts={found.tried}, every third doubled, changed={found.changed}; copies in a finally, less looked"
+    )
+    return found.tried, found.changed, f"{figure} at: changed={naive.changed}"
+
+
+def range_ends(folder):
+    def leave(number, frame):
+        raise SystemExit(number)
+
+    with range_faults.handler(range_faults.signal.SIGTERM, leave):
+        asked = range_faults.end_by_signals(100, seed=2, number=range_faults.signal.SIGTERM, raised=SystemExit)
+    raised = range_faults.end_by_errors(100, seed=3, kinds=(SystemExit, MemoryError))
+    killed = range_faults.end_by_kills(folder, 100, seed=4)
+    found = (asked, raised, killed)
+    bad = sum(each.changed for each in found)
+    return sum(each.tried for each in found), bad, f"SIGTERM=100 raised=100 kill -9=100 changed={bad}"
+
+
+def range_losses(folder):
+    tried, wrong = range_faults.end_by_losses(10)
+    return tried, wrong, f"losses not finite, exploding, flat at updates 0 to 60={tried} ended late or in vain={wrong}"
+
+
+def range_after(folder):
+    differ = sum(
+        range_faults.trained(seed, tested=True) != range_faults.trained(seed, tested=False) for seed in range(20)
+    )
+    return 20, differ, f"trainings of 50 updates={20} other weights={differ}"
+
+
+def range_again(folder):
+    tried, wrong = range_faults.compared(100, seed=1)
+    return tried, wrong, f"pairs={tried} other curves or points that are no updates={wrong}"
+
+
+def range_clients(folder):
+    if importlib.util.find_spec("lightning") is None or importlib.util.find_spec("transformers") is None:
+        return 0, 0, "not tried: Lightning or Transformers is not installed"
+    from faults.range_clients import end_in_clients, left_by_lightning
+
+    tried, bad, files = end_in_clients(folder, 100, seed=1)
+    left = left_by_lightning(folder)
+    figure = (
+        f"Lightning=100 Transformers=100 changed={bad} files={files}; Lightning's finder leaves {len(left)} changed"
+    )
+    return tried, bad + files, figure
+
+
 ROWS = {
     "store-kills": ("a killed writer loses and doubles nothing acknowledged", store_kills),
     "driver-kills": ("a killed driver ends in the store of one that was not", driver_kills),
@@ -266,6 +325,13 @@ ROWS = {
     "log-mixes": ("runs in one log are never mixed nor counted twice", log_mixes),
     "log-rows": ("ten million rows of a log take less than 1 GB", log_rows),
     "log-strange": ("strange files are read right or refused", log_strange),
+    "range-errors": ("a range test that an error ends changes nothing", range_errors),
+    "range-interrupts": ("a range test under Ctrl-C, once or twice, changes nothing", range_interrupts),
+    "range-ends": ("a range test that is ended from outside changes nothing", range_ends),
+    "range-losses": ("a range test ends where its loss diverges", range_losses),
+    "range-after": ("training after a range test is as without", range_after),
+    "range-again": ("a range test repeated is the same, and its points are updates", range_again),
+    "range-clients": ("range tests in Lightning and Transformers change nothing", range_clients),
     "study-kills": ("a killed study makes the same choice, no run twice", study_kills),
 }
 

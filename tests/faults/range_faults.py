@@ -4,6 +4,7 @@ import contextlib
 import copy
 import ctypes
 import hashlib
+import math
 import mmap
 import os
 import random
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import lrcontrol as lrc
+from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.training.range_test import own_range_test
 
 __all__ = [
@@ -28,9 +30,15 @@ __all__ = [
     "Found",
     "Net",
     "Setting",
+    "changed",
+    "compared",
     "end_by_errors",
     "end_by_kills",
+    "end_by_losses",
     "end_by_signals",
+    "handler",
+    "naive",
+    "scripted",
     "trained",
 ]
 
@@ -127,6 +135,7 @@ class Setting:
         torch.manual_seed(seed)
         NUMPY.seed(seed)
         random.seed(seed)
+        self.seed, self.updates = seed, updates
         self.model = Net(plain)
         head, body = self.model.head.parameters(), self.model.body.parameters()
         groups = [{"params": list(body), "lr": 0.02}, {"params": list(head), "lr": 0.01}]
@@ -527,6 +536,76 @@ def end_by_kills(folder: Path, count: int, seed: int) -> Found:
         os.waitpid(child, 0)
         different += files() != before
     return Found(count, count, different, {})
+
+
+def scripted(losses: Any, steps: int = 70) -> Record:
+    """The record of a test whose losses are these."""
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    given = iter(losses)
+
+    def step(batch: Tensor) -> float:
+        model(batch).sum().backward()
+        optimizer.step()
+        return float(next(given))
+
+    (record,) = own_range_test(model, optimizer, [torch.ones(1, 2)], step=step, steps=steps, low=1e-8, high=1e-6)
+    return record
+
+
+def end_by_losses(repeats: int) -> tuple[int, int]:
+    """How many tests whose losses go wrong at a known update there were, and how many did not end at most one later.
+
+    Args:
+        repeats: of each kind, with other noise.
+    """
+    tried = wrong = 0
+    for repeat in range(repeats):
+        rng = np.random.default_rng(repeat)
+        for at in range(61):
+            falling = 2.3 - np.linspace(0, 1, 61)[:at] + rng.normal(0, 0.02, at)
+            for bad in (math.nan, math.inf, -math.inf):
+                record = scripted([*falling, bad, *[1.0] * 80])
+                tried, wrong = (
+                    tried + 1,
+                    wrong + (record.cost.steps != at + 1 or record.outcome is not Outcome.DIVERGED),
+                )
+            if at >= 5:  # before, nobody can tell an explosion from noise
+                exploding = 50.0 * rng.uniform(3, 1e3) ** np.arange(12)
+                record = scripted([*falling, *exploding, *[1.0] * 80])
+                tried, wrong = tried + 1, wrong + (record.outcome is not Outcome.STOPPED or record.cost.steps > at + 2)
+        for flat in (2.3, -7.0, 1e6):
+            record = scripted(flat + rng.normal(0, 0.02, 80))
+            tried, wrong = tried + 1, wrong + (record.outcome is not Outcome.FINISHED)
+        record = scripted([math.nan] * 80)
+        tried, wrong = tried + 1, wrong + (record.cost.steps != 1)
+    return tried, wrong
+
+
+def compared(count: int, seed: int) -> tuple[int, int]:
+    """How many pairs of tests with one seed there were, and how many had other curves or other points than updates."""
+    chance = random.Random(seed)
+    tried = wrong = 0
+    for _ in range(count):
+        setting = Setting(chance.randrange(16), updates=chance.choice((0, 3)))
+        changes = {"accumulate": chance.randint(1, 4), "seed": chance.randrange(100), "repeats": chance.randint(1, 2)}
+        MADE.clear()
+        hook = setting.optimizer.register_step_post_hook(lambda *_: MADE.append(1))
+        first = setting.test(**changes)
+        updates = len(MADE)
+        hook.remove()
+        setting.train(chance.randrange(4))  # random numbers are elsewhere by then
+        fresh = Setting(setting.seed, updates=setting.updates)
+        torch.rand(chance.randrange(5)), random.random(), NUMPY.random_sample()
+        again = fresh.test(**changes)
+        curves = [[each.column("loss").tobytes() for each in records] for records in (first, again)]
+        points = sum(len(each.column("loss")) for each in first)
+        tried, wrong = tried + 1, wrong + (curves[0] != curves[1] or points != updates)
+    return tried, wrong
+
+
+MADE: list[int] = []
+"""Updates, counted where nothing is put back."""
 
 
 def trained(seed: int, *, tested: bool) -> list[bytes]:
