@@ -24,6 +24,7 @@ MADE = 0.75  # of the whole fall is made at the suggestion; chosen on half of th
 LEVEL = 0.95  # of the intervals: so many of the curves that could be the true one agree
 _PART = 0.1  # of the whole fall: a curve that has moved by so much has begun to fall, or to rise
 _EDGE = 0.02  # of the curve: what is nearer to an end than this is at it
+_DOUBTS = 2.0  # standard deviations of a slope by which it must be steeper than others
 _SURE = 4.0  # times its own doubt is a fall that is none of the noise
 _LIKELIER = 6.0  # nats by which a curve must be likelier than a level
 
@@ -119,11 +120,12 @@ def suggest_lr(lrs: ArrayLike, losses: ArrayLike, *, seed: int = 0) -> Suggestio
     if ramp.reason is not None:
         return _nothing(ramp, ramp.reason)
     curve = fitted(ramp.x, ramp.y, seed=seed)
-    found = _marks(curve.places, curve.values[None], curve.slopes[None], ramp.rises)
+    doubt = _DOUBTS * curve.drawn_slopes.std(0)
+    found = _marks(curve.places, curve.values[None], curve.slopes[None] + doubt, ramp.rises)
     reason = _no_fall(curve, ramp) or _at_an_edge(curve, found, ramp)
     if reason is not None:
         return _nothing(ramp, reason, curve)
-    drawn = _marks(curve.places, curve.drawn_values, curve.drawn_slopes, ramp.rises)
+    drawn = _marks(curve.places, curve.drawn_values, curve.drawn_slopes + doubt, ramp.rises)
     return Suggestion(
         suggestion=_rate(found.made),
         interval=_interval(found.made, drawn.made, curve),
@@ -205,7 +207,11 @@ def _why(curve: Fitted, found: _Marks) -> str:
 
 
 def _marks(places: Numbers, values: Numbers, slopes: Numbers, rises: bool) -> _Marks:
-    """The marks of curves, shape (curves, 301) each; `rises` tells that they rise beyond their end."""
+    """The marks of curves, shape (curves, 301) each.
+
+    `slopes` are told with what is in doubt of them on top, so that no gap between points and no end of the curve is
+    steep for want of points; `rises` tells that the curves rise beyond their end.
+    """
     rows, order, count = np.arange(len(values)), np.arange(places.size), places.size
     lowest = values.argmin(1)
     falling = order <= lowest[:, None]

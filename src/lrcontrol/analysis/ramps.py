@@ -14,7 +14,8 @@ __all__ = ["FEWEST", "Ramp", "ramp_of"]
 FEWEST = 10  # rates with a finite loss; fewer are no curve
 _WIDTH = 5  # of the running median: up to two odd losses side by side do not end a ramp
 _NARROWEST = 0.3  # decades; less of a range is no ramp
-_NOISES = 12.0  # times the noise: a loss that rises by half of that, and by half of all its fall, has risen for good
+_RISE = 0.25  # of the fall, and
+_NOISES = 6.0  # times the noise: a loss that has risen by both has risen for good
 
 
 class Ramp(NamedTuple):
@@ -41,7 +42,7 @@ def ramp_of(lrs: ArrayLike, losses: ArrayLike) -> Ramp:
     """The points of a range test that are read: up to where the loss has risen for good, or is not finite any more.
 
     The loss has risen for good where the running median of five, of the median of all repeats, is above its lowest
-    value by half of its fall, and by six times its noise. A repeat that has ended counts as one of infinite loss.
+    value by a quarter of its fall, and by six times its noise. A repeat that has ended counts as one of infinite loss.
 
     Args:
         lrs: shape (points,).
@@ -78,10 +79,11 @@ def ramp_of(lrs: ArrayLike, losses: ArrayLike) -> Ramp:
             f"only {int(known.sum())} of {rates.size} rates have a finite loss, and fewer than {FEWEST} are no curve"
         )
         return Ramp(rates, table, none, none, False, f"{told}; begin lower, or make more updates.")
-    past, bottom, ceiling = _extent(typical, known)
+    past, bottom, top = _extent(typical, known)
     read = finite & (np.arange(rates.size) < past)
     x = np.broadcast_to(np.log10(rates), table.shape)[read]
-    y = np.clip(table[read], 2 * bottom - ceiling, 2 * ceiling - bottom)
+    room = top - bottom
+    y = np.clip(table[read], bottom - room, top + room)
     rises = past < rates.size
     reason = None
     if known[:past].sum() < FEWEST:
@@ -96,7 +98,7 @@ def ramp_of(lrs: ArrayLike, losses: ArrayLike) -> Ramp:
 
 
 def _extent(typical: Numbers, known: NDArray[np.bool_]) -> tuple[int, float, float]:
-    """How many of the losses are read, their lowest level, and the one above which they are not read any more."""
+    """How many of the losses are read, their lowest level, and the highest before that."""
     padded = np.pad(typical, _WIDTH // 2, mode="edge")
     with np.errstate(over="ignore", invalid="ignore"):
         level = np.median(np.lib.stride_tricks.sliding_window_view(padded, _WIDTH), axis=1)
@@ -106,12 +108,12 @@ def _extent(typical: Numbers, known: NDArray[np.bool_]) -> tuple[int, float, flo
     bottom = float(level[lowest])
     before = level[: lowest + 1]
     fall = float(before[np.isfinite(before)].max()) - bottom
-    ceiling = bottom + max(fall, _NOISES * noise) / 2
+    ceiling = bottom + max(_RISE * fall, _NOISES * noise)
     above = np.flatnonzero(level[lowest:] > ceiling)
     past = lowest + int(above[0]) if above.size else typical.size
     while past and not known[past - 1]:
         past -= 1
-    return past, bottom, ceiling
+    return past, bottom, bottom + max(fall, _NOISES * noise)
 
 
 def _plain(given: Any) -> Any:
