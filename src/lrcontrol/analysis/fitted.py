@@ -28,7 +28,8 @@ class Fitted(msgspec.Struct, frozen=True, eq=False):
     Args:
         places: shape (301,), increasing, evenly from the first point to the last.
         values: shape (301,); the curve.
-        slopes: shape (301,); its derivative.
+        slopes: shape (301,); its derivative, and
+        slope_doubts: shape (301,); the standard deviation of that.
         drawn_values: shape (draws, 301); curves that fit the points as well, each as likely as the next.
         drawn_slopes: shape (draws, 301); their derivatives.
         noise: >= 0; standard deviation of a point about the curve.
@@ -39,6 +40,7 @@ class Fitted(msgspec.Struct, frozen=True, eq=False):
     places: Numbers
     values: Numbers
     slopes: Numbers
+    slope_doubts: Numbers
     drawn_values: Numbers
     drawn_slopes: Numbers
     noise: float
@@ -88,6 +90,7 @@ def fitted(x: Numbers, y: Numbers, *, draws: int = 400, seed: int = 0) -> Fitted
         places=middle + half * places,
         values=centre + scale * (on_grid @ mean),
         slopes=scale / half * (sloped @ mean),
+        slope_doubts=scale / half * posterior.doubts(sloped),
         drawn_values=centre + scale * (drawn @ on_grid.T),
         drawn_slopes=scale / half * (drawn @ sloped.T),
         noise=scale * math.sqrt(posterior.noise),
@@ -135,11 +138,27 @@ class _Posterior:
 
     def mean(self) -> Numbers:
         """The coefficients, averaged over all lengths and ratios."""
-        total = np.zeros(self.roots.shape[1])
+        result: Numbers = np.sum([self._mean(length, row) for length, row in enumerate(self.chances)], axis=0)
+        return result
+
+    def doubts(self, functions: Numbers) -> Numbers:
+        """The standard deviation of a function of the coefficients at every place: shape (places, coefficients)."""
+        within, squares = np.zeros(len(functions)), np.zeros(len(functions))
+        mean = functions @ self.mean()
         for length, row in enumerate(self.chances):
-            shrunk = (row[:, None] * _RATIOS[:, None] / (1 + _RATIOS[:, None] * self.values[length])).sum(0)
-            total += self.roots[length] * (self.vectors[length] @ (shrunk * self.moments[length]))
-        return total
+            if row.sum() < 1e-6:
+                continue
+            noises = row * self.left[length] / self.count
+            spread = (noises[:, None] * _RATIOS[:, None] / (1 + _RATIOS[:, None] * self.values[length])).sum(0)
+            within += ((functions * self.roots[length]) @ self.vectors[length]) ** 2 @ spread
+            squares += row.sum() * (functions @ (self._mean(length, row) / row.sum()) - mean) ** 2
+        return np.sqrt(within + squares)
+
+    def _mean(self, length: int, chances: Numbers) -> Numbers:
+        """The coefficients at one length, summed over ratios by their chances."""
+        shrunk = (chances[:, None] * _RATIOS[:, None] / (1 + _RATIOS[:, None] * self.values[length])).sum(0)
+        result: Numbers = self.roots[length] * (self.vectors[length] @ (shrunk * self.moments[length]))
+        return result
 
     def draws(self, count: int, chance: np.random.Generator) -> Numbers:
         """Coefficients, shape (count, coefficients), each drawn with a length, a ratio and a noise of its own."""

@@ -25,6 +25,7 @@ LEVEL = 0.95  # of the intervals: so many of the curves that could be the true o
 _PART = 0.1  # of the whole fall: a curve that has moved by so much has begun to fall, or to rise
 _EDGE = 0.02  # of the curve: what is nearer to an end than this is at it
 _DOUBTS = 2.0  # standard deviations of a slope by which it must be steeper than others
+_FAST = 0.5  # of the steepest slope: a curve that is so steep at an end has not begun or ended to fall within it
 _SURE = 4.0  # times its own doubt is a fall that is none of the noise
 _LIKELIER = 6.0  # nats by which a curve must be likelier than a level
 
@@ -101,7 +102,7 @@ def suggest_lr(lrs: ArrayLike, losses: ArrayLike, *, seed: int = 0) -> Suggestio
         seed: >= 0; of the draws that the intervals are made of.
     Returns:
         One suggestion with an interval and a sentence; or none, and why: where the loss does not fall by more than its
-        noise, rises from the start, falls fastest at an end of the range, or fewer than ten losses are finite.
+        noise, rises from the start, is steep at an end of the range, or fewer than ten losses are finite.
     Raises:
         BadInput: rates that are not such, or shapes that do not go together.
     Source:
@@ -120,9 +121,9 @@ def suggest_lr(lrs: ArrayLike, losses: ArrayLike, *, seed: int = 0) -> Suggestio
     if ramp.reason is not None:
         return _nothing(ramp, ramp.reason)
     curve = fitted(ramp.x, ramp.y, seed=seed)
-    doubt = _DOUBTS * curve.drawn_slopes.std(0)
+    doubt = _DOUBTS * curve.slope_doubts
     found = _marks(curve.places, curve.values[None], curve.slopes[None] + doubt, ramp.rises)
-    reason = _no_fall(curve, ramp) or _at_an_edge(curve, found, ramp)
+    reason = _no_fall(curve, ramp) or _at_an_edge(curve, found, curve.slopes + doubt, ramp)
     if reason is not None:
         return _nothing(ramp, reason, curve)
     drawn = _marks(curve.places, curve.drawn_values, curve.drawn_slopes + doubt, ramp.rises)
@@ -175,17 +176,18 @@ def _no_fall(curve: Fitted, ramp: Ramp) -> str | None:
     )
 
 
-def _at_an_edge(curve: Fitted, found: _Marks, ramp: Ramp) -> str | None:
-    """That the curve falls fastest at an end of the range, or None."""
+def _at_an_edge(curve: Fitted, found: _Marks, slopes: Numbers, ramp: Ramp) -> str | None:
+    """That the curve falls at an end of the range as fast as elsewhere, or half as fast, or None."""
     edge = _EDGE * (curve.places[-1] - curve.places[0])
-    if found.steepest[0] <= curve.places[0] + edge:
+    fast = _FAST * float(slopes.min())
+    if found.steepest[0] <= curve.places[0] + edge or slopes[0] <= fast:
         return (
-            f"the loss falls fastest at the lowest rate, {ramp.lrs[0]:.2g}; begin the range test lower, at "
+            f"the loss falls too fast already at the lowest rate, {ramp.lrs[0]:.2g}; begin the range test lower, at "
             f"{ramp.lrs[0] / 100:.2g} or less."
         )
-    if found.steepest[0] >= curve.places[-1] - edge and not ramp.rises:
+    if not ramp.rises and (found.steepest[0] >= curve.places[-1] - edge or slopes[-1] <= fast):
         return (
-            f"the loss falls fastest at the highest rate, {ramp.lrs[-1]:.2g}; go on with the range test to "
+            f"the loss falls too fast still at the highest rate, {ramp.lrs[-1]:.2g}; go on with the range test to "
             f"{ramp.lrs[-1] * 100:.2g} or more."
         )
     return None
