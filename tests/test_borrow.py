@@ -252,6 +252,21 @@ def test_the_objects_are_let_go() -> None:
     assert known() is None
 
 
+def test_long_lists_of_parameters_and_references_to_what_is_gone() -> None:
+    """A list of data is not looked into beyond a thousand items; that of an optimizer is."""
+    many = [nn.Parameter(torch.zeros(1)) for _ in range(1200)]
+    optimizer = torch.optim.SGD(many, lr=0.1, momentum=0.9)
+    held = nn.Module()
+    held.gone = [weakref.proxy(nn.Linear(1, 1))]  # type: ignore[assignment]
+    for updates in range(2):
+        for each in many:
+            each.grad = torch.ones(1)
+        with Borrowed(held, optimizer) if updates else contextlib.nullcontext():
+            optimizer.step()
+    assert {each.item() for each in many} == {torch.tensor(-0.1).item()}
+    assert {value["momentum_buffer"].item() for value in optimizer.state.values()} == {1.0}
+
+
 class TestLoaders:
     """A loader is where it was, and begins anew within; what cannot be rewound is refused."""
 

@@ -84,9 +84,9 @@ class Held:
             else:
                 self._handlers[number](number, None)
         ended = isinstance(error, Interrupted)
-        if plain and error is None:
-            raise KeyboardInterrupt
-        return ended and bool(noted) and not plain
+        if plain and (ended or error is None):
+            raise KeyboardInterrupt from None
+        return ended and bool(noted)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.noted.append(number)

@@ -9,6 +9,7 @@ import random
 import sys
 import threading
 import types
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -27,8 +28,8 @@ from lrcontrol.errors import BadInput
 
 __all__ = ["Kept"]
 
-SMALL = 1 << 20  # bytes: data sets are not copied, but what a sampler or an augmentation reckons with is
-LONG = 10_000  # items: a list of examples is kept as a list, and no example is looked at
+SMALL, ALL_SMALL = 1 << 20, 1 << 24  # bytes: data are not copied, but what a sampler or an augmentation reckons with
+LONG = 1000  # items: of data, a list of examples is kept as a list, and no example is looked at
 
 _NOTHING = (
     int, float, complex, bool, str, bytes, type(None), type, range, slice, types.ModuleType, types.BuiltinFunctionType,
@@ -57,8 +58,8 @@ class Kept:
 
     Args:
         whole: objects whose tensors are all copied: models, optimizers, scalers, schedules.
-        data: objects whose tensors and arrays are copied up to 1 MiB each: loaders. So are those of data sets that
-            are found in `whole`.
+        data: objects whose tensors and arrays are copied up to 1 MiB each, and 16 MiB in all: loaders. So are those of
+            data sets that are found in `whole`.
     Attributes:
         generators: random numbers of their own that the objects hold.
         streams: iterators among `data` that cannot be rewound.
@@ -75,7 +76,7 @@ class Kept:
         self._roots = {id(each) for each in whole}
         self._whole: deque[object] = deque(whole)
         self._data: deque[object] = deque()
-        self._reads_data = False
+        self._reads_data, self._room = False, ALL_SMALL
         while self._whole:
             self._keep(self._whole.popleft(), whole=True)
         self._empty(of_data=False)
@@ -103,37 +104,44 @@ class Kept:
 
     def _keep(self, thing: Any, *, whole: bool) -> None:
         """Keep one thing, and let what it holds wait for its turn."""
-        if id(thing) in self._seen or isinstance(thing, _NOTHING):
+        if id(thing) in self._seen or type(thing) in weakref.ProxyTypes or isinstance(thing, _NOTHING):
             return
         self._seen[id(thing)] = thing
         wait = (self._whole if whole else self._data).append
         if isinstance(thing, Tensor):
             self._keep_tensor(thing, whole, wait)
         elif isinstance(thing, np.ndarray):
-            if thing.flags.writeable and (whole or thing.nbytes <= SMALL):
+            if thing.flags.writeable and (whole or self._is_small(thing.nbytes)):
                 self._objects.append(partial(_put_array, thing, thing.copy()))
         elif isinstance(thing, _RANDOM):
             self.generators.append(thing)
             self._objects.append(_random_put_back(thing))
         elif isinstance(thing, tuple | frozenset):
-            self._wait_for(thing, wait)
+            self._wait_for(thing, wait, whole)
         elif isinstance(thing, dict | list | deque | set | bytearray):
-            self._keep_container(thing, wait)
+            self._keep_container(thing, wait, whole)
         elif isinstance(thing, types.FunctionType):
             for cell in thing.__closure__ or ():
                 self._keep_cell(cell, wait)
-            self._wait_for(thing.__defaults__ or (), wait)
+            self._wait_for(thing.__defaults__ or (), wait, whole)
         elif isinstance(thing, types.MethodType):
             wait(thing.__self__)
             wait(thing.__func__)
         elif isinstance(thing, partial):
-            self._wait_for((thing.func, thing.args, thing.keywords), wait)
+            self._wait_for((thing.func, thing.args, thing.keywords), wait, whole)
         elif isinstance(thing, io.IOBase):
             self._keep_file(thing)
         elif self._is_open(thing):
             self._keep_object(thing, self._data.append if isinstance(thing, _OF_DATA) else wait)
         elif self._reads_data and hasattr(type(thing), "__next__"):
             self.streams.append(thing)
+
+    def _is_small(self, size: int) -> bool:
+        """Whether data of so many bytes are copied; then there is so much less room for others."""
+        if size > min(SMALL, self._room):
+            return False
+        self._room -= size
+        return True
 
     def _is_open(self, thing: object) -> bool:
         """Whether an object is one whose attributes are looked at."""
@@ -161,22 +169,18 @@ class Kept:
             if name != "__weakref__":
                 wait(value)
 
-    def _keep_container(self, thing: Any, wait: Callable[[object], None]) -> None:
+    def _keep_container(self, thing: Any, wait: Callable[[object], None], whole: bool) -> None:
         if isinstance(thing, dict):
             items = list(thing.items())
             self._objects.append(partial(_put_items, thing, items))
-            if len(items) <= LONG:
-                for key, value in items:
-                    if not isinstance(key, _NOTHING):
-                        wait(key)
-                    wait(value)
+            self._wait_for([each for item in items for each in item], wait, whole)
             return
         self._objects.append(partial(_PUT[next(kind for kind in _PUT if isinstance(thing, kind))], thing, list(thing)))
         if not isinstance(thing, bytearray):
-            self._wait_for(thing, wait)
+            self._wait_for(thing, wait, whole)
 
-    def _wait_for(self, things: Any, wait: Callable[[object], None]) -> None:
-        if len(things) <= LONG:
+    def _wait_for(self, things: Any, wait: Callable[[object], None], whole: bool) -> None:
+        if whole or len(things) <= LONG:
             for each in things:
                 wait(each)
 
@@ -223,7 +227,7 @@ class Kept:
         except (NotImplementedError, RuntimeError):  # sparse, and others without one
             self._objects.append(partial(_put_sparse, tensor, tensor.detach().clone()))
             return True
-        if not whole and storage.nbytes() > SMALL:
+        if not whole and storage._cdata not in self._storages and not self._is_small(storage.nbytes()):
             return False
         if storage.device.type != "meta" and storage._cdata not in self._storages:
             self._storages[storage._cdata] = partial(_put_storage, storage, storage.clone())  # type: ignore[no-untyped-call]
