@@ -2,6 +2,7 @@
 
     python benchmarks/lr_range.py synthetic               # two minutes
     python benchmarks/lr_range.py real --out DIR          # goes on where it was ended; hours, of full runs
+    python benchmarks/lr_range.py real --out DIR --there  # of the grids that are in DIR already
 
 `synthetic`: losses that are flat, fall by 1.4 and diverge, with noise; how far each rule is from the steepest point,
 in decades. `real`: a range test of each task and optimizer, beside the best rate of a fine grid of full runs, and full
@@ -17,6 +18,14 @@ import numpy as np
 from lr_range_rules import RULES
 
 from lrcontrol.analysis.lr_range import MADE, suggest_lr
+from lrcontrol.runs.budget import Budget
+from lrcontrol.runs.carry_out import carry_out
+from lrcontrol.runs.range_spec import ramp
+from lrcontrol.runs.spec import RunSpec
+from lrcontrol.runs.store import Store
+from lrcontrol.search.plan import Plan
+from lrcontrol.training.tasks.catalogue import TASKS as TASKS_THERE
+from lrcontrol.workplace import Workplace, make_executor
 
 FOUND = Path(__file__).with_suffix(".json")
 OURS = "lrcontrol, steepest"
@@ -96,15 +105,230 @@ def print_synthetic(found):
         print(f"{row['suggestion']:>12}{row['suggestion_covered']:>12}")
 
 
+# Real tasks
+
+FIRST = (
+    "glass-softmax",
+    "wine-softmax",
+    "heart-logistic",
+    "breast-cancer-logistic",
+    "svmguide2-softmax",
+    "vehicle-softmax",
+    "digits-softmax",
+    "diabetes-mlp",
+    "bike-mlp",
+    "houses-mlp",
+    "digits-mlp",
+    "digits-cnn",
+    "coat-mf",
+    "filmtrust-mf",
+)
+LATER = (
+    "filmtrust-ncf",
+    "magic-mlp",
+    "optdigits-mlp",
+    "spambase-mlp",
+    "cora-gcn",
+    "shuttle-mlp",
+    "lambdarank-mlp",
+    "sst-bag",
+    "subj-bag",
+    "etth1-dlinear",
+)
+TASKS = FIRST + LATER
+CHOSEN_ON = {*(("adamw", name) for name in FIRST), ("sgd", "glass-softmax"), ("sgd", "wine-softmax")}
+"""What was known when `MADE` was chosen; nothing was changed after it."""
+
+COARSE = {"adamw": range(-18, 1, 2), "sgd": range(-14, 5, 2)}  # quarters of a decade: rates of 10 ** (k / 4)
+CLOSER = (-1, 1, -3, 3)  # from the best of those
+LOW, HIGH, UPDATES, RAMPS = 1e-6, 10.0, 100, 3
+PART = 0.02  # of a metric other than accuracy: no worse than that is as good as the best
+NEAR = np.log10(3)
+
+
+class Bench:
+    """The runs of one task with one optimizer."""
+
+    def __init__(self, name, optimizer, out, only_there):
+        self.task, self.optimizer, self.out, self.only_there = TASKS_THERE[name], optimizer, out, only_there
+        self.sign = 1 if self.task.objective.direction == "minimize" else -1
+
+    def run(self, specs, made=True):
+        """The records of the specs, those that are not there yet carried out; None where they may not be."""
+        with Store(self.out / "runs.db") as store:
+            missing = any(spec.id not in store.records().ids for spec in specs)
+            if missing and not made:
+                return None
+            if missing:
+                budget = Budget(steps=10**12, full_steps=self.task.full_steps)
+                runner = make_executor(Workplace("processes", workers=1), self.task, self.out)
+                with runner:
+                    carry_out(Plan(tuple(specs)), runner, store, budget)
+            return [store.record(spec.id) for spec in specs]
+
+    def full(self, base_lr):
+        steps = self.task.full_steps
+        return RunSpec(task=self.task.name, method=f"{self.optimizer}:cosine", base_lr=base_lr, total_steps=steps)
+
+    def grid(self):
+        """Logarithms of rates, and what full runs at them came to, lower is better; None where they are not there."""
+        coarse = list(COARSE[self.optimizer])
+        records = self.run([self.full(10 ** (k / 4)) for k in coarse], not self.only_there)
+        if records is None:
+            return None
+        best = coarse[min(range(len(coarse)), key=lambda at: records[at].rank_key)]
+        closer = self.run([self.full(10 ** ((best + k) / 4)) for k in CLOSER], not self.only_there)
+        if closer is None:
+            return None
+        both = sorted(records + closer, key=lambda record: record.spec.base_lr)
+        top = min(both, key=lambda record: record.rank_key)
+        values = [None if record.final is None else self.sign * record.final for record in both]
+        worst = max(value for value in values if value is not None)
+        filled = np.array([worst if value is None else value for value in values])
+        return np.log10([record.spec.base_lr for record in both]), filled, np.log10(top.spec.base_lr)
+
+    def ramps(self):
+        """The rates of a range test, and the losses of each of its repeats, to the end or to what is not finite."""
+        text = f"{self.optimizer}:{ramp(LOW, HIGH)}"
+        records = self.run(
+            [
+                RunSpec(task=self.task.name, method=text, base_lr=HIGH, total_steps=UPDATES, seed=seed)
+                for seed in range(RAMPS)
+            ]
+        )
+        table = np.full((RAMPS, UPDATES), np.nan)
+        for row, record in zip(table, records, strict=True):
+            losses = record.column("loss")
+            row[: losses.size] = losses
+        return np.geomspace(LOW, HIGH, UPDATES), table
+
+    def tolerance(self, best):
+        """What is as good as the best: a standard error of an accuracy, 2 % of any other metric."""
+        if self.task.objective.metric != "accuracy":
+            return PART * abs(best)
+        share, count = abs(best), self.task.sizes[1]
+        return float(np.sqrt(max(share * (1 - share), 1 / count) / count))
+
+    def measured(self):
+        found = self.grid()
+        if found is None:
+            return None
+        at, values, best = found
+        tolerance = self.tolerance(values.min())
+        good = at[values <= values.min() + tolerance]
+        lrs, table = self.ramps()
+        ours = [suggest_lr(lrs, losses) for losses in table]
+        rates = {
+            "lrcontrol": [each.suggestion for each in ours],
+            "lrcontrol, steepest": [each.steepest for each in ours],
+        }
+        rates |= {rule: [RULES[rule](lrs, losses) for losses in table] for rule in RULES}
+        rates |= {"lrcontrol, of 3 ramps": [suggest_lr(lrs, table).suggestion]}
+        rates |= {"the task's default": [self.task.base_lr]} if self.task.method.startswith(self.optimizer) else {}
+        rates |= {f"always {rate:g}": [rate] for rate in (1e-3, 1e-2, 1e-1)}
+        final = None
+        if ours[0].suggestion is not None:
+            record = self.run([self.full(float(f"{ours[0].suggestion:.3g}"))])[0]
+            final = None if record.final is None else self.sign * record.final
+        rows = {}
+        for rule, each in rates.items():
+            logs = [None if rate is None else float(np.log10(rate)) for rate in each]
+            rows[rule] = [
+                None
+                if log is None
+                else {
+                    "log": round(log, 3),
+                    "off": round(log - best, 3),
+                    "outside": round(max(0.0, float(good.min()) - log, log - float(good.max())), 3),
+                    "regret": round(float(np.interp(log, at, values) - values.min()) / tolerance, 3),
+                }
+                for log in logs
+            ]
+        return {
+            "metric": self.task.objective.metric,
+            "best": round(float(best), 3),
+            "as good": [round(float(good.min()), 3), round(float(good.max()), 3)],
+            "value at best": self.sign * float(values.min()),
+            "value at suggestion": None if final is None else self.sign * final,
+            "regret of the run": None if final is None else round((final - float(values.min())) / tolerance, 3),
+            "tolerance": tolerance,
+            "reasons": [each.reason for each in ours],
+            "rules": rows,
+        }
+
+
+def real(out, only_there, known):
+    out.mkdir(parents=True, exist_ok=True)
+    for optimizer in COARSE:
+        for name in TASKS:
+            row = Bench(name, optimizer, out, only_there).measured()
+            if row is not None:
+                known[f"{name} {optimizer}"] = row
+                print(f"{name:24}{optimizer:7}best {row['best']:6.2f}  as good {row['as good']}", flush=True)
+    return known
+
+
+def halves(found):
+    """The keys of what was there when the rule was chosen, of all else, and of all."""
+    seen = [key for key in found if tuple(reversed(key.split())) in CHOSEN_ON]
+    return {"chosen on": seen, "other": [key for key in found if key not in seen], "all": list(found)}
+
+
+def summed(found):
+    """Shares and regrets of every rule over tasks and ramps, with 95 % intervals over tasks."""
+    result = {}
+    for half, keys in halves(found).items():
+        for rule in dict.fromkeys(rule for key in keys for rule in found[key]["rules"]):
+            of = [[each for each in found[key]["rules"][rule] if each] for key in keys if rule in found[key]["rules"]]
+            none = sum(each is None for key in keys for each in found[key]["rules"].get(rule, ()))
+            of = [rows for rows in of if rows]
+            shares = {
+                "within 3 of the best": [np.mean([abs(each["off"]) <= NEAR + 1e-9 for each in rows]) for rows in of],
+                "as good": [np.mean([each["outside"] == 0 for each in rows]) for rows in of],
+                "within 3 of as good": [np.mean([each["outside"] <= NEAR + 1e-9 for each in rows]) for rows in of],
+                "regret": [np.mean([min(each["regret"], 10.0) for each in rows]) for rows in of],
+            }
+            result[f"{half}: {rule}"] = {"tasks": len(of), "none": none, **{k: over(v) for k, v in shares.items()}}
+        runs = [found[key]["regret of the run"] for key in keys if found[key]["regret of the run"] is not None]
+        result[f"{half}: runs at the suggestion"] = {
+            "tasks": len(runs),
+            "regret": over([min(run, 10.0) for run in runs]),
+        }
+    return result
+
+
+def over(values):
+    """The mean, and its 95 % interval by drawing tasks anew."""
+    values = np.array(values, dtype=float)
+    drawn = np.random.default_rng(0).choice(values, (4000, values.size)).mean(1)
+    return [round(float(each), 3) for each in (values.mean(), *np.quantile(drawn, [0.025, 0.975]))]
+
+
+def print_real(found):
+    for key, row in summed(found).items():
+        told = "  ".join(
+            f"{name} {mean:.2f} ({low:.2f} to {high:.2f})" for name, (mean, low, high) in list(row.items())[2:]
+        )
+        if "none" not in row:
+            mean, low, high = row["regret"]
+            told = f"regret {mean:.2f} ({low:.2f} to {high:.2f})"
+        print(f"{key:38}{row['tasks']:>3} tasks, {row.get('none', 0):>2} none  {told}")
+
+
 def main():
     asked = argparse.ArgumentParser()
     asked.add_argument("part", choices=("synthetic", "real"))
     asked.add_argument("--out", type=Path, default=Path("lrcontrol-out/lr-range"))
+    asked.add_argument("--there", action="store_true", help="make no full runs of grids")
     options = asked.parse_args()
     found = json.loads(FOUND.read_text()) if FOUND.exists() else {}
     if options.part == "synthetic":
         found["synthetic"] = synthetic()
         print_synthetic(found["synthetic"])
+    else:
+        found["real"] = real(options.out, options.there, found.get("real", {}))
+        found["summed"] = summed(found["real"])
+        print_real(found["real"])
     FOUND.write_text(json.dumps(found, indent=1, default=int) + "\n")
 
 
