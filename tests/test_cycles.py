@@ -15,13 +15,16 @@ from lrcontrol.controls.composed import AnyControl, Snapshots
 from lrcontrol.controls.control import Looks, Observation
 from lrcontrol.controls.text import control, control_text
 from lrcontrol.errors import BadInput, BadText, DoesNotFit, UnknownName
-from lrcontrol.runs.record import Outcome, Record
+from lrcontrol.runs.record import Objective, Outcome, Record
 from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.runs.store import Store
+from lrcontrol.runs.task import Task
 from lrcontrol.schedules.schedule import Schedule
 from lrcontrol.training.batched import why_not_batched
 from lrcontrol.training.loop import test_metrics as metrics_of_test
 from lrcontrol.training.loop import train, trained_model
+from lrcontrol.training.scripts import carry_out_script
+from lrcontrol.training.weights import load_state
 from strategies import laid
 
 COUNTS = range(1, 13)
@@ -368,3 +371,68 @@ def test_runs_that_keep_weights_are_not_batched() -> None:
     for text in ("whole_cycles(sgdr)", "snapshots(cycles=3)", "stop_early(sgdr)"):
         assert "must end with their last weights" in (why_not_batched([spec(f"sgd:{text}")]) or "")
     assert why_not_batched([spec("sgd:sgdr")]) is None
+
+
+# ---- loops of one's own ----
+
+INPUTS = torch.arange(24.0).reshape(8, 3).sin()
+TARGETS = INPUTS @ torch.tensor([[1.0], [-2.0], [0.5]])
+
+
+def test_a_loop_is_told_when_to_stop_and_what_to_keep() -> None:
+    """The scheduler of a control says so; a schedule never does."""
+    model = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = lrc.as_torch_scheduler(optimizer, "stop_early(snapshot(5), patience=2)", 50)
+    kept, stopped = [], None
+    ends = {10: 0.5, 20: 0.4, 30: 0.6, 40: 0.45}
+    for made in range(1, 51):
+        optimizer.step()
+        scheduler.step(**({"metrics": ends[made]} if made in ends else {}))
+        if scheduler.keep:
+            kept.append(made)
+        if scheduler.stop is not None:
+            stopped = made
+            break
+    assert (kept, stopped) == ([10, 20], 40)
+    assert scheduler.stop == "no cycle end in the last 2 was better than 0.4"
+    del scheduler
+    plain = lrc.as_torch_scheduler(optimizer, "snapshot(5)", 50)
+    assert (plain.stop, plain.keep) == (None, False)
+
+
+def script(metrics: dict[int, float], *, saves: bool = True) -> Any:
+    """A script that measures after every tenth update, and what it trains is the number of updates made."""
+
+    def train_it(run: lrc.Run) -> None:
+        model = torch.nn.Linear(3, 1)
+        optimizer = run.steer(torch.optim.SGD(model.parameters(), lr=0.1))
+        while not run.should_stop:
+            optimizer.step()
+            if run.step % 10 == 0 or run.step == run.stop_step:
+                run.log(val_loss=metrics.get(run.step, 1.0))
+                if saves:
+                    run.save({"made": run.step})
+
+    return train_it
+
+
+def carried(method: str, script: Any, folder: Path, **more: Any) -> Record:
+    task = Task(name="mine.py:train", kind="script", data="own", sizes=(0, 0, 0), model="own", parameters=0,
+                objective=Objective("val_loss", "minimize"), batch_size=0, full_steps=50, home="",
+                method="own:cosine")  # fmt: skip
+    asked = {"task": "mine.py:train", "base_lr": 0.1, "total_steps": 50, "save": True} | more
+    return carry_out_script(RunSpec(**asked, method=method), task, script, folder)  # type: ignore[arg-type]
+
+
+def test_a_script_ends_with_its_best_cycle_end_if_it_saved_it(tmp_path: Path) -> None:
+    ends = {10: 0.5, 20: 0.4, 30: 0.6, 40: 0.45}
+    record = carried("own:stop_early(snapshot(5), patience=2)", script(ends), tmp_path)
+    assert (record.outcome, record.cost.steps, record.kept, record.final) == (Outcome.STOPPED, 40, 20, 0.4)
+    assert load_state(tmp_path, record) == {"made": 20}
+    unsaved = carried("own:stop_early(snapshot(5), patience=2)", script(ends, saves=False), tmp_path)
+    assert (unsaved.kept, unsaved.final) == (None, 0.45)
+    cut = carried("own:whole_cycles(snapshot(5))", script({}), tmp_path, stop_step=35)
+    assert (cut.kept, load_state(tmp_path, cut)) == (30, {"made": 30})
+    with pytest.raises(BadInput, match=r"use lrcontrol\.snapshots in the script"):
+        carried("own:snapshots(cycles=5)", script({}), tmp_path)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+import lrcontrol as lrc
+from lrcontrol.errors import BadInput, RecordError
 from lrcontrol.runs.record import Outcome
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.training.ensembles import EnsembleModel, chosen_greedily, ensemble_of, in_place
@@ -187,3 +189,156 @@ def test_other_tasks_have_ensembles_too(task: str, tmp_path: Path) -> None:
     )
     assert record.members == (10, 20, 30)
     assert all(math.isfinite(value) for value in metrics_of_test(record, tmp_path).values())
+
+
+# ---- a loop of one's own ----
+
+
+def net(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+
+
+def data(count: int = 90, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    inputs = scores(count, 8, seed=seed, spread=1.0)
+    return inputs, (inputs[:, 0] > 0).long() + (inputs[:, 1] > 0.5).long()
+
+
+def trained(folder: Path | None, total: int = 30, until: int | None = None, first: int = 0) -> Any:
+    """A loop of anybody's, with an ensemble in it; the model, and the ensemble."""
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
+    scheduler = lrc.as_torch_scheduler(optimizer, "snapshot(3)", total)
+    ensemble = lrc.snapshots(model, "snapshot(3)", total, folder=folder)
+    inputs, targets = data()
+    for made in range(until or total):
+        rows = slice(30 * (made % 3), 30 * (made % 3) + 30)
+        functional.cross_entropy(model(inputs[rows]), targets[rows]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        scheduler.step()
+        if made >= first:
+            ensemble.step(scheduler.last_epoch)
+    return model, ensemble
+
+
+def test_a_loop_has_an_ensemble_of_its_cycle_ends(tmp_path: Path) -> None:
+    model, ensemble = trained(tmp_path)
+    assert (ensemble.ends, ensemble.steps, ensemble.members) == ((10, 20, 30),) * 3
+    inputs, targets = data(50, seed=1)
+    models = [trained(None, until=end)[0].eval() for end in (10, 20, 30)]
+    mean = torch.stack([functional.softmax(each(inputs), dim=1) for each in models]).mean(dim=0)
+    torch.testing.assert_close(ensemble.predict(inputs).exp(), mean)
+    assert all(one.training for one in model.modules())
+    batches = [(inputs[:20], targets[:20]), (inputs[20:], targets[20:])]
+    chosen = ensemble.select(batches, functional.cross_entropy)
+    with torch.no_grad():
+        chances = [functional.softmax(each(inputs), dim=1) for each in models]
+    losses = {
+        members: float(
+            functional.nll_loss(torch.stack([chances[place] for place in members]).mean(dim=0).log(), targets)
+        )
+        for size in (1, 2, 3)
+        for members in itertools.combinations(range(3), size)
+    }
+    best_alone = min(losses[(place,)] for place in range(3))
+    assert losses[tuple(step // 10 - 1 for step in chosen)] <= best_alone + 1e-6
+    assert ensemble.members == chosen
+    ensemble.use(10, 30)
+    assert ensemble.members == (10, 30)
+    ensemble.use()
+    assert ensemble.members == (10, 20, 30)
+    with pytest.raises(BadInput, match="members must be snapshots there are, got 11; there are 10, 20, 30"):
+        ensemble.use(11)
+
+
+def test_a_run_that_is_killed_loses_no_cycle(tmp_path: Path) -> None:
+    """What was taken is on disk at once; the same call finds it, goes on, and predicts as an undisturbed run."""
+    whole = trained(tmp_path / "whole")[1]
+    trained(tmp_path / "killed", until=25)
+    again = lrc.snapshots(net(), "snapshot(3)", 30, folder=tmp_path / "killed")
+    assert again.steps == (10, 20)
+    _, resumed = trained(tmp_path / "killed", first=25)
+    assert resumed.steps == (10, 20, 30)
+    inputs = data(50, seed=1)[0]
+    assert torch.equal(resumed.predict(inputs), whole.predict(inputs))
+    whole.select([data(50, seed=1)], functional.cross_entropy)
+    assert lrc.snapshots(net(), "snapshot(3)", 30, folder=tmp_path / "whole").members == whole.members
+
+
+def test_a_folder_that_is_damaged_or_of_another_run_is_told(tmp_path: Path) -> None:
+    trained(tmp_path)
+
+    def found(**changed: Any) -> Any:
+        usual = {"model": net(), "schedule": "snapshot(3)", "total_steps": 30, "folder": tmp_path}
+        return lrc.snapshots(**(usual | changed))  # type: ignore[arg-type]
+
+    with pytest.raises(BadInput, match=r"snapshots of another run, after 10, 20 updates"):
+        found(schedule="snapshot(2)")
+    with pytest.raises(RecordError, match="must be of this model"):
+        found(model=nn.Linear(2, 2))
+    file = tmp_path / "snapshot-20.safetensors"
+    blob = file.read_bytes()
+    for place in range(0, len(blob), 97):
+        file.write_bytes(blob[:place] + bytes([blob[place] ^ 1]) + blob[place + 1 :])
+        with pytest.raises(RecordError, match=r"snapshot-20.safetensors is damaged"):
+            found()
+    file.unlink()
+    with pytest.raises(RecordError, match="cannot be read"):
+        found()
+    file.write_bytes(blob)
+    assert found().steps == (10, 20, 30)
+    for text in ("", "{}", "[", '{"format": "other", "version": 1, "files": []}'):
+        (tmp_path / "snapshots.json").write_text(text)
+        with pytest.raises(RecordError, match=r"snapshots\.json"):
+            found()
+
+
+def test_bad_arguments_are_told() -> None:
+    for schedule, total, match in (
+        ("snapshot(3)", None, "`total_steps`"),
+        ("snapshot(30)", 20, "of 30 cycles none"),
+        ("sgdr(period=50)", 20, "20 steps are not enough for the first"),
+        ([0, 3], None, "`schedule`"),
+        (3, 10, "a control must be a text"),
+    ):
+        with pytest.raises(BadInput, match=match):
+            lrc.snapshots(net(), schedule, total)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="unknown way to combine 'mean'"):
+        lrc.snapshots(net(), [3], combine="mean")  # type: ignore[arg-type]
+    empty = lrc.snapshots(net(), [3])
+    with pytest.raises(BadInput, match="there is none yet; the first is due at 3"):
+        empty.predict(torch.zeros(1, 8))
+    empty.step(3)
+    with pytest.raises(BadInput, match="must give batches"):
+        empty.select([], functional.cross_entropy)
+
+
+def test_numbers_are_averaged_and_a_function_may_combine() -> None:
+    model = nn.Linear(8, 1)
+    averaged = lrc.snapshots(model, [1, 2], combine="outputs")
+    largest = lrc.snapshots(model, (1, 2), combine=lambda outputs: torch.stack(list(outputs)).amax(dim=0))
+    inputs, seen = data(5)[0], []
+    for _ in range(2):
+        with torch.no_grad():
+            model.weight.add_(1.0)
+            seen.append(model(inputs))
+        averaged.step()
+        largest.step()
+    torch.testing.assert_close(averaged.predict(inputs), (seen[0] + seen[1]) / 2)
+    torch.testing.assert_close(largest.predict(inputs), torch.maximum(*seen))
+
+
+def test_statistics_of_batch_norm_are_taken_anew_and_nothing_else_changes() -> None:
+    model, ensemble = trained(None)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    inputs = data(60, seed=2)[0]
+    ensemble.recalibrate([inputs[:30], (inputs[30:], None)])
+    for member in ensemble.model().models:
+        hidden = member[0](inputs)
+        means = torch.stack([hidden[:30].mean(dim=0), hidden[30:].mean(dim=0)]).mean(dim=0)
+        torch.testing.assert_close(member[1].running_mean, means)
+        assert member[1].momentum == 0.1
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(one.training for one in model.modules())
+    assert model[1].momentum == 0.1

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lrcontrol.training.adapter import as_torch_scheduler
     from lrcontrol.training.observe import observe
     from lrcontrol.training.run import Run
+    from lrcontrol.training.snapshots import snapshots
     from lrcontrol.training.tasks.own import as_task
     from lrcontrol.training.tasks.problem import Problem, Split
     from lrcontrol.training.tasks.script import task
@@ -90,6 +91,7 @@ _HOME = {
     "select": "api",
     "sgdr": "schedules.recipes.cycles",
     "snapshot": "schedules.recipes.cycles",
+    "snapshots": "training.snapshots",
     "step": "schedules.recipes.phases",
     "suggest_lr": "analysis.lr_range",
     "table": "schedules.recipes.single",

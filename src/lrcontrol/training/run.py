@@ -196,9 +196,13 @@ class Run:
         """
         tensors: dict[str, Tensor] = {}
         plain = as_plain(state, "state", tensors)
+        told = self._told
+        told.saved_at.add(self.step)
         if self.spec.save or self.spec.checkpoint:
+            if told.saved is not None and told.steering is not None and told.saved.step == told.steering.kept:
+                told.kept = told.saved
             copied = {name: value.detach().clone() for name, value in tensors.items()}
-            self._told.saved = Saved(self.step, plain, copied, taken_random())
+            told.saved = Saved(self.step, plain, copied, taken_random())
 
     def restore(self) -> Any:
         """What the run that this one goes on from saved last, or None where it begins anew.

@@ -64,14 +64,16 @@ def carry_out_script(
     losses = told.losses(made)
     with np.errstate(over="ignore"):  # a rate beyond float32 is infinite in the record; such a run diverges
         rates = np.array(steering.rates[:made]).astype(np.float32)
-    kept = checkpoint = None
+    weights = checkpoint = None
+    kept = _kept(told, steering, task.objective.metric, last) if outcome is not Outcome.DIVERGED else None
     if folder is not None and outcome is not Outcome.DIVERGED:
         if spec.checkpoint:
             saved = _saved_last(task.name, told.saved, last)
             state = State(last, saved.tensors | saved.random, saved.plain, steering.state())
             checkpoint = save_checkpoint(state, folder, spec)
-        if spec.save and told.saved is not None:
-            kept = save_state(told.saved.plain, told.saved.tensors, folder, spec.id)
+        final = told.saved if kept is None or told.kept is None or told.kept.step != kept else told.kept
+        if spec.save and final is not None:
+            weights = save_state(final.plain, final.tensors, folder, spec.id)
     return Record(
         spec=spec,
         outcome=outcome,
@@ -80,9 +82,21 @@ def carry_out_script(
         cost=Cost(made, time.perf_counter() - began),
         columns=({} if losses is None else {"loss": losses}) | {"lr": rates} | steering.norms(made),
         message=message or None,
-        weights=kept,
+        weights=weights,
         checkpoint=checkpoint,
+        kept=kept,
     )
+
+
+def _kept(told: Told, steering: Steering, metric: str, last: int) -> int | None:
+    """After how many updates its control had the weights kept that it ends with; None for its last ones.
+
+    The script must have saved them there, and told the metric.
+    """
+    step = steering.kept
+    if step is None or step >= last or step not in told.saved_at or metric not in told.evals.get(step, {}):
+        return None
+    return step
 
 
 def _ending(spec: RunSpec, task: Task, told: Told) -> tuple[Steering, End]:

@@ -70,6 +70,7 @@ class Steering:
         self.rates: list[float] = []
         self.ended = False
         self.cut_off = False
+        self.kept: int | None = None  # after how many updates the control said last to keep the weights
         self._updates = hooked(optimizer, self, self._before)
         self._observer = None
         if spec.norms:
@@ -131,6 +132,8 @@ class Steering:
                     )
                 self._source.hear({"loss": loss})
             self._now = self._source.next(self.step - 1)
+            if self._source.decision.keep:
+                self.kept = self.step
         else:
             self._now = self._source.at(self.step)
         self._decided, self._told = self.step, False
@@ -189,6 +192,11 @@ def _source(spec: RunSpec, direction: str) -> Plan | Loop:
     control, total = spec.method.control, Horizon(spec.total_steps, "steps")
     if isinstance(control, Scheduled):
         return Plan(control.schedule, total, momentum=control.momentum, weight_decay=control.weight_decay)
+    if control.ensemble is not None:
+        raise BadInput(
+            f"a script keeps its weights itself and cannot end as an ensemble, got {spec.method}; use "
+            "lrcontrol.snapshots in the script, or leave the snapshots out."
+        )
     unknown = sorted(control.needs - {"loss", "metric"})
     if unknown:
         raise BadInput(f"a script tells a control its loss and its metric, but {spec.method} needs {unknown[0]}.")

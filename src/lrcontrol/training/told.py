@@ -32,6 +32,8 @@ class Told:
         evals: what it measured, by the updates made before.
         end: why the run ends before its time, or None.
         saved: what it saved last.
+        saved_at: after how many updates it saved.
+        kept: what it saved where its control said to keep, if it has saved since.
         restored: whether it has asked for what it goes on from, where there is something.
     """
 
@@ -40,6 +42,8 @@ class Told:
         self.evals: dict[int, dict[str, float]] = {}
         self.end: End | None = None
         self.saved: Saved | None = None
+        self.saved_at: set[int] = set()
+        self.kept: Saved | None = None
         self.restored = spec.start is None
         self._first = spec.first_step
         self._fresh: list[tuple[int, Any]] = []  # updates and losses that were not looked at yet

@@ -85,6 +85,16 @@ class TorchSchedule(Readings):
         self._attach()
         self._groups.write(optimizer, source.settings)
 
+    @property
+    def stop(self) -> str | None:
+        """Why the control says that training should end now, or None; a schedule never says so."""
+        return self._source.decision.stop if isinstance(self._source, Loop) else None
+
+    @property
+    def keep(self) -> bool:
+        """Whether the control says that the weights as they are now are the ones to keep, until it says so again."""
+        return isinstance(self._source, Loop) and self._source.decision.keep
+
     def step(self, epoch: float | None = None, **told: Unpack[Told]) -> None:
         """Set what is in force during the next update, if one was made since; call after `optimizer.step()`.
 
