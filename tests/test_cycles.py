@@ -1,5 +1,7 @@
 """Cycles: where they end, stopping early by their ends alone, and runs that end with one."""
 
+import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -395,7 +397,7 @@ def test_a_loop_is_told_when_to_stop_and_what_to_keep() -> None:
             stopped = made
             break
     assert (kept, stopped) == ([10, 20], 40)
-    assert scheduler.stop == "no cycle end in the last 2 was better than 0.4"
+    assert scheduler.stop == "the last 2 cycle ends were no better than those before"
     del scheduler
     plain = lrc.as_torch_scheduler(optimizer, "snapshot(5)", 50)
     assert (plain.stop, plain.keep) == (None, False)
@@ -436,3 +438,35 @@ def test_a_script_ends_with_its_best_cycle_end_if_it_saved_it(tmp_path: Path) ->
     assert (cut.kept, load_state(tmp_path, cut)) == (30, {"made": 30})
     with pytest.raises(BadInput, match=r"use lrcontrol\.snapshots in the script"):
         carried("own:snapshots(cycles=5)", script({}), tmp_path)
+
+
+# ---- the page ----
+
+
+def test_the_page_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    page = (Path(__file__).parents[1] / "docs" / "cycles.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        for line, told in re.findall(r"^(lrc\..*cycle_ends.*?) +# (\([^)]*\))", block, flags=re.MULTILINE):
+            assert eval(line, {"lrc": lrc}) == eval(told), line
+        exec(compile(block, "docs/cycles.md", "exec"), names)
+    assert len(names["best"]) == 2
+    assert (tmp_path / "snapshots" / "snapshots.json").is_file()
+    assert names["module"](names["inputs"]).equal(names["outputs"])
+    for command in re.findall(r'^lrcontrol train \S+ "(.+?)"', page, flags=re.MULTILINE):
+        lrc.method(command)
+    for text in re.findall(r"`((?:stop_\w+|whole_cycles|snapshots|warmup)\([^`]*\))`", page):
+        control(text)
+
+
+def test_the_example_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Twice, the second time over what the first has left."""
+    example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "snapshots.py"))
+    for _ in range(2):
+        example["main"](tmp_path / "snapshots")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == lines[3:]
+    alone, together = (float(line.split()[-1]) for line in lines[1:3])
+    assert together >= alone - 0.01 > 0.9

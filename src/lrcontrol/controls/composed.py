@@ -339,7 +339,7 @@ class StopEarly(_CycleWise, frozen=True, tag="stop_early"):
         >>> for step, metric in enumerate([0.5, 0.3, 0.6, 0.4]):
         ...     decision, state = ending.next(state, Observation(step, metric=metric))
         >>> decision.stop
-        'no cycle end in the last 1 was better than 0.3'
+        'the last cycle end was no better than those before'
     """
 
     patience: int = 2
@@ -384,8 +384,9 @@ class StopEarly(_CycleWise, frozen=True, tag="stop_early"):
         if verdict.lowest and self.ensemble is None:
             decision = msgspec.structs.replace(decision, keep=True)
         if verdict.over and decision.stop is None and made < total:
-            what = "cycle end" if cyclic else "metric"
-            reason = f"no {what} in the last {rest['bad']} was better than {rest['best']:.4g}"
+            what, bad = "cycle end" if cyclic else "metric", rest["bad"]
+            last = f"the last {what} was" if bad == 1 else f"the last {bad} {what}s were"
+            reason = f"{last} no better than those before"
             decision = msgspec.structs.replace(decision, stop=reason)
         return decision, after
 

@@ -31,7 +31,7 @@ from lrcontrol.report.marks import (
     values_of,
 )
 from lrcontrol.report.theme import PALETTE, Chart, finish
-from lrcontrol.report.words import clean, distinct, wrapped
+from lrcontrol.report.words import begun, clean, distinct, wrapped
 from lrcontrol.runs.record import Objective, Outcome, Record
 from lrcontrol.schedules.schedule import Schedule
 
@@ -59,18 +59,12 @@ def learning_curves(records: Sequence[Record], labels: Sequence[str]) -> Chart:
         series.append(Series(name, np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64)))
     return _metric_chart(
         series,
-        title=f"{_begun(clean(objective.told))} as the runs went on",
+        title=f"{begun(clean(objective.told))} as the runs went on",
         subtitle=HINT if len(series) > 1 else "",
         y_title=described(objective),
         objective=objective,
         usable=[record.usable for record in records],
     )
-
-
-def _begun(text: str) -> str:
-    """A text with a capital, unless its first word is a name such as val_loss."""
-    word = text.partition(" ")[0]
-    return text[:1].upper() + text[1:] if word.isalpha() else text
 
 
 def losses(records: Sequence[Record], labels: Sequence[str]) -> Chart:

@@ -14,7 +14,7 @@ from lrcontrol.analysis.lr_range import Suggestion
 from lrcontrol.report.console import plain_console, show_files
 from lrcontrol.report.marks import Extent, Row, empty_chart, overlaid, values_of
 from lrcontrol.report.theme import PALETTE, Chart, finish
-from lrcontrol.report.words import wrapped
+from lrcontrol.report.words import begun, wrapped
 
 __all__ = ["range_chart", "show_suggestion"]
 
@@ -45,7 +45,7 @@ def range_chart(found: Suggestion) -> Chart:
         if loss is not None
     ]
     if not losses:
-        return empty_chart(title, found.reason)
+        return empty_chart(title, begun(found.reason))
     levels = _levels([row["loss"] for row in losses], found.curve)
     x = alt.X("lr:Q", title="learning rate (log scale)", **Extent.of(found.lrs).scale_and_axis(log=True))
     y = alt.Y("loss:Q", title="loss (lower is better)", **levels.scale_and_axis(log=False))
@@ -72,7 +72,7 @@ def range_chart(found: Suggestion) -> Chart:
         line = alt.Chart(values_of(curve)).mark_line(color=PALETTE[0], clip=True).encode(x=x, y=y)
         layers.append(line.properties(name="curve"))
     names = [mark.name for mark in marks]
-    return finish(overlaid(*layers), names, title=title, subtitle=wrapped(found.reason), height=320)
+    return finish(overlaid(*layers), names, title=title, subtitle=wrapped(begun(found.reason)), height=320)
 
 
 def _levels(losses: Sequence[float], curve: Sequence[float]) -> Extent:
@@ -119,7 +119,7 @@ def show_suggestion(found: Suggestion, sentences: Sequence[str], written: Mappin
     else:
         near = "" if found.interval is None else f" (between {found.interval[0]:.2g} and {found.interval[1]:.2g})"
         console.print(f"[bold]train at {found.suggestion:.2g}[/]{near}", highlight=False)
-    for sentence in (found.reason, *sentences):
+    for sentence in (begun(found.reason), *sentences):
         console.print(f"  • {escape(sentence)}", highlight=False)
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
     told = {

@@ -2,9 +2,20 @@
 
 from collections.abc import Sequence
 
-__all__ = ["clean", "distinct", "wrapped"]
+__all__ = ["begun", "clean", "distinct", "wrapped"]
 
 MOST_LINES = 4
+
+
+def begun(text: str) -> str:
+    """A text with a capital, unless its first word is a name such as val_loss.
+
+    Example:
+        >>> begun("the loss rises"), begun("val_loss")
+        ('The loss rises', 'val_loss')
+    """
+    word = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if word.isalpha() else text
 
 
 def clean(text: object) -> str:
