@@ -333,7 +333,7 @@ def test_a_run_that_is_stopped_early_ends_with_its_best_cycle_end(tmp_path: Path
     best = max(judged, key=lambda step: (judged[step], -step))
     assert record.outcome is Outcome.STOPPED
     assert record.message is not None
-    assert "no cycle end in the last 2 was better" in record.message
+    assert record.message == "the last 2 cycle ends were no better than those before"
     assert (record.kept or record.evals[-1].step) == best
     assert record.final == judged[best]
     alone = train(spec("sgd(momentum=0):snapshot(12)", base_lr=0.5, total_steps=600, stop_step=best, save=True),
