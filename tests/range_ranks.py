@@ -1,5 +1,6 @@
 """One of two processes that make a range test, begun by test_range_test.py: folder and rank as arguments."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed import fsdp
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.data.distributed import DistributedSampler
 
@@ -49,10 +51,48 @@ def seen_by(rank: int, interrupted: bool) -> dict[str, Any]:
     }
 
 
+def sharded() -> bool:
+    """Whether a model whose parameters FSDP2 divides is as it was after a test and after one that an error ended."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 7), nn.Tanh(), nn.Linear(7, 1))
+    mesh = distributed.device_mesh.init_device_mesh("cpu", (2,))
+    for layer in (model[0], model[2], model):
+        fsdp.fully_shard(layer, mesh=mesh)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    inputs = torch.randn(8, 6)
+    calls = 0
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            raise ValueError
+        return nn.functional.mse_loss(outputs, targets)
+
+    def train() -> list[Tensor]:
+        optimizer.zero_grad()
+        nn.functional.mse_loss(model(inputs), inputs[:, :1]).backward()
+        optimizer.step()
+        return bits()
+
+    def bits() -> list[Tensor]:
+        moments = [value["exp_avg"] for value in optimizer.state.values()]
+        grads = [each.grad for each in model.parameters() if each.grad is not None]
+        return [each.to_local().clone() for each in (*model.parameters(), *moments, *grads)]  # type: ignore[attr-defined]
+
+    before = train()
+    own_range_test(model, optimizer, [(inputs, inputs[:, :1])], nn.functional.mse_loss, low=1e-4, high=1.0, steps=20)
+    same = all(map(torch.equal, before, bits()))
+    with contextlib.suppress(ValueError):
+        own_range_test(model, optimizer, [(inputs, inputs[:, :1])], loss, low=1e-4, high=1.0, steps=20)
+    same = same and all(map(torch.equal, before, bits()))
+    return same and not all(map(torch.equal, before, train()))
+
+
 def main(folder: Path, rank: int) -> None:
     """Test, and be interrupted; write what was seen."""
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    seen = {"whole": seen_by(rank, False), "interrupted": seen_by(rank, True)}
+    seen = {"whole": seen_by(rank, False), "interrupted": seen_by(rank, True), "sharded": sharded()}
     (folder / f"{rank}.json").write_text(json.dumps(seen))
     distributed.barrier()
     distributed.destroy_process_group()

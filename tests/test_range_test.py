@@ -17,7 +17,7 @@ import lrcontrol as lrc
 from faults.range_faults import Setting, handler
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.record import Outcome, Record
-from lrcontrol.training.range_test import OWN_MODEL, confirm, loss_fell, own_range_test
+from lrcontrol.training.range_test import OWN_MODEL, confirm, own_range_test
 from ranks_kit import two_ranks
 
 STEPS = 20
@@ -477,10 +477,10 @@ class TestEndings:
             return record
 
         good = run(0.05)
-        assert (good.outcome, len(good.column("loss")), loss_fell(good)) == (Outcome.FINISHED, 100, True)
+        losses = good.column("loss")
+        assert (good.outcome, len(losses), losses[-1] < losses[0] / 2) == (Outcome.FINISHED, 100, True)
         assert set(good.column("lr").tolist()) == {np.float32(0.05).item()}
-        bad = run(5.0)
-        assert (bad.outcome is Outcome.FINISHED, loss_fell(bad)) == (False, False)
+        assert run(5.0).outcome in (Outcome.STOPPED, Outcome.DIVERGED)
 
     def test_two_processes_see_the_same_and_end_together(self, tmp_path: Path) -> None:
         one, other = two_ranks("range_ranks.py", tmp_path)
@@ -491,4 +491,5 @@ class TestEndings:
         assert all(message is not None and "the loss " in message for message in messages)
         assert one["whole"]["same"] and other["interrupted"]["same"] and one["interrupted"]["same"]  # noqa: PT018
         assert (one["interrupted"]["raised"], other["interrupted"]["raised"]) == (False, True)
+        assert one["sharded"] and other["sharded"]  # noqa: PT018
         assert one["interrupted"]["messages"] == ["a signal asked to end it"]

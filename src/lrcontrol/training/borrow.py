@@ -1,5 +1,6 @@
 """Borrow: run something on a user's model, optimizer and data, and put everything back, to the bit."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any
@@ -81,8 +82,8 @@ class Borrowed:
         ours = [schedule_on(each) for each in self._optimizers]
         self._schedules = [each for each in (*schedules, *ours) if each is not None]
         self._loader = loader
-        models = list(model) if isinstance(model, list | tuple) else [model]
-        self._whole = [*models, *given, scaler, *self._schedules, *also]
+        self._models = list(model) if isinstance(model, list | tuple) else [model]
+        self._whole = [*self._models, *given, scaler, *self._schedules, *also]
         # of the code that must not be interrupted, and of all that it calls
         never = [getattr(Borrowed, name).__code__ for name in ("__enter__", "__exit__", "put_back")]
         self._held = Held(never=never)
@@ -91,6 +92,7 @@ class Borrowed:
     def __enter__(self) -> "Borrowed":
         """Keep everything, then hold signals, then let nobody listen."""
         self._surroundings = Surroundings()
+        self._reshard()
         self._kept = Kept([each for each in self._whole if each is not None], [self._loader])
         if self._kept.streams:
             raise _not_rewound(self._kept.streams[0])
@@ -146,12 +148,21 @@ class Borrowed:
     def _put_back(self) -> None:
         """All of it; random numbers last, for nothing must draw from them afterwards."""
         try:
+            self._reshard()
             self._kept.put_back()
         finally:
             for each in self._schedules:
                 if isinstance(each, TorchSchedule):
                     each.look_again()
             self._surroundings.put_back()
+
+    def _reshard(self) -> None:
+        """Let FSDP2 have the shares of parameters in place, which an error may have left gathered."""
+        fsdp: Any = sys.modules.get("torch.distributed.fsdp")  # loaded by whoever uses it
+        for each in self._models if fsdp is not None else ():
+            for module in each.modules() if isinstance(each, nn.Module) else ():
+                if isinstance(module, fsdp.FSDPModule):
+                    module.reshard()
 
     def _quiet(self) -> None:
         """Let no schedule or observer of ours hear of updates, and workers that are at work for the user go on."""

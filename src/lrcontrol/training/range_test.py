@@ -24,7 +24,7 @@ from lrcontrol.schedules.recipes.single import constant
 from lrcontrol.training.borrow import Borrowed
 from lrcontrol.training.own_updates import OwnUpdates
 
-__all__ = ["OWN_MODEL", "confirm", "loss_fell", "own_range_test"]
+__all__ = ["OWN_MODEL", "confirm", "own_range_test"]
 
 OWN_MODEL = "own-model"
 """The task's name in records of a user's model."""
@@ -39,7 +39,7 @@ def own_range_test(
     loader: Iterable[Any] | Callable[[], Iterable[Any]],
     loss: Callable[..., Any] | None = None,
     *,
-    low: float = 1e-7,
+    low: float = 1e-6,
     high: float = 10.0,
     steps: int = 100,
     shape: Shape = "exponential",
@@ -143,7 +143,7 @@ def confirm(
     also: Sequence[Any] = (),
     seed: int = 0,
 ) -> Record:
-    """Train for some updates at one rate, and put everything back; `loss_fell` reads the record.
+    """Train for some updates at one rate, and put everything back.
 
     Args:
         model: this and all else as in `own_range_test`.
@@ -161,7 +161,7 @@ def confirm(
         also: likewise.
         seed: likewise.
     Returns:
-        FINISHED where the loss stayed finite and did not diverge.
+        A record with columns `loss` and `lr`, FINISHED where the loss stayed finite and did not diverge.
     Raises:
         BadInput: as `own_range_test`.
     Example:
@@ -169,7 +169,8 @@ def confirm(
         >>> loader = [(inputs, inputs.sum(1, keepdim=True))]
         >>> model = nn.Linear(3, 1)
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        >>> loss_fell(confirm(model, optimizer, loader, nn.functional.mse_loss, lr=0.1, steps=20))
+        >>> losses = confirm(model, optimizer, loader, nn.functional.mse_loss, lr=0.1, steps=20).column("loss")
+        >>> bool(losses[-1] < losses[0])
         True
     """
     rate = checks.number("lr", lr, low=0, open_low=True)
@@ -190,23 +191,6 @@ def confirm(
         step=step,
     )
     return record
-
-
-def loss_fell(record: Record) -> bool:
-    """Whether a run at one rate finished with a lower loss than it began with.
-
-    Compared are the medians of its first fifth and of its last.
-
-    Args:
-        record: of `confirm`.
-    Raises:
-        RecordError: it has no losses.
-    """
-    losses = record.column("loss")
-    part = max(len(losses) // 5, 1)
-    if record.outcome is not Outcome.FINISHED or len(losses) < 2:
-        return False
-    return bool(np.median(losses[-part:]) < np.median(losses[:part]))
 
 
 def _carried_out(
