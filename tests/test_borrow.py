@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import gc
+import multiprocessing
 import os
 import random
 import signal
@@ -213,6 +214,43 @@ def test_tensor_rates_are_written_in_place_and_put_back() -> None:
     assert (rate.data_ptr(), rate.item()) == before
 
 
+OPTIMIZERS: dict[str, Any] = {
+    "Adagrad": {"lr": 0.1},
+    "Adam": {"lr": 1e-3, "amsgrad": True, "fused": True},
+    "RMSprop": {"lr": 1e-3, "momentum": 0.9, "centered": True},
+    "Rprop": {"lr": 1e-3},
+    "prodigyopt.Prodigy": {},
+    "schedulefree.AdamWScheduleFree": {"lr": 1e-3},
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("updates", [0, 2])
+def test_any_optimizer_goes_on_as_without(name: str, updates: int) -> None:
+    home, _, kind = name.rpartition(".")
+    library = pytest.importorskip(home) if home else torch.optim
+
+    def gone_on(tests: bool) -> list[Any]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1))
+        optimizer = getattr(library, kind)(model.parameters(), **OPTIMIZERS[name])
+        trains = getattr(optimizer, "train", lambda: None)
+        trains()
+        for update in range(updates + 3):
+            if update == updates and tests:
+                getattr(optimizer, "eval", lambda: None)()
+                data = [(torch.ones(3, 2), torch.ones(3, 1))]
+                own_range_test(model, optimizer, data, nn.functional.mse_loss, low=1e-4, high=1.0, steps=20)
+            elif update == updates:
+                getattr(optimizer, "eval", lambda: None)()
+            trains()
+            updated(model, optimizer)
+        groups = [{key: value for key, value in each.items() if key != "params"} for each in optimizer.param_groups]
+        return [*(each.tolist() for each in model.parameters()), repr(groups)]
+
+    assert gone_on(True) == gone_on(False)
+
+
 def test_an_observer_sees_nothing_and_goes_on(tmp_path: Path) -> None:
     model, optimizer = small()
     with lrc.observe(optimizer, tmp_path / "log.jsonl") as observer:
@@ -295,6 +333,17 @@ class TestLoaders:
             assert next(iter(loader))[0].tolist() == first
         assert loader._iterator is batches
         assert [batch.tolist() for (batch,) in batches] == [[[2.0], [3.0]], [[4.0], [5.0]], [[6.0], [7.0]]]
+
+    @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+    @pytest.mark.parametrize("stays", [False, True])
+    def test_workers_that_were_begun_for_a_test_end_with_it(self, stays: bool) -> None:
+        model, optimizer = small()
+        data = TensorDataset(torch.ones(12, 2), torch.ones(12, 1))
+        loader = DataLoader(data, batch_size=3, num_workers=1, persistent_workers=stays)
+        own_range_test(model, optimizer, loader, nn.functional.mse_loss, low=1e-4, high=1.0, steps=20)
+        assert loader._iterator is None
+        gc.collect()
+        assert multiprocessing.active_children() == []
 
     @pytest.mark.parametrize(
         "loader",
