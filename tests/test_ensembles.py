@@ -17,6 +17,8 @@ import lrcontrol as lrc
 from lrcontrol.errors import BadInput, RecordError
 from lrcontrol.runs.record import Outcome
 from lrcontrol.runs.spec import RunSpec
+from lrcontrol.runs.storage.exported import export
+from lrcontrol.search.search import Candidate
 from lrcontrol.training.ensembles import EnsembleModel, chosen_greedily, ensemble_of, in_place
 from lrcontrol.training.loop import test_metrics as metrics_of_test
 from lrcontrol.training.loop import train, trained_model
@@ -189,6 +191,36 @@ def test_other_tasks_have_ensembles_too(task: str, tmp_path: Path) -> None:
     )
     assert record.members == (10, 20, 30)
     assert all(math.isfinite(value) for value in metrics_of_test(record, tmp_path).values())
+
+
+def test_a_selection_may_choose_an_ensemble_and_gives_it_as_one_model(tmp_path: Path) -> None:
+    """As a candidate beside others: raced over short horizons, chosen on validation, judged on test as one."""
+    found = lrc.select(
+        "digits-mlp",
+        budget="4runs",
+        out=tmp_path,
+        executor="serial",
+        candidates=[Candidate(lrc.method("sgd:snapshots(cycles=3, members=all)"), lr) for lr in (0.1, 0.05, 0.02)],
+    )
+    finished = [record for record in found.choice.stages[0].records if record.members]
+    assert finished
+    chosen = max((record for stage in found.choice.stages for record in stage.records if record.spec.save),
+                 key=lambda record: record.final or 0.0)  # fmt: skip
+    assert found.record.final == chosen.final
+    if found.record.members:
+        model = found.model()
+        assert isinstance(model, EnsembleModel)
+        assert len(model.models) == len(found.record.members) == 3
+        problem = build(find_task("digits-mlp"), 0)
+        with torch.no_grad():
+            outputs = model(problem.test.inputs)
+        right = (outputs.argmax(dim=1) == problem.test.targets).double().mean()
+        assert found.test["accuracy"] == pytest.approx(float(right))
+    again = lrc.load_selection(tmp_path)
+    assert (again.record.members, again.test) == (found.record.members, found.test)
+    found.report(tmp_path / "report.html")
+    assert export(tmp_path / "runs.db", tmp_path / "runs.csv") > 0
+    assert "members" in (tmp_path / "runs.csv").read_text().splitlines()[0]
 
 
 # ---- a loop of one's own ----

@@ -68,6 +68,8 @@ def _runs(store: Store) -> Table:
         "seconds": "real",
         "attempt": "whole",
         **dict.fromkeys(("message", "weights", "weights_sha256", "checkpoint", "checkpoint_sha256"), "text"),
+        "kept": "whole",
+        "members": "text",
         **dict.fromkeys((f"last_{name}" for name in metrics), "real"),
     }
 
@@ -117,6 +119,8 @@ def _run(record: Record, metrics: Sequence[str]) -> tuple[Any, ...]:
         None if weights is None else weights.sha256,
         None if checkpoint is None else checkpoint.file,
         None if checkpoint is None else checkpoint.sha256,
+        record.kept,
+        " ".join(map(str, record.members)) or None,
         *(last.get(name) for name in metrics),
     )
 
