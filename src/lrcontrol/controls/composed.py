@@ -314,7 +314,7 @@ class _CycleWise(_Around, frozen=True):
     def start(self, total_steps: int) -> tuple[Decision, State]:
         """The decision for update 0."""
         decision, inner = self.inner.start(total_steps)
-        _cycles(self.inner, total_steps)  # what does not fit is known before the first update
+        self.check_fits(total_steps)  # what does not fit is known before the first update
         return decision, {"inner": inner, "total_steps": total_steps}
 
 

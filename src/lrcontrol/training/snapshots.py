@@ -18,6 +18,7 @@ from lrcontrol.errors import BadInput, RecordError
 from lrcontrol.files import write_whole
 from lrcontrol.schedules.schedule import Schedule
 from lrcontrol.training.ensembles import EnsembleModel, chosen_greedily, ensemble_of, in_place
+from lrcontrol.training.optimizers import recalibrate
 from lrcontrol.training.tasks.combining import Combine, mean_of_chances, mean_of_outputs, mean_of_probabilities
 
 __all__ = ["SnapshotEnsemble", "snapshots"]
@@ -96,7 +97,11 @@ class SnapshotEnsemble:
         return True
 
     def take(self) -> None:
-        """Take a snapshot now, whatever the cycles; with a folder it is on disk when this returns."""
+        """Take a snapshot now, whatever the cycles; with a folder it is on disk when this returns.
+
+        It is of the weights that the model has: with an optimizer that judges by others (schedule-free), take it
+        inside `lrcontrol.training.optimizers.evaluation_weights`.
+        """
         state = {name: value.detach().clone() for name, value in self._model.state_dict().items()}
         self._put(self.updates, state)
         self._chosen = None
@@ -170,36 +175,18 @@ class SnapshotEnsemble:
         return outputs
 
     def recalibrate(self, batches: Iterable[Any]) -> None:
-        """Take the statistics of batch normalisation anew, for every snapshot, from batches of inputs.
+        """Take the statistics of batch normalisation anew, for every snapshot.
 
         A snapshot has the running statistics of its time, which is usually what is wanted. They lag behind where the
         last updates of a cycle moved the weights a good deal.
 
         Args:
-            batches: of inputs, or of (inputs, targets); gone through once for each snapshot.
+            batches: of training, as `lrcontrol.training.optimizers.recalibrate` takes them; gone through once for each
+                snapshot.
         """
-        device, model = _device(self._model), self._model
-        norms = [each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
-        momenta, modes = [each.momentum for each in norms], [(each, each.training) for each in model.modules()]
-        found: dict[int, dict[str, Tensor]] = {}
-        try:
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                for step in in_place(model, self._some(self.steps)):
-                    model.eval()
-                    for norm in norms:
-                        norm.reset_running_stats()
-                        norm.momentum = None
-                        norm.train()
-                    for batch in batches:
-                        model(_moved(batch[0] if isinstance(batch, tuple | list) else batch, device))
-                    found[step] = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        finally:
-            for norm, momentum in zip(norms, momenta, strict=True):
-                norm.momentum = momentum
-            for each, mode in modes:
-                each.training = mode
-        for step, state in found.items():
-            self._put(step, state)
+        for step in in_place(self._model, self._some(self.steps)):
+            recalibrate(self._model, batches)
+            self._put(step, {name: value.detach().clone() for name, value in self._model.state_dict().items()})
         self._write()
 
     def __repr__(self) -> str:

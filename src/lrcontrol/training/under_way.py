@@ -18,7 +18,7 @@ from lrcontrol.runs.task import Task
 from lrcontrol.training.checkpoints import load_start, save_checkpoint
 from lrcontrol.training.final_weights import Ending, FinalWeights
 from lrcontrol.training.norms import gradients, norms
-from lrcontrol.training.optimizers import make_optimizer
+from lrcontrol.training.optimizers import evaluation_weights, make_optimizer
 from lrcontrol.training.pace import pace_of, put_in_force
 from lrcontrol.training.state import State, put, taken
 from lrcontrol.training.tasks.problem import Problem
@@ -204,8 +204,13 @@ class UnderWay:
     def _tell(self, seen: Observation) -> None:
         """Tell the control of an update, and keep the weights where it says so."""
         self._pace.saw(seen)
+        self._keep()
+
+    def _keep(self) -> None:
+        """Keep the weights that the model is judged by, where the control says so."""
         if self._pace.keep:
-            self._final.keep(self.step)
+            with evaluation_weights(self._optimizer):
+                self._final.keep(self.step)
 
     def _record(self, spec: RunSpec, end: End | None) -> Record:
         """The record of a run that ends here, its files written."""
@@ -264,8 +269,7 @@ class UnderWay:
         if state.control is not None:
             self._pace.restore(state.control)
             self._final.restore(state.tensors)
-        if self._pace.keep:
-            self._final.keep(self.step)
+        self._keep()
 
     def _taken(self) -> State:
         state = taken(self.step, self._problem.model, self._optimizer, self._pace.state())
