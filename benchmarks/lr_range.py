@@ -137,13 +137,14 @@ LATER = (
 )
 TASKS = FIRST + LATER
 CHOSEN_ON = {*(("adamw", name) for name in FIRST), ("sgd", "glass-softmax"), ("sgd", "wine-softmax")}
-"""What was known when `MADE` was chosen; nothing was changed after it."""
+"""What was known when `MADE` was chosen; it was not changed after."""
 
 COARSE = {"adamw": range(-18, 1, 2), "sgd": range(-14, 5, 2)}  # quarters of a decade: rates of 10 ** (k / 4)
 CLOSER = (-1, 1, -3, 3)  # from the best of those
 LOW, HIGH, UPDATES, RAMPS = 1e-6, 10.0, 100, 3
 PART = 0.02  # of a metric other than accuracy: no worse than that is as good as the best
 NEAR = np.log10(3)
+MOST = 10.0  # tolerances that a regret counts for
 
 
 class Bench:
@@ -161,23 +162,22 @@ class Bench:
                 return None
             if missing:
                 budget = Budget(steps=10**12, full_steps=self.task.full_steps)
-                runner = make_executor(Workplace("processes", workers=1), self.task, self.out)
-                with runner:
+                with make_executor(Workplace("serial"), self.task, self.out) as runner:
                     carry_out(Plan(tuple(specs)), runner, store, budget)
             return [store.record(spec.id) for spec in specs]
 
-    def full(self, base_lr):
-        steps = self.task.full_steps
-        return RunSpec(task=self.task.name, method=f"{self.optimizer}:cosine", base_lr=base_lr, total_steps=steps)
+    def full(self, base_lr, seed=0):
+        method, steps = f"{self.optimizer}:cosine", self.task.full_steps
+        return RunSpec(task=self.task.name, method=method, base_lr=base_lr, total_steps=steps, seed=seed)
 
-    def grid(self):
+    def grid(self, seed=0, made=False):
         """Logarithms of rates, and what full runs at them came to, lower is better; None where they are not there."""
         coarse = list(COARSE[self.optimizer])
-        records = self.run([self.full(10 ** (k / 4)) for k in coarse], not self.only_there)
+        records = self.run([self.full(10 ** (k / 4), seed) for k in coarse], made)
         if records is None:
             return None
         best = coarse[min(range(len(coarse)), key=lambda at: records[at].rank_key)]
-        closer = self.run([self.full(10 ** ((best + k) / 4)) for k in CLOSER], not self.only_there)
+        closer = self.run([self.full(10 ** ((best + k) / 4), seed) for k in CLOSER], made)
         if closer is None:
             return None
         both = sorted(records + closer, key=lambda record: record.spec.base_lr)
@@ -209,8 +209,8 @@ class Bench:
         share, count = abs(best), self.task.sizes[1]
         return float(np.sqrt(max(share * (1 - share), 1 / count) / count))
 
-    def measured(self):
-        found = self.grid()
+    def measured(self, second):
+        found = self.grid(0, not self.only_there)
         if found is None:
             return None
         at, values, best = found
@@ -226,6 +226,8 @@ class Bench:
         rates |= {"lrcontrol, of 3 ramps": [suggest_lr(lrs, table).suggestion]}
         rates |= {"the task's default": [self.task.base_lr]} if self.task.method.startswith(self.optimizer) else {}
         rates |= {f"always {rate:g}": [rate] for rate in (1e-3, 1e-2, 1e-1)}
+        other = self.grid(1, second)
+        rates |= {} if other is None else {"the best of another seed": [10 ** float(other[2])]}
         final = None
         if ours[0].suggestion is not None:
             record = self.run([self.full(float(f"{ours[0].suggestion:.3g}"))])[0]
@@ -257,11 +259,11 @@ class Bench:
         }
 
 
-def real(out, only_there, known):
+def real(out, names, only_there, second, known):
     out.mkdir(parents=True, exist_ok=True)
     for optimizer in COARSE:
-        for name in TASKS:
-            row = Bench(name, optimizer, out, only_there).measured()
+        for name in names or TASKS:
+            row = Bench(name, optimizer, out, only_there).measured(second)
             if row is not None:
                 known[f"{name} {optimizer}"] = row
                 print(f"{name:24}{optimizer:7}best {row['best']:6.2f}  as good {row['as good']}", flush=True)
@@ -275,31 +277,53 @@ def halves(found):
 
 
 def summed(found):
-    """Shares and regrets of every rule over tasks and ramps, with 95 % intervals over tasks."""
+    """What the rules came to on tasks and ramps, each mean with a 95 % interval over tasks.
+
+    Shares are of all ramps, where no answer is a miss, and then of the ramps for which ours gives one: other rules
+    always answer, and those that ours declines are the hard ones. Regrets are of the latter.
+    """
     result = {}
     for half, keys in halves(found).items():
         for rule in dict.fromkeys(rule for key in keys for rule in found[key]["rules"]):
-            of = [[each for each in found[key]["rules"][rule] if each] for key in keys if rule in found[key]["rules"]]
-            none = sum(each is None for key in keys for each in found[key]["rules"].get(rule, ()))
-            of = [rows for rows in of if rows]
-            shares = {
-                "within 3 of the best": [np.mean([abs(each["off"]) <= NEAR + 1e-9 for each in rows]) for rows in of],
-                "as good": [np.mean([each["outside"] == 0 for each in rows]) for rows in of],
-                "within 3 of as good": [np.mean([each["outside"] <= NEAR + 1e-9 for each in rows]) for rows in of],
-                "regret": [np.mean([min(each["regret"], 10.0) for each in rows]) for rows in of],
+            rows = {key: found[key]["rules"][rule] for key in keys if rule in found[key]["rules"]}
+            alike = {key: answered(found[key]["rules"]["lrcontrol"], row) for key, row in rows.items()}
+            alike = {key: row for key, row in alike.items() if row}
+            result[f"{half}: {rule}"] = {
+                "tasks": len(rows),
+                "none": sum(each is None for row in rows.values() for each in row),
+                "within 3 of the best": over([share(row, "off") for row in rows.values()]),
+                "within 3 of as good": over([share(row, "outside") for row in rows.values()]),
+                "of the ramps ours answers": over([share(row, "outside") for row in alike.values()]),
+                "regret of those": over([regret(row) for row in alike.values()]),
             }
-            result[f"{half}: {rule}"] = {"tasks": len(of), "none": none, **{k: over(v) for k, v in shares.items()}}
-        runs = [found[key]["regret of the run"] for key in keys if found[key]["regret of the run"] is not None]
+        asked = [key for key in keys if found[key]["rules"]["lrcontrol"][0]]  # runs are at what the first ramp says
+        runs = [found[key]["regret of the run"] for key in asked]
         result[f"{half}: runs at the suggestion"] = {
-            "tasks": len(runs),
-            "regret": over([min(run, 10.0) for run in runs]),
+            "tasks": len(asked),
+            "none": sum(run is None for run in runs),  # diverged
+            "regret of those": over([MOST if run is None else min(run, MOST) for run in runs]),
         }
     return result
+
+
+def answered(ours, row):
+    """Of one answer a ramp, those of ramps that ours answers; a rule without ramps has one answer, which stands."""
+    return [each for mine, each in zip(ours, row, strict=True) if mine] if len(row) == len(ours) else row
+
+
+def share(row, what):
+    return float(np.mean([each is not None and abs(each[what]) <= NEAR + 1e-9 for each in row]))
+
+
+def regret(row):
+    return float(np.mean([MOST if each is None else min(each["regret"], MOST) for each in row]))
 
 
 def over(values):
     """The mean, and its 95 % interval by drawing tasks anew."""
     values = np.array(values, dtype=float)
+    if not values.size:
+        return [float("nan")] * 3
     drawn = np.random.default_rng(0).choice(values, (4000, values.size)).mean(1)
     return [round(float(each), 3) for each in (values.mean(), *np.quantile(drawn, [0.025, 0.975]))]
 
@@ -307,18 +331,17 @@ def over(values):
 def print_real(found):
     for key, row in summed(found).items():
         told = "  ".join(
-            f"{name} {mean:.2f} ({low:.2f} to {high:.2f})" for name, (mean, low, high) in list(row.items())[2:]
+            f"{name} {row[name][0]:.2f} ({row[name][1]:.2f} to {row[name][2]:.2f})" for name in list(row)[2:]
         )
-        if "none" not in row:
-            mean, low, high = row["regret"]
-            told = f"regret {mean:.2f} ({low:.2f} to {high:.2f})"
-        print(f"{key:38}{row['tasks']:>3} tasks, {row.get('none', 0):>2} none  {told}")
+        print(f"{key:38}{row['tasks']:>3} tasks, {row['none']:>2} none  {told}")
 
 
 def main():
     asked = argparse.ArgumentParser()
     asked.add_argument("part", choices=("synthetic", "real"))
     asked.add_argument("--out", type=Path, default=Path("lrcontrol-out/lr-range"))
+    asked.add_argument("--tasks", nargs="*", default=())
+    asked.add_argument("--second", action="store_true", help="make the grids with another seed too")
     asked.add_argument("--there", action="store_true", help="make no full runs of grids")
     options = asked.parse_args()
     found = json.loads(FOUND.read_text()) if FOUND.exists() else {}
@@ -326,7 +349,7 @@ def main():
         found["synthetic"] = synthetic()
         print_synthetic(found["synthetic"])
     else:
-        found["real"] = real(options.out, options.there, found.get("real", {}))
+        found["real"] = real(options.out, options.tasks, options.there, options.second, found.get("real", {}))
         found["summed"] = summed(found["real"])
         print_real(found["real"])
     FOUND.write_text(json.dumps(found, indent=1, default=int) + "\n")
