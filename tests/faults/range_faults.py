@@ -455,6 +455,8 @@ def end_by_signals(
     chance = random.Random(seed)
     tried = ended = different = 0
     what: dict[str, int] = {}
+    if number == signal.SIGINT:  # a process begun in the background by a shell ignores it
+        signal.signal(number, signal.default_int_handler)
     sender, setting, micros = Sender(), Setting(0, plain=plain), 1
     try:
         for trial in range(count):
