@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEVEL", "MADE", "Suggestion", "suggest_lr"]
 
-MADE = 0.75  # of the whole fall is made at the suggestion; chosen on half of the tasks in docs/range_test.md
+MADE = 0.75  # of the whole fall is made at the suggestion; docs/range_test.md tells how it was chosen, and how it does
 LEVEL = 0.95  # of the intervals: so many of the curves that could be the true one agree
 _PART = 0.1  # of the whole fall: a curve that has moved by so much has begun to fall, or to rise
 _EDGE = 0.02  # of the curve: what is nearer to an end than this is at it
