@@ -3,12 +3,14 @@
     python benchmarks/cycles.py [clr] [stopping] [ensembles] [--out FOLDER]
 
 `clr` runs a triangular rate and looks 50 times on the way: where in a cycle is the metric best? `stopping` runs 100
-cyclical runs in full once, and replays what ordinary patience and patience in cycles would have done with each.
+of equal cycles and 50 of growing ones in full once, and replays what ordinary patience and patience in cycles would
+have done with each.
 `ensembles` compares snapshots with single runs and with independent ensembles, all of one cost, on the test split.
 One process; resumable; figures go to cycles.json, the picture of `clr` to docs/cyclical.svg.
 """
 
 import argparse
+import itertools
 import json
 import math
 import statistics
@@ -37,7 +39,8 @@ NEVER = 100_000  # a patience that lasts: the run is looked at often, and left a
 CLR = {"mnist-mlp": ("sgd", 0.1), "cifar10-resnet8": ("sgd(weight_decay=0.0001)", 0.1)}
 CLR_CYCLES = 5
 STOPPING = ("digits-mlp", "digits-cnn", "sst-bag", "spambase-mlp", "magic-mlp")
-CYCLES = {4: "snapshot(4)", 6: "triangular(6)", 8: "snapshot(8)", 10: "triangular(10)"}
+EQUAL = ("snapshot(4)", "triangular(6)", "snapshot(8)", "triangular(10)")
+GROWING = ("sgdr(4)", "sgdr(3, growth=3)")
 WORSE = 0.005  # of accuracy: a run was stopped wrongly where a later cycle end would have won more
 ENSEMBLES = {"digits-cnn": (1, 3), "sst-bag": (1, 3), "mnist-mlp": (1, 3), "cifar10-resnet8": (1,)}
 MEMBERS = 5
@@ -127,32 +130,39 @@ def drawn(found, path):
 
 
 def stopping(store, folder):
-    """What each rule would have done with the same 100 runs."""
-    runs = []
-    for name in STOPPING:
-        task = find_task(name)
-        for seed in SEEDS:
-            for text in CYCLES.values():
-                optimizer = task.method.partition(":")[0]
-                record = of(store, folder, task=name, method=f"{optimizer}:{looked_at(text)}", seed=seed,
-                            base_lr=3 * task.base_lr, total_steps=task.full_steps)  # fmt: skip
-                values = {each.step: -each.values["accuracy"] for each in record.evals}
-                total = task.full_steps
-                looks = {round(total * (place + 1) / 50) for place in range(50)}
-                runs.append((total, values, looks, schedule(text).cycle_ends(total), text))
-    rows = {}
-    for patience in (3, 5, 8, 10, 15, 20):
-        outcomes = [ordinary(patience, *run) for run in runs]
-        rows[f"ordinary, {patience} looks of 50"] = summed(runs, outcomes)
-    for patience in (1, 2, 3):
-        outcomes = [by_cycles(patience, *run) for run in runs]
-        rows[f"cycle ends, {patience}"] = summed(runs, outcomes)
-    print(f"\n{len(runs)} cyclical runs")
-    print(f"{'rule':26}{'wrongly stopped':>17}{'stopped':>9}{'cost saved':>12}{'points against the whole run':>38}")
-    for name, row in rows.items():
-        lost = f"{100 * row['final_against_whole'][0]:+.2f} ± {100 * row['final_against_whole'][1]:.2f}"
-        print(f"{name:26}{row['wrongly']:>17}{row['stopped']:>9}{row['saved']:>12.0%}{lost:>38}")
-    return {"runs": len(runs), "threshold": WORSE, "tasks": STOPPING, "rules": rows}
+    """What each rule would have done with the same runs, of equal cycles and of growing ones."""
+    found = {"threshold": WORSE, "tasks": STOPPING}
+    for kind, texts in (("equal", EQUAL), ("growing", GROWING)):
+        runs = []
+        for name, seed, text in itertools.product(STOPPING, SEEDS, texts):
+            task = find_task(name)
+            total, optimizer = task.full_steps, task.method.partition(":")[0]
+            record = of(store, folder, task=name, method=f"{optimizer}:{looked_at(text)}", seed=seed,
+                        base_lr=3 * task.base_lr, total_steps=total)  # fmt: skip
+            values = {each.step: -each.values["accuracy"] for each in record.evals}
+            looks = {round(total * (place + 1) / 50) for place in range(50)}
+            runs.append((total, values, looks, schedule(text).cycle_ends(total), text))
+        found[kind] = {"runs": len(runs), "rules": {}}
+        print(f"\n{len(runs)} runs of {kind} cycles; wrongly stopped of {', '.join(texts)}")
+        for patience in (3, 5, 8, 10, 15, 20):
+            tell(
+                found[kind]["rules"],
+                f"ordinary, {patience} looks of 50",
+                runs,
+                [ordinary(patience, *run) for run in runs],
+            )
+        for patience in (1, 2, 3):
+            tell(found[kind]["rules"], f"cycle ends, {patience}", runs, [by_cycles(patience, *run) for run in runs])
+    return found
+
+
+def tell(rows, name, runs, outcomes):
+    """Put down, and print, what a rule did."""
+    row = rows[name] = summed(runs, outcomes)
+    lost = f"{100 * row['final_against_whole'][0]:+.2f} ± {100 * row['final_against_whole'][1]:.2f}"
+    by_schedule = ", ".join(map(str, row["wrongly_by_schedule"].values()))
+    print(f"{name:26}wrongly stopped {row['wrongly']:>3} ({by_schedule}), "
+          f"stopped {row['stopped']:>3}, saved {row['saved']:>4.0%}, points against the whole run {lost}")  # fmt: skip
 
 
 def ordinary(patience, total, values, looks, ends, text):
@@ -184,26 +194,28 @@ def by_cycles(patience, total, values, looks, ends, text):
 
 def summed(runs, outcomes):
     """Wrongly stopped runs, what was saved, and what it cost."""
-    wrongly = stopped = 0
+    stopped, wrongly = 0, dict.fromkeys((run[-1] for run in runs), 0)
     saved, against = [], []
-    for (total, values, _, ends, _), (step, kept) in zip(runs, outcomes, strict=True):
+    for (total, values, _, ends, text), (step, kept) in zip(runs, outcomes, strict=True):
         later = min((values[end] for end in ends if end > step), default=math.inf)
         stopped += step < total
-        wrongly += step < total and later < kept - WORSE
+        wrongly[text] += step < total and later < kept - WORSE
         saved.append(1 - step / total)
         against.append(min(values[end] for end in ends) - kept)
     return {
-        "wrongly": wrongly,
+        "wrongly": sum(wrongly.values()),
+        "wrongly_by_schedule": wrongly,
         "stopped": stopped,
         "saved": round(statistics.fmean(saved), 4),
         "final_against_whole": [round(value, 5) for value in interval(against)],
     }
 
 
-def ensembles(store, folder):
+def ensembles(store, folder, tasks=()):
     """Test metrics of what one run's cost buys, each at its own best rate on validation with seed 0."""
-    found = {}
-    for name, factors in ENSEMBLES.items():
+    found = read().get("ensembles", {})
+    for name in tasks or ENSEMBLES:
+        factors = ENSEMBLES[name]
         task = find_task(name)
         optimizer, _, usual = task.method.partition(":")
         ways = {
@@ -292,12 +304,14 @@ def main():
     parts = {"clr": clr, "stopping": stopping, "ensembles": ensembles}
     asked = argparse.ArgumentParser()
     asked.add_argument("parts", nargs="*", default=[], metavar="PART")
+    asked.add_argument("--tasks", nargs="*", default=[], metavar="TASK", help="of `ensembles`; by default all")
     asked.add_argument("--out", type=Path, default=Path("lrcontrol-out/cycles"))
     options = asked.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     with Store(options.out / "runs.db") as store:
         for name in options.parts or parts:
-            found = parts[name](store, options.out / "weights")
+            told = {"tasks": options.tasks} if name == "ensembles" else {}
+            found = parts[name](store, options.out / "weights", **told)
             FOUND.write_text(json.dumps({**read(), name: found}, indent=1) + "\n")
             if name == "clr":
                 drawn(found, PICTURE)
