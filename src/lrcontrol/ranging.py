@@ -30,7 +30,7 @@ from lrcontrol.training.tasks.script import ScriptTask
 if TYPE_CHECKING:
     from lrcontrol.report.theme import Chart
 
-__all__ = ["Confirmation", "RangeTest", "range_test"]
+__all__ = ["Besides", "Confirmation", "OfModel", "OfTask", "RangeTest", "range_test"]
 
 LOW, HIGH, STEPS, REPEATS = 1e-6, 10.0, 100, 1
 BESIDE = 3.0  # factor between the suggestion and the rates that it is confirmed against
