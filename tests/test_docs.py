@@ -23,6 +23,7 @@ def test_readme_examples_run(tmp_path, monkeypatch):
         text = block.replace('"digits-mlp", budget="20runs"', '"diabetes-mlp", budget="1run", executor="serial"')
         exec(compile(text, "README.md", "exec"), names)
     assert str(names["found"].method) == "adamw:cosine"
+    assert 1e-3 < names["tested"].suggestion < 1
     assert (tmp_path / "report.html").stat().st_size > 100_000
 
 
