@@ -162,6 +162,7 @@ def tell(rows, name, runs, outcomes):
     lost = f"{100 * row['final_against_whole'][0]:+.2f} ± {100 * row['final_against_whole'][1]:.2f}"
     by_schedule = ", ".join(map(str, row["wrongly_by_schedule"].values()))
     print(f"{name:26}wrongly stopped {row['wrongly']:>3} ({by_schedule}), "
+          f"by ends alone {row['later_end_better_than_ends_before']:>3}, "
           f"stopped {row['stopped']:>3}, saved {row['saved']:>4.0%}, points against the whole run {lost}")  # fmt: skip
 
 
@@ -194,17 +195,20 @@ def by_cycles(patience, total, values, looks, ends, text):
 
 def summed(runs, outcomes):
     """Wrongly stopped runs, what was saved, and what it cost."""
-    stopped, wrongly = 0, dict.fromkeys((run[-1] for run in runs), 0)
+    stopped, by_ends, wrongly = 0, 0, dict.fromkeys((run[-1] for run in runs), 0)
     saved, against = [], []
     for (total, values, _, ends, text), (step, kept) in zip(runs, outcomes, strict=True):
         later = min((values[end] for end in ends if end > step), default=math.inf)
         stopped += step < total
+        before = min((values[end] for end in ends if end <= step), default=math.inf)
         wrongly[text] += step < total and later < kept - WORSE
+        by_ends += step < total and later < before - WORSE
         saved.append(1 - step / total)
         against.append(min(values[end] for end in ends) - kept)
     return {
         "wrongly": sum(wrongly.values()),
         "wrongly_by_schedule": wrongly,
+        "later_end_better_than_ends_before": by_ends,
         "stopped": stopped,
         "saved": round(statistics.fmean(saved), 4),
         "final_against_whole": [round(value, 5) for value in interval(against)],

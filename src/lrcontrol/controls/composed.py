@@ -319,7 +319,7 @@ class _CycleWise(_Around, frozen=True):
 
 
 class StopEarly(_CycleWise, frozen=True, tag="stop_early"):
-    """A control, ended where its cycle ends no longer improve; in text `stop_early(sgdr, patience=2)`.
+    """A control, ended where its cycle ends no longer improve; in text `stop_early(sgdr(8), patience=3)`.
 
     Within a cycle a metric gets worse while the rate is high; only the ends of cycles are compared, each by the last
     metric that was told in its cycle. The run ends with the weights of its best cycle end, also where it is cut
@@ -342,7 +342,7 @@ class StopEarly(_CycleWise, frozen=True, tag="stop_early"):
         'the last cycle end was no better than those before'
     """
 
-    patience: int = 2
+    patience: int = 3
     threshold: float = 0.0
 
     def __post_init__(self) -> None:

@@ -39,7 +39,7 @@ class Patience(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Verdict(over=True, lowest=False)
     """
 
-    patience: int = 2
+    patience: int = 3
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
