@@ -253,10 +253,10 @@ def range_errors(folder):
 
 
 def range_interrupts(folder):
-    found = range_faults.end_by_signals(1500, seed=1)
     naive = range_faults.end_by_signals(
         500, seed=1, way=range_faults.naive, look=range_faults.Setting.values, plain=True
     )
+    found = range_faults.end_by_signals(1500, seed=1)
     few = found.ended < 0.99 * found.tried  # Python itself drops one that comes in a weak reference's callback
     figure = f"interrupts={found.ended}, every third doubled, changed={found.changed}"
     told = f"{figure}; copies in a finally, of less: changed={naive.changed} of {naive.tried}"

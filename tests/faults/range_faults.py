@@ -474,6 +474,7 @@ def end_by_signals(
             for name in found:
                 what[name] = what.get(name, 0) + 1
             if found:
+                torch.set_grad_enabled(True)  # which naive code may have left off, in the midst of loading a state
                 setting = Setting(chance.randrange(16), updates=3, plain=plain)
     finally:
         sender.close()
