@@ -14,7 +14,7 @@ _HAVE_KERNEL = ("cpu", "cuda")
 def adam_step(
     tensors: list[Tensor],
     grads: list[Tensor],
-    firsts: list[Tensor] | None,
+    firsts: list[Tensor],
     seconds: list[Tensor],
     step: float,
     *,
@@ -29,7 +29,7 @@ def adam_step(
     Args:
         tensors: one device and type; changed.
         grads: of their shapes.
-        firsts: their first moments, changed; None where `beta1` is 0 and nobody keeps them.
+        firsts: their first moments, changed; where `beta1` is 0 any memory, of finite numbers.
         seconds: their second moments, changed.
         step: from 1; the corrections of the moments are those of this step.
         lr: may be 0.
@@ -41,12 +41,10 @@ def adam_step(
         Loshchilov, Hutter 2019, arXiv:1711.05101, algorithm 2.
     Example:
         >>> weight, second = torch.ones(1), torch.zeros(1)
-        >>> adam_step([weight], [torch.ones(1)], None, [second], 1, lr=0.5, beta1=0, beta2=0.99, eps=0)
+        >>> adam_step([weight], [torch.ones(1)], [torch.zeros(1)], [second], 1, lr=0.5, beta1=0, beta2=0.99, eps=0)
         >>> weight
         tensor([0.5000])
     """
-    if firsts is None:
-        firsts = [each.clone() for each in grads]
     device = tensors[0].device
     if device.type in _HAVE_KERNEL:
         at = torch.full((), float(step), device=device)

@@ -1,13 +1,14 @@
 """COCOB: every weight bets on the sign of its next gradient; what it has won so far decides how much."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lrcontrol.runs import optimizer_specs as specs
-from lrcontrol.training.optimizers.blocks import blocks, with_decay
+from lrcontrol.training.optimizers.blocks import blocks, into, with_decay
 from lrcontrol.training.optimizers.lr_free import LRFree, Part
 
 __all__ = ["Cocob"]
@@ -28,16 +29,15 @@ class Cocob(LRFree):
         for part in parts:
             group = part.group
             eps, alpha, lr = group["eps"], group["alpha"], float(group["lr"])
-            (starts,) = self._kept([part], "x0", torch.clone)
-            (scales,) = self._kept([part], "scale", lambda each, eps=eps: torch.full_like(each, eps))  # type: ignore[misc]
-            sums, wins, bets = (self._kept([part], name, torch.zeros_like)[0] for name in ("sum", "won", "bet"))
-            for g, p, x0, scale, sum_, won, bet in blocks(
-                part.grads, part.parameters, starts, scales, sums, wins, bets
+            kept = [part.kept("x0", torch.clone), part.kept("scale", partial(torch.full_like, fill_value=eps))]
+            kept += [part.kept(name, torch.zeros_like) for name in ("sum", "won", "bet")]
+            for g, p, x0, scale, sum_, won, bet, room_of_sizes, room in blocks(
+                part.grads, part.parameters, *kept, rooms=2
             ):
-                slopes = with_decay(g, p, group["weight_decay"])
+                slopes = with_decay(g, p, group["weight_decay"], room)
                 if lr != 1:
-                    slopes = list(torch._foreach_mul(slopes, lr))
-                sizes = torch._foreach_abs(slopes)
+                    slopes = into(room, "mul", slopes, lr)
+                sizes = into(room_of_sizes, "abs", slopes)
                 torch._foreach_maximum_(scale, sizes)
                 torch._foreach_add_(sum_, sizes)
                 torch._foreach_sub_(p, x0)  # what is bet now

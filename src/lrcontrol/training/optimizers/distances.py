@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from lrcontrol.runs import optimizer_specs as specs
-from lrcontrol.training.optimizers.blocks import add_scaled, blocks, square, total, with_decay
+from lrcontrol.training.optimizers.blocks import add_scaled, blocks, into, squares, total, with_decay
 from lrcontrol.training.optimizers.lr_free import LRFree, Part
 
 __all__ = ["DoG", "DoWG", "LDoG"]
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
+_WIDE = torch.float64
 
 
 class DoG(LRFree):
@@ -40,19 +41,18 @@ class DoG(LRFree):
 
     def _update(self, parts: list[Part]) -> None:
         first = self.param_groups[0]
-        squares = _of_gradients(parts)
+        now = total(_of_gradients(parts))
         if first["reach"] is None:
-            reach = first["initial_distance"] * (1 + _of_tensors(parts).sqrt())
-            squares = squares + first["eps"]
+            reach, seen = first["initial_distance"] * (1 + total(_of_parameters(parts)).sqrt()), first["eps"] + now
         else:
-            reach = _beside(first["reach"], squares)
-            squares = squares + _beside(first["squares"], squares)
-        rate = reach / squares.sqrt()
+            reach, seen = first["reach"].to(now.device), first["squares"].to(now.device) + now
         step = first["step"] + 1
-        gamma = first["average_power"]
-        averages = self._kept(parts, "average", torch.clone)
-        come = _stepped(self, parts, [rate * float(part.group["lr"]) for part in parts], averages, _last(step, gamma))
-        self._share(step=step, reach=torch.maximum(reach, come.sqrt()), squares=squares)
+        share = _last(step, first["average_power"])
+        come: list[Tensor] = []
+        for part in parts:
+            kept = [part.kept("x0", torch.clone), part.kept("average", torch.clone)]
+            come += _moved(part, reach / seen.sqrt() * float(part.group["lr"]), kept, share)
+        self._share(step=step, reach=torch.maximum(reach, total(come).sqrt()), squares=seen)
 
 
 class LDoG(DoG):
@@ -64,29 +64,28 @@ class LDoG(DoG):
 
     def _update_group(self, part: Part) -> None:
         group = part.group
-        now = [_of_gradients([Part(group, [p], [g])]) for p, g in zip(part.parameters, part.grads, strict=True)]
-        count = len(group["params"])
-        if group["reach"] is None:
-            group["squares"] = torch.full((count,), group["eps"], dtype=now[0].dtype, device=now[0].device)
-            group["reach"] = torch.zeros_like(group["squares"])
+        ones = [
+            Part(group, [parameter], [grad], [state])
+            for parameter, grad, state in zip(part.parameters, part.grads, part.states, strict=True)
+        ]
+        now = [_sum(_of_gradients([one])) for one in ones]
         places = [place for place, each in enumerate(group["params"]) if each.grad is not None]
-        reaches, squares = (list(_beside(group[name], now[0]).unbind()) for name in ("reach", "squares"))
+        if group["reach"] is None:
+            reach, seen = ([torch.zeros_like(now[0])] * len(group["params"]) for _ in range(2))
+        else:
+            reach, seen = (list(group[name].to(now[0].device).unbind()) for name in ("reach", "squares"))
+        for place, one, square in zip(places, ones, now, strict=True):
+            if "x0" not in one.states[0]:
+                reach[place] = group["initial_distance"] * (1 + _sum(_of_parameters([one])).sqrt())
+                seen[place] = seen[place] + group["eps"]
+            seen[place] = seen[place] + square
+        rates = (torch.stack(reach) / torch.stack(seen).sqrt() * float(group["lr"])).unbind()
         step = group["step"] + 1
-        (averages,) = self._kept([part], "average", torch.clone)
-        begun = ["x0" in self.state[group["params"][place]] for place in places]
-        for place, p, g, average, known, found in zip(
-            places, part.parameters, part.grads, averages, begun, now, strict=True
-        ):
-            own = Part(group, [p], [g])
-            if not known:
-                reaches[place] = group["initial_distance"] * (1 + _of_tensors([own]).sqrt())
-            squares[place] = squares[place] + found
-            rate = reaches[place] / squares[place].sqrt() * float(group["lr"])
-            self.state[group["params"][place]].setdefault("x0", p.clone())
-            x0 = self.state[group["params"][place]]["x0"]
-            come = _moved(own, rate, [x0], [average], _last(step, group["average_power"]))
-            reaches[place] = torch.maximum(reaches[place], total(come).sqrt())
-        group.update(step=step, reach=torch.stack(reaches), squares=torch.stack(squares))
+        share = _last(step, group["average_power"])
+        for place, one in zip(places, ones, strict=True):
+            come = _moved(one, rates[place], [one.kept("x0", torch.clone), one.kept("average", torch.clone)], share)
+            reach[place] = torch.maximum(reach[place], _sum(come).sqrt())
+        group.update(step=step, reach=torch.stack(reach), squares=torch.stack(seen))
 
 
 class DoWG(LRFree):
@@ -103,36 +102,29 @@ class DoWG(LRFree):
 
     def _update(self, parts: list[Part]) -> None:
         first = self.param_groups[0]
-        squares = _of_gradients(parts)
+        now = total(_of_gradients(parts))
         if first["reach"] is None:
-            reach = torch.full_like(squares, first["initial_distance"] ** 2)
-            squares = reach * squares
+            reach, seen = torch.full_like(now, first["initial_distance"] ** 2), torch.zeros_like(now)
         else:
-            reach = _beside(first["reach"], squares)
-            squares = _beside(first["squares"], squares) + reach * squares
-        rate = reach / (squares.sqrt() + first["eps"])
-        come = _stepped(self, parts, [rate * float(part.group["lr"]) for part in parts], None, 0.0)
-        self._share(reach=torch.maximum(reach, come), squares=squares)
+            reach, seen = first["reach"].to(now.device), first["squares"].to(now.device)
+        seen = seen + reach * now
+        rate = reach / (seen.sqrt() + first["eps"])
+        come: list[Tensor] = []
+        for part in parts:
+            come += _moved(part, rate * float(part.group["lr"]), [part.kept("x0", torch.clone)], 0.0)
+        self._share(reach=torch.maximum(reach, total(come)), squares=seen)
 
 
-def _stepped(
-    optimizer: LRFree, parts: list[Part], rates: list[Tensor], averages: list[list[Tensor]] | None, share: float
-) -> Tensor:
-    """Step all parts, and their averages; the squared distance to where they began."""
-    starts = optimizer._kept(parts, "x0", torch.clone)
+def _moved(part: Part, rate: Tensor, kept: list[list[Tensor]], share: float) -> list[Tensor]:
+    """Step the parameters of a part; squared distances to where they began, which add up.
+
+    What is kept is where they began, and their averages where there are some.
+    """
     come: list[Tensor] = []
-    for place, (part, rate, x0) in enumerate(zip(parts, rates, starts, strict=True)):
-        come += _moved(part, rate, x0, None if averages is None else averages[place], share)
-    return total(come)
-
-
-def _moved(part: Part, rate: Tensor, x0: list[Tensor], average: list[Tensor] | None, share: float) -> list[Tensor]:
-    """Step the parameters of a part; squared distances to where they began, which add up."""
-    come = []
-    lists = [part.grads, part.parameters, x0] + ([] if average is None else [average])
-    for g, p, begun, *averaged in blocks(*lists):
-        add_scaled(p, with_decay(g, p, part.group["weight_decay"]), -rate)
-        come.append(square(torch._foreach_sub(p, begun)))
+    decay = part.group["weight_decay"]
+    for g, p, begun, *averaged, room in blocks(part.grads, part.parameters, *kept, rooms=1):
+        add_scaled(p, with_decay(g, p, decay, room), -rate)
+        come += squares(into(room, "sub", p, begun))
         for each in averaged:
             torch._foreach_lerp_(each, p, share)
     return come
@@ -143,21 +135,20 @@ def _last(step: int, gamma: float) -> float:
     return (1 + gamma) / (step + gamma)
 
 
-def _of_gradients(parts: list[Part]) -> Tensor:
-    """The squared norm of the gradients of all parts, with weight decay where it is added to them."""
-    found = [
-        square(with_decay(g, p, part.group["weight_decay"]))
-        for part in parts
-        for g, p in blocks(part.grads, part.parameters)
-    ]
-    return total(found)
+def _of_gradients(parts: list[Part]) -> list[Tensor]:
+    """Squared norms of the gradients, with weight decay where it is added to them, which add up."""
+    found: list[Tensor] = []
+    for part in parts:
+        for g, p, room in blocks(part.grads, part.parameters, rooms=1):
+            found += squares(with_decay(g, p, part.group["weight_decay"], room))
+    return found
 
 
-def _of_tensors(parts: list[Part]) -> Tensor:
-    """The squared norm of the parameters of all parts."""
-    return total([square(p) for part in parts for (p,) in blocks(part.parameters)])
+def _of_parameters(parts: list[Part]) -> list[Tensor]:
+    """Squared norms of the parameters, which add up."""
+    return [each for part in parts for (p,) in blocks(part.parameters) for each in squares(p)]
 
 
-def _beside(number: Tensor, other: Tensor) -> Tensor:
-    """The number on the device of another: a state may have been loaded elsewhere."""
-    return number.to(other.device)
+def _sum(numbers: list[Tensor]) -> Tensor:
+    """The sum of one or more numbers; of one without a detour."""
+    return numbers[0].to(_WIDE) if len(numbers) == 1 and numbers[0].device.type != "mps" else total(numbers)

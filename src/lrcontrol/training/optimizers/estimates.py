@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lrcontrol.runs import optimizer_specs as specs
 from lrcontrol.training.optimizers.adam_step import NO_CORRECTION, adam_step
-from lrcontrol.training.optimizers.blocks import blocks, dot, l1, square, total, with_decay
+from lrcontrol.training.optimizers.blocks import blocks, dots, into, sizes, squares, total, with_decay
 from lrcontrol.training.optimizers.lr_free import LRFree, Part, one_lr
 
 __all__ = ["DAdaptAdam", "DAdaptSGD", "Prodigy"]
@@ -48,16 +48,17 @@ class Prodigy(LRFree):
         beta3 = math.sqrt(beta2) if first["beta3"] is None else first["beta3"]
         d, d0 = first["d"], first["d0"]
         dlr = d * lr * _correction(first)
-        into = d / d0 * (d if first["safeguard_warmup"] else dlr)
-        starts, sums = self._kept(parts, "p0", torch.clone), self._kept(parts, "s", torch.zeros_like)
-        gains, norms = [], []
-        for (group, parameters, grads), p0, s in zip(parts, starts, sums, strict=True):
-            for g, p, x0, sums_of in blocks(grads, parameters, p0, s):
-                slopes = _slopes(group, g, p)
-                gains.append(dot(slopes, torch._foreach_sub(x0, p)))
+        weight = d / d0 * (d if first["safeguard_warmup"] else dlr)
+        gains: list[Tensor] = []
+        norms: list[Tensor] = []
+        for part in parts:
+            kept = part.kept("p0", torch.clone), part.kept("s", torch.zeros_like)
+            for g, p, x0, sums_of, room, other in blocks(part.grads, part.parameters, *kept, rooms=2):
+                slopes = _slopes(part.group, g, p, other)
+                gains += dots(slopes, into(room, "sub", x0, p))
                 torch._foreach_mul_(sums_of, beta3)
-                torch._foreach_add_(sums_of, slopes, alpha=into)
-                norms.append(l1(sums_of))
+                torch._foreach_add_(sums_of, slopes, alpha=weight)
+                norms += sizes(sums_of, room)
         gain, norm = _known(gains, norms)
         if norm == 0:
             return
@@ -66,13 +67,14 @@ class Prodigy(LRFree):
         largest = max(first["d_max"], estimate)
         begun = max(d, estimate) if d == d0 else d
         after = largest if first["growth_rate"] is None else min(largest, begun * first["growth_rate"])
-        moments = self._kept(parts, "exp_avg", torch.zeros_like), self._kept(parts, "exp_avg_sq", torch.zeros_like)
-        for (group, parameters, grads), m, v in zip(parts, *moments, strict=True):
+        for part in parts:
+            group = part.group
             decay = group["weight_decay"] if group["decoupled"] else 0.0
-            for g, p, of_first, of_second in blocks(grads, parameters, m, v):
+            kept = part.kept("exp_avg", torch.zeros_like), part.kept("exp_avg_sq", torch.zeros_like)
+            for g, p, of_first, of_second, room in blocks(part.grads, part.parameters, *kept, rooms=1):
                 adam_step(
                     p,
-                    list(torch._foreach_mul(_slopes(group, g, p), d)),
+                    into(room, "mul", _slopes(group, g, p, room), d),
                     of_first,
                     of_second,
                     NO_CORRECTION,
@@ -109,18 +111,20 @@ class DAdaptAdam(LRFree):
         keep = math.sqrt(beta2)
         d = first["d"]
         dlr = d * lr * _correction(first)
-        kept = [self._kept(parts, name, torch.zeros_like) for name in ("exp_avg", "exp_avg_sq", "s")]
-        gains, norms = [], []
-        for (group, parameters, grads), m, v, s in zip(parts, *kept, strict=True):
+        gains: list[Tensor] = []
+        norms: list[Tensor] = []
+        for part in parts:
+            group = part.group
             decay, eps = (group["weight_decay"] if group["decoupled"] else 0.0), group["eps"]
-            for g, p, of_first, of_second, sums in blocks(grads, parameters, m, v, s):
-                slopes = _slopes(group, g, p)
-                scales = torch._foreach_sqrt(of_second)
+            kept = [part.kept(name, torch.zeros_like) for name in ("exp_avg", "exp_avg_sq", "s")]
+            for g, p, of_first, of_second, sums, room, other in blocks(part.grads, part.parameters, *kept, rooms=2):
+                slopes = _slopes(group, g, p, other)
+                scales = into(room, "sqrt", of_second)
                 torch._foreach_add_(scales, eps)
-                gains.append(dot(slopes, torch._foreach_div(sums, scales)))
+                gains += dots(slopes, into(room, "div", sums, scales))
                 torch._foreach_mul_(sums, keep)
                 torch._foreach_add_(sums, slopes, alpha=dlr * (1 - keep))
-                norms.append(l1(sums))
+                norms += sizes(sums, room)
                 # the first moment is of dlr times the gradients, and the second of the gradients
                 torch._foreach_mul_(of_first, 1 / dlr)
                 adam_step(
@@ -168,15 +172,16 @@ class DAdaptSGD(LRFree):
         if first_norm == 0:  # no gradient so far
             return
         dlr = first["d"] * lr / first_norm
-        starts, sums_of = self._kept(parts, "x0", torch.clone), self._kept(parts, "s", torch.zeros_like)
-        gains, norms = [], []
-        for (group, parameters, grads), x0, s in zip(parts, starts, sums_of, strict=True):
-            momentum, decay = group["momentum"], group["weight_decay"]
-            for g, p, starts_of, sums in blocks(grads, parameters, x0, s):
-                slopes = with_decay(g, p, decay)
-                gains.append(dot(slopes, sums))
+        gains: list[Tensor] = []
+        norms: list[Tensor] = []
+        for part in parts:
+            momentum, decay = part.group["momentum"], part.group["weight_decay"]
+            kept = part.kept("x0", torch.clone), part.kept("s", torch.zeros_like)
+            for g, p, starts_of, sums, room in blocks(part.grads, part.parameters, *kept, rooms=1):
+                slopes = with_decay(g, p, decay, room)
+                gains += dots(slopes, sums)
                 torch._foreach_add_(sums, slopes, alpha=dlr)
-                norms.append(square(sums))
+                norms += squares(sums)
                 torch._foreach_mul_(p, momentum)
                 torch._foreach_add_(p, starts_of, alpha=1 - momentum)
                 torch._foreach_add_(p, sums, alpha=momentum - 1)
@@ -187,12 +192,14 @@ class DAdaptSGD(LRFree):
 
     def _norm(self, parts: list[Part]) -> float:
         """Of the first gradient, without weight decay."""
-        return math.sqrt(float(total([square(grads) for part in parts for (grads,) in blocks(part.grads)])))
+        return math.sqrt(
+            float(total([each for part in parts for (grads,) in blocks(part.grads) for each in squares(grads)]))
+        )
 
 
-def _slopes(group: dict[str, Any], grads: list[Tensor], parameters: list[Tensor]) -> list[Tensor]:
+def _slopes(group: dict[str, Any], grads: list[Tensor], parameters: list[Tensor], rooms: list[Tensor]) -> list[Tensor]:
     """The gradients, with weight decay where it is added to them."""
-    return with_decay(grads, parameters, 0.0 if group["decoupled"] else group["weight_decay"])
+    return with_decay(grads, parameters, 0.0 if group["decoupled"] else group["weight_decay"], rooms)
 
 
 def _correction(group: dict[str, Any]) -> float:

@@ -13,11 +13,19 @@ __all__ = ["LRFree", "Part", "one_lr"]
 
 
 class Part(NamedTuple):
-    """What an update is made of: a group, those of its parameters that have gradients, and the gradients."""
+    """What an update is made of: a group, those of its parameters that have gradients, these, and their states."""
 
     group: dict[str, Any]
     parameters: list[Tensor]
     grads: list[Tensor]
+    states: list[dict[str, Any]]
+
+    def kept(self, name: str, first: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """The state `name` of every parameter, made from the parameter where it has none yet."""
+        for state, parameter in zip(self.states, self.parameters, strict=True):
+            if name not in state:
+                state[name] = first(parameter)
+        return [state[name] for state in self.states]
 
 
 class LRFree(Optimizer):
@@ -96,28 +104,17 @@ class LRFree(Optimizer):
         """What the update is made of; groups without gradients are left out."""
         found = []
         for group in self.param_groups:
-            parameters = [each for each in group["params"] if each.grad is not None]
-            grads = [each.grad for each in parameters]
-            if any(each.is_sparse for each in grads):
+            pairs = [(each, each.grad) for each in group["params"] if each.grad is not None]
+            if any(grad.is_sparse for _, grad in pairs):
                 raise BadInput(
                     f"gradients of {type(self).__name__} must be dense, got a sparse one; build the embedding with "
                     "sparse=False."
                 )
-            if parameters:
-                found.append(Part(group, [each.detach() for each in parameters], grads))
+            if pairs:
+                parameters, grads = zip(*pairs, strict=True)
+                states = [self.state[each] for each in parameters]
+                found.append(Part(group, [each.detach() for each in parameters], list(grads), states))
         return found
-
-    def _kept(self, parts: list[Part], name: str, first: Callable[[Tensor], Tensor]) -> list[list[Tensor]]:
-        """The state `name` of every parameter of every part, made from the parameter where it has none yet."""
-        made = []
-        for group, parameters, _ in parts:
-            own = [each for each in group["params"] if each.grad is not None]
-            states = [self.state[each] for each in own]
-            for state, parameter in zip(states, parameters, strict=True):
-                if name not in state:
-                    state[name] = first(parameter)
-            made.append([state[name] for state in states])
-        return made
 
     def _share(self, **numbers: Any) -> None:
         """Put numbers that all groups share into each of them."""

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from lrcontrol import checks
 from lrcontrol.runs import optimizer_specs as specs
-from lrcontrol.training.optimizers.blocks import add_scaled, blocks, dot, square, total, with_decay
+from lrcontrol.training.optimizers.blocks import add_scaled, blocks, dots, squares, total
 from lrcontrol.training.optimizers.lr_free import LRFree, Part
 
 __all__ = ["Mechanic"]
@@ -62,13 +62,20 @@ class Mechanic(LRFree):
         return {**super().__getstate__(), "inner": self.inner}
 
     def _update(self, parts: list[Part]) -> None:
-        starts, deltas = self._kept(parts, "x0", torch.clone), self._kept(parts, "delta", torch.zeros_like)
+        starts = [part.kept("x0", torch.clone) for part in parts]
+        deltas = [part.kept("delta", torch.zeros_like) for part in parts]
         scale = self._tune(*_slope(parts, deltas, decays=bool(self.param_groups[0]["mechanic_decay"])))
         self._advance(parts, deltas)
-        for (_, parameters, grads), x0, delta in zip(parts, starts, deltas, strict=True):
-            for _, p, begun, sum_ in blocks(grads, parameters, x0, delta):
-                torch._foreach_copy_(p, begun)
-                add_scaled(p, sum_, scale)
+        on_cpu = scale.device.type == "cpu"
+        known = float(scale) if on_cpu else 0.0
+        for part, x0, delta in zip(parts, starts, deltas, strict=True):
+            for _, p, begun, sum_ in blocks(part.grads, part.parameters, x0, delta):
+                if on_cpu:
+                    for new, old, moved in zip(p, begun, sum_, strict=True):
+                        torch.add(old, moved, alpha=known, out=new)
+                else:
+                    torch._foreach_copy_(p, begun)
+                    add_scaled(p, sum_, scale)
 
     def _tune(self, gain: Tensor, pull: Tensor) -> Tensor:
         """Learn from the slope along the sum so far; the scale from now on."""
@@ -97,8 +104,8 @@ class Mechanic(LRFree):
         if kind not in (torch.optim.SGD, torch.optim.AdamW):
             before = [[each.clone() for each in part.parameters] for part in parts]
             self._step_inner()
-            for (_, parameters, grads), were, delta in zip(parts, before, deltas, strict=True):
-                for _, p, was, sum_ in blocks(grads, parameters, were, delta):
+            for part, were, delta in zip(parts, before, deltas, strict=True):
+                for _, p, was, sum_ in blocks(part.grads, part.parameters, were, delta):
                     torch._foreach_add_(sum_, torch._foreach_sub(p, was))
             return
         with _standing_in(parts, deltas, coupled=kind is torch.optim.SGD):
@@ -111,14 +118,17 @@ class Mechanic(LRFree):
 
 def _slope(parts: list[Part], deltas: list[list[Tensor]], *, decays: bool) -> tuple[Tensor, Tensor]:
     """The slope of the loss along the sums, and that of what pulls the weights to 0 as hard as the gradient pulls."""
-    gains, grads_of, sizes, inner = [], [], [], []
-    for (_, parameters, grads), delta in zip(parts, deltas, strict=True):
-        for g, p, sum_ in blocks(grads, parameters, delta):
-            gains.append(dot(sum_, g))
+    gains: list[Tensor] = []
+    grads_of: list[Tensor] = []
+    sizes: list[Tensor] = []
+    inner: list[Tensor] = []
+    for part, delta in zip(parts, deltas, strict=True):
+        for g, p, sum_ in blocks(part.grads, part.parameters, delta):
+            gains += dots(sum_, g)
             if decays:
-                grads_of.append(square(g))
-                sizes.append(square(p))
-                inner.append(dot(sum_, p))
+                grads_of += squares(g)
+                sizes += squares(p)
+                inner += dots(sum_, p)
     gain = total(gains)
     if not decays:
         return gain, torch.zeros_like(gain)
@@ -144,7 +154,9 @@ def _standing_in(parts: list[Part], deltas: list[list[Tensor]], *, coupled: bool
                 shrink = -float(group["lr"]) * float(decay)
                 for _, p, sum_ in blocks(part.grads, part.parameters, delta):
                     torch._foreach_add_(sum_, p, alpha=shrink)
-            slopes = with_decay(part.grads, part.parameters, float(decay) if coupled else 0.0)
+            slopes = part.grads
+            if decay and coupled:
+                slopes = list(torch._foreach_add(part.grads, part.parameters, alpha=float(decay)))
             for each, value, slope in zip(own, delta, slopes, strict=True):
                 put_back.append(lambda each=each, was=each.data, grad=each.grad: _set(each, was, grad))  # type: ignore[misc]
                 _set(each, value, slope)

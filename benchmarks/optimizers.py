@@ -1,0 +1,146 @@
+"""What a step of every optimizer costs beside torch's fused AdamW and SGD, and beside the packages' own steps.
+
+    python benchmarks/optimizers.py [--rounds 15] [--only NAME] [--out benchmarks/optimizers.json]
+
+One thread. The tensors of small transformers of 1 and 10 million weights, with gradients that stay as they are. Each
+optimizer is stepped in turns with fused AdamW and fused SGD with momentum; a figure is the median over rounds of a
+step's time over that of AdamW's (or SGD's) step before it.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lrcontrol.training.optimizers import make_optimizer
+
+SIZES = {"1M": (128, 5), "10M": (512, 3)}
+Made = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+
+
+def shapes(width: int, layers: int) -> list[tuple[int, ...]]:
+    """Of a decoder without embeddings: attention, a layer of four times the width, norms and biases."""
+    block = [(3 * width, width), (3 * width,), (width, width), (width,), (4 * width, width), (4 * width,)]
+    block += [(width, 4 * width), (width,), (width,), (width,), (width,), (width,)]
+    return block * layers
+
+
+def parameters(size: str) -> list[nn.Parameter]:
+    random = torch.Generator().manual_seed(0)
+    made = []
+    for shape in shapes(*SIZES[size]):
+        each = nn.Parameter(torch.randn(shape, generator=random) * 0.05)
+        each.grad = torch.randn(shape, generator=random) * 1e-3
+        made.append(each)
+    return made
+
+
+def ours(text: str, lr: float | None = None) -> Made:
+    return lambda given: make_optimizer(text, given, lr)
+
+
+def packages() -> dict[str, Made]:
+    """The packages' own, of what we have of theirs."""
+    found: dict[str, Made] = {}
+    with contextlib.suppress(ImportError):
+        import schedulefree
+
+        found["schedulefree_sgd"] = lambda given: _trained(schedulefree.SGDScheduleFree(given, lr=0.1))
+        found["schedulefree_adamw"] = lambda given: _trained(schedulefree.AdamWScheduleFree(given, lr=1e-3))
+    with contextlib.suppress(ImportError):
+        import prodigyopt
+
+        found["prodigy"] = lambda given: prodigyopt.Prodigy(given)
+    with contextlib.suppress(ImportError):
+        import dadaptation
+
+        found["dadapt_sgd"] = lambda given: dadaptation.DAdaptSGD(given, momentum=0.9)
+        found["dadapt_adam"] = lambda given: dadaptation.DAdaptAdam(given)
+    return found
+
+
+def _trained(optimizer: Any) -> Any:
+    optimizer.train()
+    return optimizer
+
+
+OURS: dict[str, Made] = {
+    "schedulefree_sgd": ours("schedulefree_sgd", 0.1),
+    "schedulefree_adamw": ours("schedulefree_adamw", 1e-3),
+    "prodigy": ours("prodigy"),
+    "dadapt_sgd": ours("dadapt_sgd"),
+    "dadapt_adam": ours("dadapt_adam"),
+    "dog": ours("dog"),
+    "ldog": ours("ldog"),
+    "dowg": ours("dowg"),
+    "cocob": ours("cocob"),
+    "mechanic(adamw)": ours("mechanic(adamw)"),
+    "mechanic(sgd)": ours("mechanic(sgd)"),
+}
+TORCH: dict[str, Made] = {
+    "adamw foreach": lambda given: torch.optim.AdamW(given, foreach=True),
+    "adamw one by one": lambda given: torch.optim.AdamW(given, foreach=False, fused=False),
+    "sgd fused, momentum": lambda given: torch.optim.SGD(given, lr=0.1, momentum=0.9, fused=True),
+}
+
+
+def seconds(optimizer: torch.optim.Optimizer, steps: int) -> float:
+    began = time.thread_time()
+    for _ in range(steps):
+        optimizer.step()
+    return (time.thread_time() - began) / steps
+
+
+def measured(make: Made, size: str, rounds: int) -> dict[str, float]:
+    """A step's time, over that of fused AdamW's and of fused SGD's, and in milliseconds."""
+    adamw = torch.optim.AdamW(parameters(size), fused=True)
+    sgd = torch.optim.SGD(parameters(size), lr=1e-6, momentum=0.9, fused=True)
+    optimizer = make(parameters(size))
+    steps = 8 if size == "1M" else 2
+    for each in (adamw, sgd, optimizer):
+        seconds(each, 2)
+    rows = [(seconds(adamw, steps), seconds(optimizer, steps), seconds(sgd, steps)) for _ in range(rounds)]
+    return {
+        "of_adamw": round(statistics.median(own / base for base, own, _ in rows), 2),
+        "of_sgd": round(statistics.median(own / base for _, own, base in rows), 2),
+        "milliseconds": round(1e3 * statistics.median(own for _, own, _ in rows), 3),
+    }
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rounds", type=int, default=15)
+    options.add_argument("--only")
+    options.add_argument("--out", type=Path)
+    given = options.parse_args()
+    torch.set_num_threads(1)
+    groups = {"ours": OURS, "packages": packages(), "torch": TORCH}
+    found: dict[str, Any] = {}
+    for size in SIZES:
+        for kind, made in groups.items():
+            for name, make in made.items():
+                if given.only and given.only not in name:
+                    continue
+                with contextlib.redirect_stdout(io.StringIO()):
+                    row = measured(make, size, given.rounds)
+                found.setdefault(size, {}).setdefault(kind, {})[name] = row
+                print(
+                    f"{size:>4} {kind:9} {name:20} {row['of_adamw']:6.2f} of AdamW {row['of_sgd']:6.2f} of SGD",
+                    flush=True,
+                )
+    if given.out:
+        about = {"torch": torch.__version__, "machine": platform.processor() or platform.machine(), "threads": 1}
+        given.out.write_text(json.dumps({"about": about, "rounds": given.rounds, "steps": found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
