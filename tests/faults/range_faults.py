@@ -251,6 +251,7 @@ class Setting:
             "states": states,
             "random numbers": (random.getstate(), repr(NUMPY.get_state(legacy=False)), _bits(torch.get_rng_state())),
             "order": None if order is None else _bits(order.get_state()),
+            "gradients are taken": torch.is_grad_enabled(),
         }
 
     def weights(self) -> list[bytes]:
