@@ -159,7 +159,7 @@ def _standing_in(parts: list[Part], deltas: list[list[Tensor]], *, coupled: bool
                 slopes = list(torch._foreach_add(part.grads, part.parameters, alpha=float(decay)))
             for each, value, slope in zip(own, delta, slopes, strict=True):
                 put_back.append(lambda each=each, was=each.data, grad=each.grad: _set(each, was, grad))  # type: ignore[misc]
-                _set(each, value, slope)
+                _set(each, value, slope if slope.stride() == value.stride() else torch.empty_like(value).copy_(slope))
         yield
     finally:
         for back in put_back:
