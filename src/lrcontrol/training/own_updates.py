@@ -98,8 +98,9 @@ class OwnUpdates:
         self._updates = hooked(self._optimizer, self, self._counts) if self._watched else None
         if not self._model.training:
             self._model.train()
-        if callable(getattr(self._optimizer, "train", None)):  # those of schedule-free have modes too
-            self._optimizer.train()
+        trains = getattr(self._optimizer, "train", None)
+        if callable(trains):  # those of schedule-free have modes too
+            trains()
         self._optimizer.zero_grad(set_to_none=True)
         self.end()
         inner = getattr(self._loader, "batch_sampler", None)
