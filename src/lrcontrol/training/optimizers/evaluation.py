@@ -43,8 +43,8 @@ def evaluation_weights(*optimizers: Optimizer) -> Iterator[None]:
         0.0
     """
     ours = [_plain(each) for each in optimizers]
-    for each in ours:
-        if getattr(each, "_trained", None) is not None:
+    for place, each in enumerate(ours):
+        if getattr(each, "_trained", None) is not None or any(each is other for other in ours[:place]):
             raise BadInput("`evaluation_weights` must not be used inside itself, got the same optimizer twice.")
     put_back: list[Callable[[], None]] = []
     try:

@@ -1,5 +1,6 @@
 """LRFree: what all optimizers here have in common: one step, what is refused, and weights of their own to judge by."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -82,9 +83,12 @@ class LRFree(Optimizer):
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned, here or elsewhere; the weights are the model's to load."""
+        """Go on from what `state_dict` returned, here or elsewhere; the weights are the model's to load.
+
+        What is loaded is a copy: torch's own optimizers go on in the tensors that they are given.
+        """
         self._refuse_in_evaluation("loading a state")
-        super().load_state_dict(state_dict)
+        super().load_state_dict(copy.deepcopy(state_dict))
 
     def values_for_evaluation(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Parameters and the values to judge the model by, where they are not those that it trains with."""

@@ -1,5 +1,6 @@
 """Mechanic: the sum of another optimizer's updates, scaled by what would have paid so far."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -55,7 +56,7 @@ class Mechanic(LRFree):
         """Go on from what `state_dict` returned."""
         own = {name: value for name, value in state_dict.items() if name != "inner"}
         super().load_state_dict(own)
-        self.inner.load_state_dict(state_dict["inner"])
+        self.inner.load_state_dict(copy.deepcopy(state_dict["inner"]))
         self.param_groups = self.inner.param_groups
 
     def __getstate__(self) -> dict[str, Any]:
