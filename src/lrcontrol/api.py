@@ -333,7 +333,8 @@ def train(
         task: a task's name; one of your own as `path/to/file.py:function`, or what `lrcontrol.as_task` or
             `lrcontrol.task` made.
         method: `optimizer:control`, such as `adamw:cosine`; by default the task's default.
-        base_lr: > 0; by default that of the task's default, where no method is given.
+        base_lr: > 0; by default that of the task's default where no method is given, and 1 for an optimizer that finds
+            its rate itself.
         total_steps: by default the task's full horizon.
         seed: of weights, data order and all other chance.
         norms: `l1`, `l2` or both: the norms of the gradient of every update, which the record then has as columns.
@@ -352,7 +353,9 @@ def train(
 
     known = catalogue.named(task)
     if method is not None and base_lr is None:
-        raise BadInput(f"a method needs a base learning rate, got {method} without one; give --lr (base_lr=...).")
+        base_lr = parse_method(method, steps_per_epoch=known.steps_per_epoch).optimizer.usual_lr
+        if base_lr is None:
+            raise BadInput(f"a method needs a base learning rate, got {method} without one; give --lr (base_lr=...).")
     spec = RunSpec(
         task=known.name,
         method=parse_method(known.method if method is None else method, steps_per_epoch=known.steps_per_epoch),

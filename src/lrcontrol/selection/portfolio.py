@@ -79,10 +79,10 @@ def candidates_of(methods: Sequence[Method], base_lrs: Sequence[float] | None = 
     Raises:
         BadInput: nothing to choose between, or no rates for an optimizer that a script makes.
     """
-    unknown = [each for each in methods if base_lrs is None and optimizer_name(each.optimizer) not in BASE_LRS]
+    rates = [_usual(each) if base_lrs is None else tuple(base_lrs) for each in methods]
+    unknown = [each for each, own in zip(methods, rates, strict=True) if base_lrs is None and not own]
     if unknown:
         raise BadInput(f"base learning rates must be given for {unknown[0]}, of whose optimizer none are usual.")
-    rates = [BASE_LRS[optimizer_name(each.optimizer)] if base_lrs is None else tuple(base_lrs) for each in methods]
     if not methods or not all(rates):
         raise BadInput("there must be at least one method and one base learning rate to choose between, got none.")
     crossed = (
@@ -94,11 +94,18 @@ def candidates_of(methods: Sequence[Method], base_lrs: Sequence[float] | None = 
     return tuple(dict.fromkeys(crossed))
 
 
+def _usual(given: Method) -> tuple[float, ...]:
+    """The usual rates of a method's optimizer: a grid, or the one of an optimizer that finds its rate itself."""
+    alone = given.optimizer.usual_lr
+    return BASE_LRS.get(optimizer_name(given.optimizer), () if alone is None else (alone,))
+
+
 def method_list() -> dict[str, Any]:
     """What methods are made of, and the portfolio that `select` races, as JSON values."""
     return {
         "optimizers": [
-            _listed(name, spec) | {"defaults": msgspec.to_builtins(spec())} for name, spec in OPTIMIZERS.items()
+            _listed(name, spec) | {"defaults": msgspec.to_builtins(spec()), "usual_lr": spec.usual_lr}
+            for name, spec in OPTIMIZERS.items()
         ],
         "schedules": [_listed(name, recipe) for name, recipe in sorted(RECIPES.items())],
         "controls": [_listed(name, control) | {"needs": sorted(control().needs)} for name, control in CONTROLS.items()]

@@ -11,7 +11,20 @@ from lrcontrol.errors import RecordError
 
 __all__ = ["State", "as_plain", "put", "settings_of", "taken", "with_tensors"]
 
-HYPERPARAMETERS = ("momentum", "dampening", "weight_decay", "nesterov", "betas", "eps")
+HYPERPARAMETERS = (
+    *("momentum", "dampening", "weight_decay", "nesterov", "betas", "eps"),
+    *(
+        "average_power",
+        "lr_power",
+        "beta3",
+        "decoupled",
+        "bias_correction",
+        "safeguard_warmup",
+        "d_coef",
+        "growth_rate",
+    ),
+    *("alpha", "mechanic_decay", "initial_scale", "mechanic_eps"),
+)
 
 
 class State(NamedTuple):

@@ -17,11 +17,12 @@ from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.runs.task import Task
 from lrcontrol.training.checkpoints import load_start, save_checkpoint
 from lrcontrol.training.final_weights import Ending, FinalWeights
+from lrcontrol.training.judging import as_judged
 from lrcontrol.training.norms import gradients, norms
-from lrcontrol.training.optimizers import evaluation_weights, make_optimizer
+from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.pace import pace_of, put_in_force
 from lrcontrol.training.state import State, put, taken
-from lrcontrol.training.tasks.problem import Problem
+from lrcontrol.training.tasks.problem import Problem, Split
 
 __all__ = [
     "BLOCK",
@@ -186,7 +187,7 @@ class UnderWay:
             return bad_loss(first + int(bad[0]))
         metric = None
         if step in looks or pace.stop is not None:
-            values = self._seen[step] = self._problem.evaluate(self._problem.validation)
+            values = self._seen[step] = self._judged(self._problem.validation)
             if not _finite(values):
                 if all(step in {*self._grids[spec.id], spec.stop_step} for spec in branch.specs):
                     return bad_validation(step)
@@ -197,9 +198,14 @@ class UnderWay:
             self._tell(Observation(step - 1, loss=float(losses[-1]), metric=metric, grad_norm=norm))
         if pace.stop is not None:
             if step not in self._seen:
-                self._seen[step] = self._problem.evaluate(self._problem.validation)
+                self._seen[step] = self._judged(self._problem.validation)
             return End(Outcome.STOPPED, step, pace.stop)
         return None
+
+    def _judged(self, split: Split) -> dict[str, float]:
+        """Metrics of the weights that the model is judged by."""
+        with as_judged(self._optimizer, self._problem):
+            return self._problem.evaluate(split)
 
     def _tell(self, seen: Observation) -> None:
         """Tell the control of an update, and keep the weights where it says so."""
@@ -209,7 +215,7 @@ class UnderWay:
     def _keep(self) -> None:
         """Keep the weights that the model is judged by, where the control says so."""
         if self._pace.keep:
-            with evaluation_weights(self._optimizer):
+            with as_judged(self._optimizer, self._problem):
                 self._final.keep(self.step)
 
     def _record(self, spec: RunSpec, end: End | None) -> Record:
@@ -227,7 +233,7 @@ class UnderWay:
             if values is None or step > last:
                 continue
             if step == of_end and judge_train:
-                of_train = problem.evaluate(problem.train) if ending is None else ending.of_train
+                of_train = self._judged(problem.train) if ending is None else ending.of_train
                 values = values | {f"train_{name}": value for name, value in of_train.items()}
             if not _finite(values):
                 end, ending = bad_validation(step), None
@@ -237,7 +243,8 @@ class UnderWay:
         kept = checkpoint = None
         if self._folder is not None and outcome is not Outcome.DIVERGED:
             if spec.save:
-                kept = self._final.save(ending, self._folder, spec.id)
+                with as_judged(self._optimizer, problem):
+                    kept = self._final.save(ending, self._folder, spec.id)
             if spec.checkpoint:
                 checkpoint = save_checkpoint(self._taken(), self._folder, spec)
         made = step - self._first

@@ -12,7 +12,7 @@ from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.training.optimizers.lr_free import LRFree
 
-__all__ = ["evaluation_weights", "recalibrate"]
+__all__ = ["evaluation_weights", "recalibrate", "statistics_of"]
 
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
 
@@ -75,7 +75,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> int:
         >>> recalibrate(model, [torch.tensor([[1.0], [3.0]])]), model.running_mean.item()
         (1, 2.0)
     """
-    norms = [each for each in model.modules() if isinstance(each, _NORMS) and each.running_mean is not None]
+    norms = _norms_of(model)
     if not norms:
         return 0
     modes = [(each, each.training) for each in model.modules()]
@@ -107,6 +107,15 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> int:
         for module, mode in modes:
             module.training = mode
     return count
+
+
+def statistics_of(model: nn.Module) -> list[Tensor]:
+    """The statistics that the batch norms of a model keep: their buffers."""
+    return [buffer for each in _norms_of(model) for buffer in each.buffers(recurse=False)]
+
+
+def _norms_of(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [each for each in model.modules() if isinstance(each, _NORMS) and each.running_mean is not None]
 
 
 def _plain(optimizer: Any) -> Any:

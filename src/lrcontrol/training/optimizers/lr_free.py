@@ -90,6 +90,11 @@ class LRFree(Optimizer):
         self._refuse_in_evaluation("loading a state")
         super().load_state_dict(copy.deepcopy(state_dict))
 
+    @property
+    def shows_others(self) -> bool:
+        """Whether the parameters now have other values than those that it trains with."""
+        return bool(self._trained)
+
     def values_for_evaluation(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Parameters and the values to judge the model by, where they are not those that it trains with."""
         yield from ()
