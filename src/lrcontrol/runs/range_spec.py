@@ -12,9 +12,12 @@ from lrcontrol.runs.spec import RunSpec
 from lrcontrol.schedules.recipes.single import exponential, linear
 from lrcontrol.schedules.schedule import Schedule
 
-__all__ = ["Shape", "ramp", "range_spec"]
+__all__ = ["ASKED", "Shape", "ramp", "range_spec"]
 
 Shape = Literal["exponential", "linear"]
+ASKED = "a signal asked to end it"
+"""The message of a run that ended for that reason alone."""
+
 FEWEST = 20  # updates: fewer are no curve
 WIDEST = 1e12  # factor between the largest rate and the least
 

@@ -17,7 +17,7 @@ from lrcontrol.controls.control import Observation
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.method import Method, Own
-from lrcontrol.runs.range_spec import Shape, range_spec
+from lrcontrol.runs.range_spec import ASKED, Shape, range_spec
 from lrcontrol.runs.record import Cost, Objective, Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.schedules.recipes.single import constant
@@ -30,7 +30,6 @@ OWN_MODEL = "own-model"
 """The task's name in records of a user's model."""
 
 LOSS = Objective("loss", "minimize")
-ASKED = "a signal asked to end it"
 
 
 def own_range_test(
