@@ -239,6 +239,34 @@ def test_a_single_loss_that_is_not_finite_ends_nothing() -> None:
         assert rate(suggest_lr(LRS, losses).suggestion) == pytest.approx(rate(plain.suggestion), abs=0.1)
 
 
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_losses_that_ended_for_another_reason_have_not_risen(repeats: int) -> None:
+    """They are read as the ramp that ends there; a loss of inf, or a rise, is one nevertheless."""
+    losses = np.stack([noisy(seed, 0.03) for seed in range(repeats)])
+    for last in (75, 40, 20, 5):
+        cut = losses.copy()
+        cut[:, last:] = np.nan
+        found, short = suggest_lr(LRS, cut, ended=True), suggest_lr(LRS[:last], losses[:, :last])
+        assert (found.suggestion, found.interval, found.divergence) == (
+            short.suggestion,
+            short.interval,
+            short.divergence,
+        )
+        assert "rises for good" not in found.reason
+    assert suggest_lr(LRS, np.where(np.arange(100) < 75, losses, np.inf), ended=True).divergence is not None
+    assert suggest_lr(LRS, losses, ended=True) == suggest_lr(LRS, losses)
+
+
+def test_a_repeat_that_ended_for_another_reason_ends_no_other() -> None:
+    losses = np.stack([noisy(seed, 0.03) for seed in range(2)])
+    whole = suggest_lr(LRS, losses)
+    losses[1, 30:] = np.nan
+    found = suggest_lr(LRS, losses, ended=True)
+    assert rate(found.suggestion) == pytest.approx(rate(whole.suggestion), abs=0.15)
+    assert found.divergence is not None
+    assert suggest_lr(LRS, losses).suggestion is None  # as a divergence, of one of two
+
+
 @pytest.mark.parametrize("size", [10.0, 1e10, 1e100, 1e300])
 def test_an_explosion_of_any_size_leaves_the_rest_as_it_is(size: float) -> None:
     losses = noisy(7, 0.03, diverges=5.0)

@@ -87,7 +87,7 @@ class _Marks(NamedTuple):
     rise: Numbers
 
 
-def suggest_lr(lrs: ArrayLike, losses: ArrayLike, *, seed: int = 0) -> Suggestion:
+def suggest_lr(lrs: ArrayLike, losses: ArrayLike, *, seed: int = 0, ended: bool = False) -> Suggestion:
     """The learning rate that a range test suggests, and what it says of the usable ones.
 
     A smooth curve is laid through the losses over the logarithm of the rate, without lag, its width found from the
@@ -100,6 +100,8 @@ def suggest_lr(lrs: ArrayLike, losses: ArrayLike, *, seed: int = 0) -> Suggestio
         losses: shape (points,) or (repeats, points), before the update at that rate; NaN or inf from where a repeat
             ended. Lists, arrays and tensors are taken.
         seed: >= 0; of the draws that the intervals are made of.
+        ended: the losses ended before the last rate for another reason than divergence, say by a signal: NaN at their
+            end are then no rise.
     Returns:
         One suggestion with an interval and a sentence; or none, and why: where the loss does not fall by more than its
         noise, rises from the start, is steep at an end of the range, or fewer than ten losses are finite.
@@ -116,7 +118,7 @@ def suggest_lr(lrs: ArrayLike, losses: ArrayLike, *, seed: int = 0) -> Suggestio
         >>> 0.0009 < found.steepest < 0.0011, 0.0015 < found.suggestion < 0.002, 0.07 < found.divergence < 0.1
         (True, True, True)
     """
-    ramp = ramp_of(lrs, losses)
+    ramp = ramp_of(lrs, losses, ended=ended)
     seed = checks.integer("seed", seed)
     if ramp.reason is not None:
         return _nothing(ramp, ramp.reason)
@@ -179,7 +181,7 @@ def _no_fall(curve: Fitted, ramp: Ramp) -> str | None:
 def _at_an_edge(curve: Fitted, found: _Marks, slopes: Numbers, ramp: Ramp) -> str | None:
     """That the curve falls at an end of the range as fast as elsewhere, or half as fast, or None."""
     edge = _EDGE * (curve.places[-1] - curve.places[0])
-    fast = _FAST * float(slopes.min())
+    fast, last = _FAST * float(slopes.min()), 10 ** curve.places[-1]
     if found.steepest[0] <= curve.places[0] + edge or slopes[0] <= fast:
         return (
             f"the loss falls too fast already at the lowest rate, {ramp.lrs[0]:.2g}; begin the range test lower, at "
@@ -187,8 +189,8 @@ def _at_an_edge(curve: Fitted, found: _Marks, slopes: Numbers, ramp: Ramp) -> st
         )
     if not ramp.rises and (found.steepest[0] >= curve.places[-1] - edge or slopes[-1] <= fast):
         return (
-            f"the loss falls too fast still at the highest rate, {ramp.lrs[-1]:.2g}; go on with the range test to "
-            f"{ramp.lrs[-1] * 100:.2g} or more."
+            f"the loss falls too fast still at the highest rate, {last:.2g}; go on with the range test to "
+            f"{last * 100:.2g} or more."
         )
     return None
 

@@ -38,15 +38,17 @@ class Ramp(NamedTuple):
     reason: str | None
 
 
-def ramp_of(lrs: ArrayLike, losses: ArrayLike) -> Ramp:
+def ramp_of(lrs: ArrayLike, losses: ArrayLike, *, ended: bool = False) -> Ramp:
     """The points of a range test that are read: up to where the loss has risen for good, or is not finite any more.
 
     The loss has risen for good where the running median of five, of the median of all repeats, is above its lowest
-    value by a quarter of its fall, and by six times its noise. A repeat that has ended counts as one of infinite loss.
+    value by a quarter of its fall, and by six times its noise. A repeat that has ended counts as one of infinite loss;
+    with `ended`, as one that is not there, if what it ends with is NaN.
 
     Args:
         lrs: shape (points,).
         losses: shape (points,) or (repeats, points).
+        ended: the losses ended before the last rate for another reason than divergence: NaN at their end are no rise.
     Raises:
         BadInput: rates that are not finite and > 0, or fall; shapes that do not go together.
     Example:
@@ -71,8 +73,8 @@ def ramp_of(lrs: ArrayLike, losses: ArrayLike) -> Ramp:
         raise BadInput(f"`lrs` must never fall, got {rates[at]:g} and then {rates[at + 1]:g}; give the ramp upwards.")
     finite = np.isfinite(table)
     none = np.empty(0)
-    with np.errstate(over="ignore"):
-        typical = np.median(np.where(finite, table, np.inf), axis=0) if table.size else none
+    reached = _reached(table, rates.size) if ended else np.full(len(table), rates.size)
+    typical = _typical(table, finite, reached)
     known = np.isfinite(typical)
     if known.sum() < FEWEST:
         told = (
@@ -84,7 +86,7 @@ def ramp_of(lrs: ArrayLike, losses: ArrayLike) -> Ramp:
     x = np.broadcast_to(np.log10(rates), table.shape)[read]
     room = top - bottom
     y = np.clip(table[read], bottom - room, top + room)
-    rises = past < rates.size
+    rises = past < typical.size
     reason = None
     if known[:past].sum() < FEWEST:
         told = "and rises for good" if np.isfinite(typical).all() else "and is not finite beyond"
@@ -95,6 +97,23 @@ def ramp_of(lrs: ArrayLike, losses: ArrayLike) -> Ramp:
     elif x.max() - x.min() < _NARROWEST:
         reason = f"the rates go from {rates[0]:.3g} to {rates[past - 1]:.3g} alone; make the range wider."
     return Ramp(rates, table, x, y, rises, reason)
+
+
+def _reached(table: Numbers, count: int) -> NDArray[np.intp]:
+    """How many rates each repeat came to: up to the last loss that is not NaN."""
+    seen = ~np.isnan(table)
+    result: NDArray[np.intp] = np.where(seen, np.arange(1, count + 1), 0).max(axis=1, initial=0)
+    return result
+
+
+def _typical(table: Numbers, finite: NDArray[np.bool_], reached: NDArray[np.intp]) -> Numbers:
+    """The median of the repeats that came so far, at each rate that one came to; what is not finite is infinite."""
+    with np.errstate(over="ignore"):
+        values = [
+            np.median(np.where(finite[reached > at, at], table[reached > at, at], np.inf))
+            for at in range(int(reached.max(initial=0)))
+        ]
+    return np.array(values, dtype=np.float64)
 
 
 def _extent(typical: Numbers, known: NDArray[np.bool_]) -> tuple[int, float, float]:
