@@ -1,6 +1,8 @@
 """Runs with learning-rate-free optimizers: no rate to give, judged and kept by the right weights, and resumed."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +13,7 @@ import torch
 from torch import nn
 
 import lrcontrol as lrc
+from lrcontrol.cli import app
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.optimizer import OPTIMIZERS
 from lrcontrol.runs.papers import cite
@@ -110,3 +113,17 @@ def test_every_optimizer_is_listed_with_its_papers() -> None:
 
 def test_runs_of_theirs_are_not_batched() -> None:
     assert "must have one kind of optimizer, SGD or AdamW" in (why_not_batched([spec_of("prodigy:cosine")] * 2) or "")
+
+
+def test_the_page_runs() -> None:
+    """The Python of docs/optimizers.md, and every command line that it names."""
+    page = (Path(__file__).parents[1] / "docs" / "optimizers.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(compile(block, "optimizers.md", "exec"), names)
+    assert float(names["judged"].detach()) < 0.5
+    assert set(names["kept"]) == {"weight", "bias"}
+    commands = re.findall(r"^lrcontrol .+$", page, flags=re.MULTILINE)
+    for command in commands:
+        app.parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
+    assert len(commands) == 3

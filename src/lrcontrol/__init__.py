@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from lrcontrol.schedules.text import from_json, schedule, to_json
     from lrcontrol.training.adapter import as_torch_scheduler
     from lrcontrol.training.observe import observe
+    from lrcontrol.training.optimizers.evaluation import evaluation_weights, recalibrate
+    from lrcontrol.training.optimizers.making import make_optimizer
     from lrcontrol.training.run import Run
     from lrcontrol.training.snapshots import snapshots
     from lrcontrol.training.tasks.own import as_task
@@ -65,6 +67,7 @@ _HOME = {
     "control": "controls.text",
     "cosine": "schedules.recipes.single",
     "describe": "interop.description",
+    "evaluation_weights": "training.optimizers.evaluation",
     "exp_range": "schedules.recipes.cycles",
     "exponential": "schedules.recipes.single",
     "fractal": "schedules.recipes.cycles",
@@ -76,6 +79,7 @@ _HOME = {
     "inverse_sqrt": "schedules.recipes.single",
     "linear": "schedules.recipes.single",
     "load_selection": "api",
+    "make_optimizer": "training.optimizers.making",
     "method": "runs.method",
     "observe": "training.observe",
     "one_cycle": "schedules.recipes.phases",
@@ -85,6 +89,7 @@ _HOME = {
     "polynomial": "schedules.recipes.single",
     "power": "schedules.recipes.phases",
     "range_test": "ranging",
+    "recalibrate": "training.optimizers.evaluation",
     "refine": "refining",
     "rex": "schedules.recipes.single",
     "schedule": "schedules.text",
