@@ -1,7 +1,11 @@
 """The range test as one call and one command: of tasks, kept runs, models, confirmations, what is refused."""
 
 import json
+import os
 import re
+import signal
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -173,3 +177,60 @@ def test_the_command_refuses_in_a_sentence(run, words, told):
     assert said.status == 2
     assert told in said.err
     assert said.err.count("\n") == 1
+
+
+class Asks:
+    """A loss that sends a signal to its own process at one of its calls."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def __call__(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        asked.append(len(asked))
+        if len(asked) == self.at:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return nn.functional.mse_loss(outputs, targets)
+
+
+asked: list[int] = []  # global, so that it is not put back
+
+
+@pytest.fixture
+def content() -> Iterator[list[int]]:
+    """A handler of a signal that is content with the end of the block."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))
+    asked.clear()
+    yield heard
+    signal.signal(signal.SIGUSR1, before)
+
+
+def of_numbers(at: int, **how: Any) -> RangeTest:
+    torch.manual_seed(0)
+    inputs = torch.randn(256, 8)
+    data = torch.utils.data.TensorDataset(inputs, inputs.sum(1, keepdim=True))
+    model = nn.Linear(8, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loader = torch.utils.data.DataLoader(data, batch_size=16)
+    return lrc.range_test(model, optimizer, loader, Asks(at), low=1e-5, high=10, **how)
+
+
+def test_a_ramp_that_a_signal_ended_has_not_diverged_and_is_not_confirmed(content):
+    found = of_numbers(60, confirm=40)
+    assert content == [signal.SIGUSR1]
+    assert found.records[0].cost.steps == 60
+    assert found.found.divergence is None
+    assert found.confirmation is None
+    assert found.steps == 60
+
+
+def test_confirming_runs_that_a_signal_ended_confirm_nothing(content):
+    whole = of_numbers(10**9)
+    asked.clear()
+    found = of_numbers(whole.steps + 45, confirm=40)
+    assert content == [signal.SIGUSR1]
+    assert found.suggestion == whole.suggestion
+    assert not found.confirmation.confirmed
+    assert "signal" in found.confirmation.sentence
+    assert "diverged" not in found.confirmation.sentence
+    assert [record.cost.steps for record in found.confirmation.records] == [40, 5]

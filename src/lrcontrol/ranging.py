@@ -18,7 +18,7 @@ from lrcontrol.docstrings import with_keys
 from lrcontrol.errors import BadInput, UnknownName
 from lrcontrol.runs.method import Method, OptimizerSpec
 from lrcontrol.runs.method import method as parse_method
-from lrcontrol.runs.range_spec import Shape, range_spec
+from lrcontrol.runs.range_spec import ASKED, Shape, range_spec
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
@@ -42,7 +42,7 @@ class Confirmation(msgspec.Struct, frozen=True):
 
     Args:
         records: the lowest rate first.
-        confirmed: whether the run at the suggestion came to the best of the three, or to no worse.
+        confirmed: whether the run at the suggestion came to the best of the three.
         sentence: what they came to.
     """
 
@@ -219,8 +219,9 @@ def range_test(
     runs: _TaskRuns | _ModelRuns
     runs = _TaskRuns(given, optimizer, **named) if is_task else _ModelRuns((given, optimizer, loader, loss), named)
     records = runs.ramps(repeats, seed, ramps)
-    found = suggest_lr(_planned(records[0].spec), _losses(records, steps), seed=seed)
-    if not confirm or found.suggestion is None:
+    interrupted = any(map(_interrupted, records))
+    found = suggest_lr(_planned(records[0].spec), _losses(records, steps), seed=seed, ended=interrupted)
+    if not confirm or found.suggestion is None or interrupted:
         return RangeTest(found, records)
     rates = tuple(float(f"{found.suggestion * factor:.3g}") for factor in (1 / BESIDE, 1.0, BESIDE))
     return RangeTest(found, records, _confirmed(runs.runs_at(rates, confirm, seed), runs.told))
@@ -299,7 +300,17 @@ class _ModelRuns:
 
         model, optimizer, loader, loss = self._objects
         at = partial(confirm, model, optimizer, loader, loss, steps=steps, seed=seed, **self._how)
-        return tuple(at(lr=rate) for rate in rates)
+        records: list[Record] = []
+        for rate in rates:
+            records.append(at(lr=rate))
+            if _interrupted(records[-1]):
+                break
+        return tuple(records)
+
+
+def _interrupted(record: Record) -> bool:
+    """Whether a signal ended a run, whose handler was content with that."""
+    return record.outcome is Outcome.STOPPED and record.message == ASKED
 
 
 def _planned(spec: RunSpec) -> NDArray[np.float64]:
@@ -323,6 +334,8 @@ def _losses(records: Sequence[Record], steps: int) -> NDArray[np.float64]:
 
 def _confirmed(records: tuple[Record, ...], told: str) -> Confirmation:
     """What three runs came to, the lowest rate first."""
+    if _interrupted(records[-1]):
+        return Confirmation(records, False, "Not confirmed: a signal asked to end the runs before they had.")
     finals = [_final(record) for record in records]
     keys = [
         math.inf if value is None else record.objective.lower_is_better(value)
