@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from torch.nn import functional
 
 import lrcontrol as lrc
 from lrcontrol.errors import BadInput, RecordError
+from lrcontrol.files import write_whole
 from lrcontrol.runs.record import Outcome
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.storage.exported import export
 from lrcontrol.search.search import Candidate
 from lrcontrol.training.ensembles import EnsembleModel, chosen_greedily, ensemble_of, in_place
+from lrcontrol.training.final_weights import FinalWeights
 from lrcontrol.training.loop import test_metrics as metrics_of_test
 from lrcontrol.training.loop import train, trained_model
 from lrcontrol.training.tasks.catalogue import task as find_task
@@ -103,6 +106,14 @@ def test_greedy_selection_is_never_worse_than_the_best_and_stops_where_nothing_h
     assert key(chosen) >= best
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_never_wins(bad: float) -> None:
+    metrics = {10: 0.5, 20: 0.4, 30: bad}
+    for key in (lambda members: sum(metrics[each] for each in members) / len(members),
+                lambda members: (0.1, sum(metrics[each] for each in members))):  # fmt: skip
+        assert chosen_greedily([10, 20, 30], key) == (20,)
+
+
 def test_ties_go_to_the_later_and_nothing_is_added_that_is_only_as_good() -> None:
     assert chosen_greedily([10, 20, 30], lambda members: 1.0) == (30,)
 
@@ -157,16 +168,15 @@ def test_a_run_ends_as_the_ensemble_of_its_cycle_ends(members: str, tmp_path: Pa
 
 
 def test_greedy_members_are_at_least_as_good_as_any_single_snapshot_on_validation(tmp_path: Path) -> None:
-    for seed in range(2):
-        asked = spec("sgd:snapshots(cycles=4)", seed=seed, save=True)
-        record = train(asked, weights=tmp_path)
-        problem = build(find_task("digits-cnn"), seed)
-        singles = []
-        for model in parts_of(asked, (15, 30, 45, 60), tmp_path).values():
-            problem.model.load_state_dict(model.state_dict())
-            singles.append(problem.evaluate(problem.validation)["accuracy"])
-        assert record.final is not None
-        assert record.final >= max(singles)
+    asked = spec("sgd:snapshots(cycles=4)", seed=1, save=True)
+    record = train(asked, weights=tmp_path)
+    problem = build(find_task("digits-cnn"), 1)
+    singles = []
+    for model in parts_of(asked, (15, 30, 45, 60), tmp_path).values():
+        problem.model.load_state_dict(model.state_dict())
+        singles.append(problem.evaluate(problem.validation)["accuracy"])
+    assert record.final is not None
+    assert record.final >= max(singles)
 
 
 def test_a_run_that_is_cut_has_the_cycles_that_were_whole(tmp_path: Path) -> None:
@@ -186,10 +196,10 @@ def test_a_run_that_diverges_is_a_result(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", ["diabetes-mlp", "glass-softmax", "shakespeare-lstm"])
 def test_other_tasks_have_ensembles_too(task: str, tmp_path: Path) -> None:
     record = train(
-        spec("adamw:snapshots(cycles=3, members=all)", task=task, base_lr=0.01, total_steps=30, save=True),
+        spec("adamw:snapshots(cycles=3, members=all)", task=task, base_lr=0.01, total_steps=12, save=True),
         weights=tmp_path,
     )
-    assert record.members == (10, 20, 30)
+    assert record.members == (4, 8, 12)
     assert all(math.isfinite(value) for value in metrics_of_test(record, tmp_path).values())
 
 
@@ -309,11 +319,11 @@ def test_a_folder_that_is_damaged_or_of_another_run_is_told(tmp_path: Path) -> N
         found(schedule="snapshot(2)")
     with pytest.raises(RecordError, match="must be of this model"):
         found(model=nn.Linear(2, 2))
-    file = tmp_path / "snapshot-20.safetensors"
+    (file,) = tmp_path.glob("snapshot-20-*.safetensors")
     blob = file.read_bytes()
     for place in range(0, len(blob), 97):
         file.write_bytes(blob[:place] + bytes([blob[place] ^ 1]) + blob[place + 1 :])
-        with pytest.raises(RecordError, match=r"snapshot-20.safetensors is damaged"):
+        with pytest.raises(RecordError, match=r"snapshot-20-\w+.safetensors is damaged"):
             found()
     file.unlink()
     with pytest.raises(RecordError, match="cannot be read"):
@@ -374,3 +384,205 @@ def test_statistics_of_batch_norm_are_taken_anew_and_nothing_else_changes() -> N
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(one.training for one in model.modules())
     assert model[1].momentum == 0.1
+
+
+def broken_off(folder: Path) -> tuple[int, ...]:
+    """What the next run finds in a folder."""
+    return tuple(lrc.snapshots(net(), "snapshot(3)", 30, folder=folder).steps)
+
+
+def test_a_recalibration_that_fails_changes_nothing(tmp_path: Path) -> None:
+    """Batches that are used up after the first snapshot, and an interruption in the second pass."""
+    _, ensemble = trained(tmp_path)
+    inputs = data(60, seed=2)[0]
+    before = ensemble.predict(inputs)
+    passes = itertools.count()
+
+    class Interrupted:
+        def __iter__(self) -> Any:
+            if next(passes):
+                raise KeyboardInterrupt
+            yield inputs
+
+    for batches, error in ((iter([inputs]), BadInput), (Interrupted(), KeyboardInterrupt)):
+        with pytest.raises(error):
+            ensemble.recalibrate(batches)
+        assert torch.equal(ensemble.predict(inputs), before)
+        found = lrc.snapshots(net(), "snapshot(3)", 30, folder=tmp_path)
+        assert found.steps == (10, 20, 30)
+        assert torch.equal(found.predict(inputs), before)
+    ensemble.recalibrate([inputs])
+    found = lrc.snapshots(net(), "snapshot(3)", 30, folder=tmp_path)
+    assert torch.equal(found.predict(inputs), ensemble.predict(inputs))
+    assert not torch.equal(found.predict(inputs), before)
+    assert len(list(tmp_path.iterdir())) == 4, "what is no longer listed is gone"
+
+
+def test_a_folder_is_whole_wherever_its_writing_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that goes on takes an end anew, and is killed after the file and before the list, or before the file."""
+    for name in ("snapshot-", "snapshots.json"):
+        folder = tmp_path / name
+        trained(folder)
+        again = lrc.snapshots(net(seed=1), "snapshot(3)", 30, folder=folder)
+
+        def killed(path: Path, content: bytes, name: str = name) -> None:
+            if path.name.startswith(name):
+                raise KeyboardInterrupt
+            write_whole(path, content)
+
+        with monkeypatch.context() as patched:
+            patched.setattr("lrcontrol.training.snapshots.write_whole", killed)
+            with pytest.raises(KeyboardInterrupt):
+                again.step(20)
+        assert broken_off(folder) == (10, 20, 30)
+
+
+def test_processes_that_share_a_folder_leave_it_whole(tmp_path: Path) -> None:
+    """Their buffers differ; whichever wrote the list, its files are there."""
+    for order in itertools.permutations(range(2)):
+        folder = tmp_path / str(order)
+        ranks = [lrc.snapshots(net(seed), [5, 10], folder=folder) for seed in range(2)]
+        for end in (5, 10):
+            for rank in order:
+                ranks[rank].step(end)
+        found = lrc.snapshots(net(), [5, 10], folder=folder)
+        assert found.steps == (5, 10)
+        assert torch.equal(found.predict(data()[0]), ranks[order[-1]].predict(data()[0]))
+
+
+def test_updates_that_a_scaler_skips_are_no_updates() -> None:
+    """Snapshots are of the updates made, as the scheduler counts them, and each is taken once."""
+    model = nn.Linear(8, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = lrc.as_torch_scheduler(optimizer, "snapshot(2)", 10)
+    ensemble = lrc.snapshots(model, "snapshot(2)", 10)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    made, taken = 0, []
+    for call in range(13):
+        loss = functional.cross_entropy(model(data()[0]), data()[1])
+        scaler.scale(loss * (math.inf if call in (1, 5, 7) else 1.0)).backward()
+        weights = model.weight.detach().clone()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        scheduler.step()
+        made += not torch.equal(weights, model.weight)
+        if ensemble.step(scheduler.last_epoch):
+            taken.append(made)
+    assert ensemble.steps == tuple(taken) == (5, 10)
+
+
+def test_a_step_past_a_cycle_end_is_told() -> None:
+    ensemble = lrc.snapshots(net(), [8, 16])
+    assert not ensemble.step(6)
+    with pytest.raises(BadInput, match="it went from 6 to 9 updates and missed 8"):
+        ensemble.step(9)
+    assert ensemble.step(8)
+    resumed = lrc.snapshots(net(), [8, 16])
+    assert not resumed.step(12), "a run that goes on from a checkpoint"
+    assert resumed.step(16)
+
+
+def test_a_snapshot_that_is_not_finite_is_no_member(tmp_path: Path) -> None:
+    model = net()
+    ensemble = lrc.snapshots(model, [10, 20, 30], folder=tmp_path)
+    model.register_buffer("mask", torch.tensor([-math.inf, 0.0]))
+    for end in (10, 20):
+        ensemble.step(end)
+    kept = model[3].weight.detach().clone()
+    with torch.no_grad():
+        model[3].weight.fill_(math.nan)
+    ensemble.step(30)
+    assert (ensemble.steps, ensemble.members) == ((10, 20, 30), (10, 20))
+    assert lrc.snapshots(model, [10, 20, 30], folder=tmp_path).members == (10, 20)
+    assert ensemble.select([data()], functional.cross_entropy) in ((10,), (20,), (10, 20))
+    assert ensemble.predict(data()[0]).isfinite().all()
+    alone = lrc.snapshots(model, [10])
+    alone.step(10)
+    with pytest.raises(BadInput, match="must be finite for one snapshot at least, got nan"):
+        alone.select([data()], functional.cross_entropy)
+    assert alone.members == (10,)
+    with torch.no_grad():
+        model[3].weight.copy_(kept)
+
+
+def test_a_run_keeps_what_is_not_finite_out_of_its_ensemble() -> None:
+    problem, task = build(find_task("digits-mlp"), 0), find_task("digits-mlp")
+    for members in ("greedy", "all"):
+        final = FinalWeights(task, problem, members)  # type: ignore[arg-type]
+        for step in (10, 20):
+            final.keep(step)
+        state = problem.model.state_dict()
+        broken = {name: value.clone().fill_(math.nan) if value.is_floating_point() else value
+                  for name, value in state.items()}  # fmt: skip
+        whole = {name: value.clone() for name, value in state.items()}
+        problem.model.load_state_dict(broken)
+        final.keep(30)
+        problem.model.load_state_dict(whole)
+        ending = final.ending(30)
+        assert ending is not None
+        assert set(ending.members) <= {10, 20}
+        assert math.isfinite(ending.values["loss"])
+
+
+def test_a_snapshot_taken_by_hand_is_found_again(tmp_path: Path) -> None:
+    ensemble = lrc.snapshots(net(), "snapshot(2)", 10, folder=tmp_path)
+    for made in (5, 7):
+        ensemble.step(made)
+    ensemble.take()
+    again = lrc.snapshots(net(), "snapshot(2)", 10, folder=tmp_path)
+    assert again.steps == (5, 7)
+    again.step(10)
+    assert lrc.snapshots(net(), "snapshot(2)", 10, folder=tmp_path).steps == (5, 7, 10)
+    with pytest.raises(BadInput, match="snapshots of another run, after 5, 10 updates"):
+        lrc.snapshots(net(), [7, 9], folder=tmp_path)
+
+
+def test_a_new_run_in_an_old_folder_drops_what_comes_later(tmp_path: Path) -> None:
+    trained(tmp_path)
+    _, ensemble = trained(tmp_path, until=10)
+    assert ensemble.members == broken_off(tmp_path) == (10,)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+class Holding(nn.Module):
+    """Keeps what its layers gave, as many models do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 3)
+        self.seen: list[Any] = []
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.hidden = self.layer(inputs)
+        self.seen = [{"hidden": self.hidden}]
+        return self.hidden
+
+
+class Telling(nn.Linear):
+    """Has state of its own beside its parameters."""
+
+    def get_extra_state(self) -> Any:
+        return {"seen": 3}
+
+    def set_extra_state(self, state: Any) -> None:
+        pass
+
+
+def test_a_model_that_holds_its_outputs_has_an_ensemble() -> None:
+    model = Holding()
+    ensemble = lrc.snapshots(model, [1])
+    outputs = model(data()[0])
+    ensemble.step()
+    torch.testing.assert_close(ensemble.predict(data()[0]).exp(), functional.softmax(outputs, dim=1).detach())
+    assert model.hidden is outputs
+    assert outputs.grad_fn is not None
+
+
+def test_a_model_that_can_have_no_ensemble_is_refused_before_training() -> None:
+    with pytest.raises(BadInput, match=r"must be tensors where snapshots of it are taken, got _extra_state="):
+        lrc.snapshots(Telling(2, 2), [1])
+    locked = net()
+    locked.lock = threading.Lock()  # type: ignore[assignment]
+    with pytest.raises(BadInput, match=r"this Sequential cannot be copied: .*keep what cannot be copied outside"):
+        lrc.snapshots(locked, [1])

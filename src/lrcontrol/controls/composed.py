@@ -1,6 +1,7 @@
 """Controls made of others: after a schedule, beside one (product, floor, ceiling), or around what they end."""
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -34,7 +35,7 @@ __all__ = [
     "snapshots",
 ]
 
-MOST_LOOKS = 50  # at cycle ends: of more cycles than that some are passed over
+MOST_LOOKS = 50  # at cycle ends: of more cycles than that some are passed over, evenly
 
 Ensemble = Literal["greedy", "all"]
 """Which snapshots are members: those whose predictions together are best on validation, or all of them."""
@@ -295,7 +296,17 @@ class StopOnDivergence(_Around, frozen=True, tag="stop_on_divergence"):
 
 
 class _CycleWise(_Around, frozen=True):
-    """What does something where a cycle is complete."""
+    """What does something where a cycle is complete, and so says what a run ends with."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        inside = [type(each) for each in _inside(self.inner) if isinstance(each, _CycleWise)]
+        if inside and not (isinstance(self, StopEarly) and inside == [Snapshots]):
+            name, other = (each.__struct_config__.tag for each in (type(self), inside[0]))
+            raise BadInput(
+                f"one control alone can say which weights a run ends with, got {name} around {other}; leave one of "
+                "them out. Only stop_early(snapshots(...)) has two: it ends a run that is an ensemble."
+            )
 
     @property
     def keeps(self) -> bool:
@@ -324,6 +335,8 @@ class StopEarly(_CycleWise, frozen=True, tag="stop_early"):
     Within a cycle a metric gets worse while the rate is high; only the ends of cycles are compared, each by the last
     metric that was told in its cycle. The run ends with the weights of its best cycle end, also where it is cut
     within a cycle. A control without cycles is compared wherever the metric is told, as early stopping usually is.
+    Around `snapshots` it ends the run, which is then the ensemble of the cycles that were complete. Of more than 50
+    cycle ends only every second, third and so on is compared, at most 50 of them, the last among them.
 
     Args:
         inner: a schedule or a control; its multipliers are left as they are.
@@ -356,13 +369,19 @@ class StopEarly(_CycleWise, frozen=True, tag="stop_early"):
         return super().needs | {"metric"}
 
     def looks(self, total_steps: int) -> Looks:
-        """At cycle ends; of more than 50, some are passed over, evenly."""
+        """At the cycle ends that are compared."""
         often, at = self.inner.looks(total_steps)
-        ends, cyclic = _cycles(self.inner, total_steps)
-        if not cyclic:
-            return Looks(True, at)
-        every = -(-len(ends) // MOST_LOOKS)
-        return Looks(often, at | set(sorted(ends)[::-every]))
+        cycles = _cycles(self.inner, total_steps)
+        return Looks(often, at | cycles.compared) if cycles.cyclic else Looks(True, at)
+
+    def check_fits(self, total_steps: int) -> None:
+        """DoesNotFit as any that acts at cycle ends, and where an ensemble would be ended before its only member."""
+        super().check_fits(total_steps)
+        if self.ensemble is not None and not _cycles(self.inner, total_steps).cyclic:
+            raise DoesNotFit(
+                "a run that is ended early as an ensemble must have cycles, but what stands in stop_early(snapshots("
+                "...)) has none; use a schedule with cycles, or leave the snapshots out."
+            )
 
     def start(self, total_steps: int) -> tuple[Decision, State]:
         """The decision for update 0."""
@@ -373,11 +392,13 @@ class StopEarly(_CycleWise, frozen=True, tag="stop_early"):
         """The decision for the update after `seen`, which says stop, and keep, where the metrics of cycle ends do."""
         decision, inner = self.inner.next(state["inner"], seen)
         made, total, latest = seen.step + 1, state["total_steps"], state["latest"]
-        ends, cyclic = _cycles(self.inner, total)
+        ends, cyclic, compared = _cycles(self.inner, total)
         if seen.metric is not None and math.isfinite(seen.metric):
             latest = seen.metric
+        if cyclic and made in ends and made not in compared:
+            latest = None
         after: State = {**state, "inner": inner, "latest": latest}
-        if latest is None or (cyclic and made not in ends):
+        if latest is None or (cyclic and made not in compared):
             return decision, after
         verdict, rest = self._rule.next(state["seen"], latest)
         after |= {"latest": None, "seen": rest}
@@ -481,6 +502,14 @@ def _check(schedule: Schedule, inner: Looking) -> None:
     _check_nested(inner, (schedule,))
 
 
+def _inside(control: AnyControl) -> Iterator[AnyControl]:
+    """A control, and whatever it holds, from the outside in."""
+    yield control
+    while not isinstance(control, Plateau | Scheduled):
+        control = control.inner
+        yield control
+
+
 def _check_nested(inner: AnyControl, beside: tuple[Schedule, ...]) -> None:
     """BadInput where what is around `inner`, and `beside` it, is too deep or too long to be read back."""
     depth = 1
@@ -496,13 +525,22 @@ def _check_nested(inner: AnyControl, beside: tuple[Schedule, ...]) -> None:
 
 
 class _Cycles(NamedTuple):
-    """After which updates a cycle is complete, and at last the run where nothing is cut short; whether it has any."""
+    """After which updates a cycle is complete, and at last the run where nothing is cut short.
+
+    Args:
+        ends: all of them.
+        cyclic: whether there are cycles.
+        compared: those of the ends that are, at most 50.
+    """
 
     ends: frozenset[int]
     cyclic: bool
+    compared: frozenset[int]
 
 
 @lru_cache(maxsize=64)
 def _cycles(control: AnyControl, total_steps: int) -> _Cycles:
     found = control.ends(total_steps)
-    return _Cycles(frozenset(found.over(total_steps)), bool(found.places))
+    ends = found.over(total_steps)
+    every = max(1, -(-len(ends) // MOST_LOOKS))
+    return _Cycles(frozenset(ends), bool(found.places), frozenset(ends[::-every]))

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypedDict
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.control import Control, Decision, Observation
+from lrcontrol.controls.control import Control, Decision, Observation, State
 from lrcontrol.controls.text import AnyControl, control_text
 from lrcontrol.controls.text import control as parse_control
 from lrcontrol.errors import BadInput, OutOfSchedule
@@ -36,6 +36,13 @@ class Told(TypedDict, total=False):
     grad_norm: float
 
 
+class _Before(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a decision was made of, as it is saved."""
+
+    state: dict[str, Any]
+    seen: dict[str, float | Literal["inf", "-inf", "nan"]]
+
+
 class Loop:
     """A control, its state, and its last decision.
 
@@ -55,6 +62,7 @@ class Loop:
             checks.one_of("direction", direction, ("minimize", "maximize"))
         ]
         self._heard: dict[str, float] = {}
+        self._before: tuple[State, Observation] | None = None  # what the last decision was made of
         self.direction = direction
         self._deaf = 0  # updates without any metric, until the first one
 
@@ -64,7 +72,7 @@ class Loop:
         return Settings(self.decision.multiplier, self.decision.momentum, self.decision.weight_decay)
 
     def hear(self, told: Mapping[str, Any]) -> None:
-        """Keep what one call of `step()` was told, also where no update was made, until the next update."""
+        """Keep what one call of `step()` was told, also where no update was made, until something is decided."""
         heard = {name: one_number(key, told[key]) for name, key in _NAMES.items() if key in told}
         if "metric" in heard:
             heard["metric"] *= self.sign
@@ -90,9 +98,29 @@ class Loop:
                     "call step(metrics=...) when it has been measured.",
                     stacklevel=4,
                 )
-        self.decision, self._state = self.control.next(self._state, Observation(step, **self._heard))
+        self._decide(self._state, Observation(step, **self._heard))
         self._heard = {}
         return self.settings
+
+    def decided_anew(self) -> bool:
+        """Decide again on the last update where a metric came after the decision: it is of the weights of then.
+
+        Where no update has been made at all, it waits for the first one.
+
+        Returns:
+            Whether there was such a metric, and there may be other settings in force.
+        """
+        if self._before is None or "metric" not in self._heard:
+            return False
+        state, seen = self._before
+        self._decide(state, msgspec.structs.replace(seen, metric=self._heard["metric"]))
+        del self._heard["metric"]
+        self._deaf = -1
+        return True
+
+    def _decide(self, state: State, seen: Observation) -> None:
+        self.decision, self._state = self.control.next(state, seen)
+        self._before = (state, seen) if "metric" in self.control.needs else None
 
     @property
     def name(self) -> str:
@@ -117,12 +145,17 @@ class Loop:
             )
         made = Loop(self.control, self.horizon, self.direction)
         for made_step in range(step):
-            made.decision, made._state = self.control.next(made._state, Observation(made_step))
+            made._decide(made._state, Observation(made_step))
         return made
 
     def state(self) -> dict[str, Any]:
-        """The control's name, state and last decision as JSON values."""
-        return {
+        """The control's name, state and last decision, and what that was made of, as JSON values."""
+        before = {}
+        if self._before is not None:
+            state, seen = self._before
+            shown = {name: _json(value) for name, value in msgspec.structs.asdict(seen).items() if value is not None}
+            before = {"before": {"state": msgspec.to_builtins(state), "seen": shown}}
+        return before | {
             "name": self.name,
             "horizon": str(self.horizon),
             "direction": self.direction,
@@ -165,6 +198,11 @@ class Loop:
             made._state = msgspec.convert(state["state"], dict[str, Any])
             heard = msgspec.convert(state["heard"], dict[str, float | Literal["inf", "-inf", "nan"]])
             made._heard = {name: float(value) for name, value in heard.items()}
+            made._before = None
+            if "before" in state:
+                before = msgspec.convert(state["before"], _Before)
+                numbers = {name: float(value) for name, value in before.seen.items() if name != "step"}
+                made._before = before.state, Observation(int(before.seen["step"]), **numbers)
             made.decision = msgspec.convert(state["decision"], Decision, strict=True)
             _checked(made.decision)
             tried, _ = self.control.next(made._state, Observation(0, loss=1.0, metric=1.0, grad_norm=1.0))
@@ -183,7 +221,7 @@ def read_loop_state(state: Any) -> dict[str, Any]:
     """The state of a loop, its keys and texts checked, or BadInput."""
     checks.instance("control", state, dict, "what a control's state is kept as")
     keys = {"name", "horizon", "direction", "state", "heard", "decision"}
-    if set(state) | {"direction"} != keys:  # the first states had no direction
+    if (set(state) | {"direction"}) - {"before"} != keys:  # the first states had neither of the two
         raise BadInput(f"the state of a control must have {', '.join(sorted(keys))}, got {checks.shown(list(state))}.")
     for key in ("name", "horizon"):
         checks.instance(key, state[key], str, "a text")

@@ -1,16 +1,19 @@
 """Ensembles of snapshots: predictions of several states of one model, combined, and which of them are members."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lrcontrol import checks
+from lrcontrol.errors import BadInput
 from lrcontrol.training.tasks.combining import Combine
 from lrcontrol.training.tasks.problem import Problem, Split
 
-__all__ = ["EnsembleModel", "States", "chosen_greedily", "ensemble_of", "in_place", "judge_of"]
+__all__ = ["EnsembleModel", "States", "chosen_greedily", "copied", "ensemble_of", "in_place", "judge_of", "state_of"]
 
 States = Mapping[int, Mapping[str, Tensor]]
 """Parameters and buffers of a model, by the number of updates after which it had them."""
@@ -34,11 +37,52 @@ class EnsembleModel(nn.Module):
         return self._combine([model(*inputs, **named) for model in self.models])
 
 
+def copied(model: nn.Module) -> nn.Module:
+    """A copy of a model; what it still holds of a forward pass (`self.hidden = layer(x)`) is cut off from its graph.
+
+    Raises:
+        BadInput: it cannot be copied.
+    """
+    results: dict[int, Any] = {}
+    held: list[Any] = [vars(each) for each in model.modules()]
+    seen: set[int] = set()
+    while held:
+        value = held.pop()
+        if isinstance(value, Tensor) and not value.is_leaf:
+            results[id(value)] = value.detach().clone()
+        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            held += value.values() if isinstance(value, dict) else value
+    try:
+        return copy.deepcopy(model, results)
+    except Exception as error:  # whatever its attributes raise
+        raise BadInput(
+            f"an ensemble is made of copies of its model, but this {type(model).__name__} cannot be copied: "
+            f"{checks.shown_error(error)}; keep what cannot be copied outside the model."
+        ) from None
+
+
+def state_of(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers of a model as they are now, copied.
+
+    Raises:
+        BadInput: something in its state is no tensor.
+    """
+    state = model.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise BadInput(
+                f"all of a model's state must be tensors where snapshots of it are taken, got {name}="
+                f"{checks.shown(value)}; let `get_extra_state` return a tensor, or a buffer hold it."
+            )
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
 def ensemble_of(model: nn.Module, states: States, combine: Combine) -> EnsembleModel:
     """The ensemble of a model in several states, each a copy; the model is left as it is."""
     members = []
     for step in sorted(states):
-        member = copy.deepcopy(model)
+        member = copied(model)
         member.load_state_dict(states[step])
         members.append(member)
     return EnsembleModel(members, combine)
@@ -46,7 +90,7 @@ def ensemble_of(model: nn.Module, states: States, combine: Combine) -> EnsembleM
 
 def in_place(model: nn.Module, states: States) -> Iterator[int]:
     """The steps of the states, the model being in each in turn; it is put back to its own at the end."""
-    own = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    own = state_of(model)
     try:
         for step in sorted(states):
             model.load_state_dict(states[step])
@@ -72,12 +116,14 @@ def judge_of(problem: Problem, states: States, split: Split) -> Callable[[Sequen
     return judged
 
 
-def chosen_greedily(candidates: Sequence[int], key: Callable[[tuple[int, ...]], Any]) -> tuple[int, ...]:
+def chosen_greedily(
+    candidates: Sequence[int], key: Callable[[tuple[int, ...]], float | tuple[float, ...]]
+) -> tuple[int, ...]:
     """Members by forward selection: the best one, then what makes the ensemble best, as long as something does.
 
     Args:
         candidates: at least one; of those that are equally good, the later is taken.
-        key: of an ensemble of some of them; the lower the better.
+        key: of an ensemble of some of them; the lower the better, and what is not finite is worse than all that is.
     Returns:
         At least one, increasing, each once.
     Source:
@@ -89,12 +135,18 @@ def chosen_greedily(candidates: Sequence[int], key: Callable[[tuple[int, ...]], 
         >>> chosen_greedily(list(bias), lambda members: abs(sum(bias[each] for each in members)))
         (20, 30)
     """
+
+    def finite(members: tuple[int, ...]) -> tuple[float, ...]:
+        found = key(members)
+        numbers = found if isinstance(found, tuple) else (found,)
+        return numbers if all(map(math.isfinite, numbers)) else (math.inf,) * len(numbers)
+
     members: tuple[int, ...] = ()
-    best: Any = None
+    best: tuple[float, ...] = ()
     while len(members) < len(candidates):
         wider = [tuple(sorted((*members, each))) for each in reversed(candidates) if each not in members]
-        found = min(wider, key=key)
-        if best is not None and not key(found) < best:
+        found = min(wider, key=finite)
+        if members and not finite(found) < best:
             break
-        members, best = found, key(found)
+        members, best = found, finite(found)
     return members

@@ -1,5 +1,6 @@
 """Final weights: what a run ends with, where its control had some kept on the way: those, or an ensemble of them."""
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ from torch import Tensor
 from lrcontrol.controls.composed import Ensemble
 from lrcontrol.runs.record import Weights
 from lrcontrol.runs.task import Task
-from lrcontrol.training.ensembles import States, chosen_greedily, in_place, judge_of
+from lrcontrol.training.ensembles import States, chosen_greedily, in_place, judge_of, state_of
 from lrcontrol.training.tasks.problem import Problem
 from lrcontrol.training.weights import save_states, save_weights
 
@@ -50,7 +51,7 @@ class FinalWeights:
         """Keep the weights that the model has after `step` updates."""
         if self._ensemble is None:
             self._states.clear()
-        self._states[step] = {name: value.detach().clone() for name, value in self._problem.model.state_dict().items()}
+        self._states[step] = state_of(self._problem.model)
 
     def ending(self, last: int, *, judge_train: bool = False) -> Ending | None:
         """What the run ends with after its last update, or None where those are its last weights."""
@@ -72,7 +73,10 @@ class FinalWeights:
             return self._task.objective.lower_is_better(values[metric]), values["loss"]
 
         steps = tuple(sorted(self._states))
-        members = steps if self._ensemble == "all" else chosen_greedily(steps, key)
+        if self._ensemble == "all":
+            members = tuple(step for step in steps if all(map(math.isfinite, key((step,))))) or steps
+        else:
+            members = chosen_greedily(steps, key)
         key(members)
         of_train = {}
         if judge_train:

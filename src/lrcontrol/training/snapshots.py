@@ -1,6 +1,8 @@
 """Snapshots of a user's own model at cycle ends, kept in a folder, and the ensemble of them."""
 
+import contextlib
 import hashlib
+import math
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +19,7 @@ from lrcontrol.controls.text import control as parse_control
 from lrcontrol.errors import BadInput, RecordError
 from lrcontrol.files import write_whole
 from lrcontrol.schedules.schedule import Schedule
-from lrcontrol.training.ensembles import EnsembleModel, chosen_greedily, ensemble_of, in_place
+from lrcontrol.training.ensembles import EnsembleModel, chosen_greedily, copied, ensemble_of, in_place, state_of
 from lrcontrol.training.optimizers import recalibrate
 from lrcontrol.training.tasks.combining import Combine, mean_of_chances, mean_of_outputs, mean_of_probabilities
 
@@ -40,17 +42,18 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def name(self) -> str:
-        """Of its file."""
-        return f"snapshot-{self.step}.safetensors"
+        """Of its file; what a name stands for never changes, so that the list of them is true at any time."""
+        return f"snapshot-{self.step}-{self.sha256[:16]}.safetensors"
 
 
 class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the folder holds, and which of it was chosen."""
+    """What the folder holds, which of it was chosen, and what of it was not taken at a cycle end."""
 
     format: str
     version: int
     files: tuple[_File, ...]
     members: tuple[int, ...] | None = None
+    by_hand: tuple[int, ...] = ()
 
 
 class SnapshotEnsemble:
@@ -66,6 +69,9 @@ class SnapshotEnsemble:
         self._model, self._folder, self._combine = model, folder, combine
         self._states: dict[int, dict[str, Tensor]] = {}
         self._files: dict[int, _File] = {}
+        self._listed: set[str] = set()  # names of the files that the list names
+        self._broken: set[int] = set()  # those with numbers that are not finite
+        self._told = False  # of an update, by now
         self._chosen: tuple[int, ...] | None = None
         self._made: tuple[tuple[int, ...], EnsembleModel] | None = None
         if folder is not None:
@@ -78,20 +84,31 @@ class SnapshotEnsemble:
 
     @property
     def members(self) -> tuple[int, ...]:
-        """Those that predict: all of them until `select` has chosen."""
-        return self.steps if self._chosen is None else self._chosen
+        """Those that predict: until `select` has chosen, all of which every number is finite."""
+        return self._chosen or tuple(step for step in self.steps if step not in self._broken) or self.steps
 
     def step(self, made: int | None = None) -> bool:
         """Tell it of an update; where a cycle ends there, a snapshot is taken.
 
         Args:
-            made: how many updates have been made; by default one more than at the last call. A run that goes on from
-                a checkpoint must tell it, once at least; the `last_epoch` of a scheduler is that number.
+            made: how many updates have been made; the `last_epoch` of a scheduler is that number, and leaves out
+                those that a gradient scaler skips. By default one more than at the last call; a run that goes on from
+                a checkpoint must tell it, once at least.
         Returns:
             Whether one was taken.
+        Raises:
+            BadInput: a cycle has ended since the last call, and its weights are gone.
         """
-        self.updates = self.updates + 1 if made is None else checks.integer("made", made)
-        if self.updates not in self.ends:
+        before = self.updates
+        now = before + 1 if made is None else checks.integer("made", made)
+        missed = [end for end in self.ends if before < end < now] if self._told else []
+        if missed:
+            raise BadInput(
+                f"`step` must be called where a cycle ends, but it went from {before} to {now} updates and missed "
+                f"{_told(missed)}; call it after every update."
+            )
+        self.updates, self._told = now, True
+        if now not in self.ends or (now == before and now in self._states):  # no update since it was taken
             return False
         self.take()
         return True
@@ -99,11 +116,13 @@ class SnapshotEnsemble:
     def take(self) -> None:
         """Take a snapshot now, whatever the cycles; with a folder it is on disk when this returns.
 
+        What was taken after more updates than now is of an earlier run, and is dropped.
+
         It is of the weights that the model has: with an optimizer that judges by others (schedule-free), take it
         inside `lrcontrol.training.optimizers.evaluation_weights`.
         """
-        state = {name: value.detach().clone() for name, value in self._model.state_dict().items()}
-        self._put(self.updates, state)
+        self._put({self.updates: state_of(self._model)})
+        self._states = {step: state for step, state in self._states.items() if step <= self.updates}
         self._chosen = None
         self._write()
 
@@ -124,7 +143,7 @@ class SnapshotEnsemble:
         Returns:
             The members, by the updates after which they were taken.
         Raises:
-            BadInput: there is no snapshot yet, or no batch.
+            BadInput: there is no snapshot yet, no batch, or none of the snapshots has a finite metric.
         Source:
             Caruana, Niculescu-Mizil, Crew, Ksikes 2004, Ensemble selection from libraries of models, ICML, section 2.
         """
@@ -145,9 +164,15 @@ class SnapshotEnsemble:
             def key(members: tuple[int, ...]) -> float:
                 return sign * float(metric(self._combine([whole[step] for step in members]), targets))
 
-            self._chosen = chosen_greedily(self.steps, key)
+            chosen = chosen_greedily(self.steps, key)
+            if not math.isfinite(key(chosen)):
+                raise BadInput(
+                    f"`metric` must be finite for one snapshot at least, got {key(chosen)}; look at what the model "
+                    "gives for these batches."
+                )
+        self._chosen = chosen
         self._write()
-        return self._chosen
+        return chosen
 
     def use(self, *steps: int) -> None:
         """Make these the members; without any, all of them."""
@@ -182,11 +207,15 @@ class SnapshotEnsemble:
 
         Args:
             batches: of training, as `lrcontrol.training.optimizers.recalibrate` takes them; gone through once for each
-                snapshot.
+                snapshot, so a list or a loader, no generator.
+        Raises:
+            BadInput: no batches. Then, and where this is interrupted, nothing changes.
         """
+        found = {}
         for step in in_place(self._model, self._some(self.steps)):
             recalibrate(self._model, batches)
-            self._put(step, {name: value.detach().clone() for name, value in self._model.state_dict().items()})
+            found[step] = state_of(self._model)
+        self._put(found)
         self._write()
 
     def __repr__(self) -> str:
@@ -199,20 +228,35 @@ class SnapshotEnsemble:
             )
         return {step: self._states[step] for step in steps}
 
-    def _put(self, step: int, state: dict[str, Tensor]) -> None:
-        self._states[step], self._made = state, None
+    def _put(self, states: dict[int, dict[str, Tensor]]) -> None:
+        """Have these states from now on, in files that the list does not name yet."""
+        files = {}
         if self._folder is not None:
-            blob = safetensors.torch.save({name: value.contiguous() for name, value in state.items()})
-            file = _File(step, hashlib.sha256(blob).hexdigest())
-            write_whole(self._folder / file.name, blob)
-            self._files[step] = file
+            for step, state in states.items():
+                blob = safetensors.torch.save({name: value.contiguous() for name, value in state.items()})
+                files[step] = _File(step, hashlib.sha256(blob).hexdigest())
+                write_whole(self._folder / files[step].name, blob)
+        self._have(states, files)
+
+    def _have(self, states: dict[int, dict[str, Tensor]], files: dict[int, _File]) -> None:
+        self._states, self._files, self._made = self._states | states, self._files | files, None
+        trained = {name for name, _ in self._model.named_parameters(remove_duplicate=False)}
+        self._broken -= states.keys()
+        self._broken |= {step for step, state in states.items() if _is_broken(state, trained)}
 
     def _write(self) -> None:
-        """Write what there is, after its files."""
-        if self._folder is not None:
-            files = tuple(self._files[step] for step in sorted(self._files))
-            text = msgspec.json.encode(_Manifest(FORMAT, VERSION, files, self._chosen))
-            write_whole(self._folder / MANIFEST, text)
+        """Write the list of the files there are, and only then delete those that have left it."""
+        if self._folder is None:
+            return
+        files = tuple(self._files[step] for step in self.steps)
+        by_hand = tuple(step for step in self.steps if step not in self.ends)
+        text = msgspec.json.encode(_Manifest(FORMAT, VERSION, files, self._chosen, by_hand))
+        write_whole(self._folder / MANIFEST, text)
+        listed = {file.name for file in files}
+        for name in self._listed - listed:
+            with contextlib.suppress(OSError):
+                (self._folder / name).unlink()
+        self._listed = listed
 
     def _read(self, folder: Path) -> None:
         """Read what an earlier run has left."""
@@ -231,15 +275,15 @@ class SnapshotEnsemble:
                 f"the list of snapshots {folder / MANIFEST} must be of format {FORMAT}, version {VERSION}, got "
                 f"{checks.shown(manifest.format)}, version {manifest.version}; update lrcontrol."
             )
-        others = [file.step for file in manifest.files if file.step not in self.ends]
+        others = [file.step for file in manifest.files if file.step not in {*self.ends, *manifest.by_hand}]
         if others and self.ends:
             raise BadInput(
                 f"the folder {folder} holds snapshots of another run, after {_told(others)} updates, where no cycle "
                 "of this one ends; name another folder."
             )
-        for file in manifest.files:
-            self._states[file.step], self._files[file.step] = _state(folder / file.name, file, self._model), file
-        self._chosen = manifest.members
+        files = {file.step: file for file in manifest.files}
+        self._have({step: _state(folder / file.name, file, self._model) for step, file in files.items()}, files)
+        self._listed, self._chosen = {file.name for file in manifest.files}, manifest.members
 
 
 def snapshots(
@@ -257,7 +301,7 @@ def snapshots(
             ...
             optimizer.step()
             scheduler.step()
-            ensemble.step()
+            ensemble.step(scheduler.last_epoch)
         ensemble.select(validation_loader, torch.nn.functional.cross_entropy)
         outputs = ensemble.predict(inputs)
 
@@ -268,11 +312,13 @@ def snapshots(
         model: is trained elsewhere; parameters and buffers are copied when a snapshot is taken.
         schedule: with cycles, or its text, or a control; or after which updates snapshots are taken.
         total_steps: >= 1; the horizon that the schedule is laid over.
-        folder: of the snapshots; None keeps them in memory.
+        folder: of the snapshots; None keeps them in memory. Processes that train one model together may share it: what
+            is found there later is what the last of them wrote.
         combine: `probabilities` for scores of classes along dimension 1, `chances` for scores of yes against no (their
             sigmoid is averaged), `outputs` for numbers; or a function of the outputs of all members.
     Raises:
-        BadInput: no horizon, or a folder with snapshots of other cycles. DoesNotFit: no cycle is complete by then.
+        BadInput: no horizon, a model that cannot be copied or whose state holds what is no tensor, or a folder with
+            snapshots of other cycles. DoesNotFit: no cycle is complete by then.
         RecordError: a file in the folder is damaged; the sentence names it.
     Source:
         Huang et al. 2017, arXiv:1704.00109.
@@ -285,6 +331,7 @@ def snapshots(
         torch.Size([4, 3])
     """
     checks.instance("model", model, nn.Module, "a torch module")
+    state_of(copied(model))  # what no ensemble can be made of is told before anything is trained
     if isinstance(combine, str):
         combine = COMBINE[checks.one_of("way to combine", combine, COMBINE)]
     ends = _ends_of(schedule, total_steps)
@@ -327,6 +374,12 @@ def _state(path: Path, file: _File, model: nn.Module) -> dict[str, Tensor]:
             f"the snapshot {path} must be of this model, but its tensors are others; name another folder."
         )
     return {name: value.to(_device(model)) for name, value in state.items()}
+
+
+def _is_broken(state: dict[str, Tensor], trained: set[str]) -> bool:
+    """Whether a parameter is not finite, or a buffer is NaN; a mask may well be infinite."""
+    floats = {name: value for name, value in state.items() if value.is_floating_point()}
+    return any(bool((~value.isfinite() if name in trained else value.isnan()).any()) for name, value in floats.items())
 
 
 def _device(model: nn.Module) -> torch.device:

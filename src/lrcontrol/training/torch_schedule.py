@@ -102,8 +102,9 @@ class TorchSchedule(Readings):
             epoch: for a schedule, the number of updates made, to jump there. For a control that needs to be told
                 something, the metric.
             told: by name, what a horizon or control needs: `amount`, samples or tokens since the last call; `metrics`,
-                the latest validation metric; `loss`, the batch loss of the update; `grad_norm`, the L2 norm of its
-                gradient before clipping. What nobody needs is not looked at.
+                the validation metric of the weights as they are now, told with their update or after it; `loss`, the
+                batch loss of the update; `grad_norm`, the L2 norm of its gradient before clipping. What nobody needs
+                is not looked at.
         Raises:
             BadInput: what a control or horizon needs is not given, or a jump where none can be made. Nothing changes.
             OutOfSchedule: past the end, with `beyond="raise"`.
@@ -168,6 +169,8 @@ class TorchSchedule(Readings):
         if counter is not None:
             counter.told(amount)
         if not made:
+            if isinstance(source, Loop) and source.decided_anew():
+                self._groups.write(self.optimizer, source.settings)
             self._wait()
             return
         following = self.last_epoch + 1
