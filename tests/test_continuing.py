@@ -10,10 +10,13 @@ import torch
 
 from lrcontrol.errors import BadInput, RecordError
 from lrcontrol.runs.kept_files import drop_checkpoints, manifest_name, state_name
+from lrcontrol.runs.method import method as parse_method
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec, Start
-from lrcontrol.training.checkpoints import load_checkpoint
+from lrcontrol.training.checkpoints import load_checkpoint, save_checkpoint
 from lrcontrol.training.loop import train, train_all, trained_model
+from lrcontrol.training.optimizers import make_optimizer
+from lrcontrol.training.state import put, taken
 
 METHODS = (
     "sgd(momentum=0.9, nesterov=true, weight_decay=0.001):cosine",
@@ -74,6 +77,34 @@ def test_going_on_is_not_stopping(method: str, stops: list[int], tmp_path: Path)
 
 def test_dropout_and_batch_norm_go_on(tmp_path: Path) -> None:
     check_equal(spec_of("adamw:cosine", task="digits-cnn", total_steps=24, save=True), [5, 17], tmp_path)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd(momentum=0.9)"])
+def test_a_model_that_lies_otherwise_in_memory_goes_on(optimizer: str, tmp_path: Path) -> None:
+    """Files hold tensors in one order; torch's fused steps go wrong, silently, where moments lie in another."""
+
+    def begun() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        model = torch.nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last)
+        return model, make_optimizer(parse_method(f"{optimizer}:constant").optimizer, model.parameters(), 0.1)
+
+    def trained(model: torch.nn.Module, by: torch.optim.Optimizer, steps: range) -> None:
+        for step in steps:
+            images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(step))
+            by.zero_grad()
+            model(images.contiguous(memory_format=torch.channels_last)).square().mean().backward()
+            by.step()
+
+    whole = begun()
+    trained(*whole, range(6))
+    first = begun()
+    trained(*first, range(3))
+    spec = spec_of(f"{optimizer}:constant")
+    save_checkpoint(taken(3, *first), tmp_path, spec)
+    again = begun()
+    put(load_checkpoint(tmp_path, spec.id)[1], *again)
+    trained(*again, range(3, 6))
+    assert torch.equal(again[0].weight, whole[0].weight)
 
 
 def test_cooldowns_branch_off_a_trunk(tmp_path: Path) -> None:

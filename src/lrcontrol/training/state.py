@@ -69,6 +69,7 @@ def put(state: State, model: nn.Module, optimizer: Optimizer) -> None:
         model.load_state_dict(weights)
         if state.optimizer is not None:
             optimizer.load_state_dict(with_tensors(state.optimizer, state.tensors))
+            _lay_out(optimizer)
         torch.set_rng_state(state.tensors["random"])
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
         raise RecordError(f"a state must be of the same model and kind of optimizer, but: {error}.") from None
@@ -77,6 +78,18 @@ def put(state: State, model: nn.Module, optimizer: Optimizer) -> None:
     for device in _devices(model):
         if f"random.{device}" in state.tensors:
             torch.cuda.set_rng_state(state.tensors[f"random.{device}"], device)
+
+
+def _lay_out(optimizer: Optimizer) -> None:
+    """Lay what the optimizer keeps of each parameter in memory as the parameter lies there.
+
+    Files hold tensors in one order. torch's fused optimizers go through memory, and silently take each number for that
+    of another place where a parameter lies otherwise, such as in channels_last.
+    """
+    for parameter, kept in optimizer.state.items():
+        for name, value in kept.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                kept[name] = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
 
 
 def settings_of(group: dict[str, Any]) -> dict[str, Any]:
