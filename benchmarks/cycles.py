@@ -133,7 +133,7 @@ def stopping(store, folder):
     """What each rule would have done with the same runs, of equal cycles and of growing ones."""
     found = {"threshold": WORSE, "tasks": STOPPING}
     for kind, texts in (("equal", EQUAL), ("growing", GROWING)):
-        runs = []
+        runs, names = [], []
         for name, seed, text in itertools.product(STOPPING, SEEDS, texts):
             task = find_task(name)
             total, optimizer = task.full_steps, task.method.partition(":")[0]
@@ -142,6 +142,7 @@ def stopping(store, folder):
             values = {each.step: -each.values["accuracy"] for each in record.evals}
             looks = {round(total * (place + 1) / 50) for place in range(50)}
             runs.append((total, values, looks, schedule(text).cycle_ends(total), text))
+            names.append(name)
         found[kind] = {"runs": len(runs), "rules": {}}
         print(f"\n{len(runs)} runs of {kind} cycles; wrongly stopped of {', '.join(texts)}")
         for patience in (3, 5, 8, 10, 15, 20):
@@ -149,16 +150,23 @@ def stopping(store, folder):
                 found[kind]["rules"],
                 f"ordinary, {patience} looks of 50",
                 runs,
+                names,
                 [ordinary(patience, *run) for run in runs],
             )
         for patience in (1, 2, 3):
-            tell(found[kind]["rules"], f"cycle ends, {patience}", runs, [by_cycles(patience, *run) for run in runs])
+            tell(
+                found[kind]["rules"],
+                f"cycle ends, {patience}",
+                runs,
+                names,
+                [by_cycles(patience, *run) for run in runs],
+            )
     return found
 
 
-def tell(rows, name, runs, outcomes):
+def tell(rows, name, runs, names, outcomes):
     """Put down, and print, what a rule did."""
-    row = rows[name] = summed(runs, outcomes)
+    row = rows[name] = summed(runs, names, outcomes)
     lost = f"{100 * row['final_against_whole'][0]:+.2f} ± {100 * row['final_against_whole'][1]:.2f}"
     by_schedule = ", ".join(map(str, row["wrongly_by_schedule"].values()))
     print(f"{name:26}wrongly stopped {row['wrongly']:>3} ({by_schedule}), "
@@ -193,8 +201,8 @@ def by_cycles(patience, total, values, looks, ends, text):
     return total, kept
 
 
-def summed(runs, outcomes):
-    """Wrongly stopped runs, what was saved, and what it cost."""
+def summed(runs, names, outcomes):
+    """Wrongly stopped runs, what was saved, and what it cost: the interval is over tasks, whose runs are alike."""
     stopped, by_ends, wrongly = 0, 0, dict.fromkeys((run[-1] for run in runs), 0)
     saved, against = [], []
     for (total, values, _, ends, text), (step, kept) in zip(runs, outcomes, strict=True):
@@ -205,13 +213,16 @@ def summed(runs, outcomes):
         by_ends += step < total and later < before - WORSE
         saved.append(1 - step / total)
         against.append(min(values[end] for end in ends) - kept)
+    by_task = {name: [each for each, of in zip(against, names, strict=True) if of == name] for name in names}
     return {
         "wrongly": sum(wrongly.values()),
         "wrongly_by_schedule": wrongly,
         "later_end_better_than_ends_before": by_ends,
         "stopped": stopped,
         "saved": round(statistics.fmean(saved), 4),
-        "final_against_whole": [round(value, 5) for value in interval(against)],
+        "final_against_whole": [round(value, 5) for value in interval([*map(statistics.fmean, by_task.values())])],
+        "finals_against_whole": {name: [round(value, 5) for value in values] for name, values in by_task.items()},
+        "stopped_after": [step for step, _ in outcomes],
     }
 
 
