@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lrcontrol.analysis import fitted as module
 from lrcontrol.analysis.fitted import fitted
 
-law = settings(max_examples=30, derandomize=True, deadline=None)
+law = settings(max_examples=10, derandomize=True, deadline=None)
 
 
 def waves(count: int, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +51,7 @@ def test_slopes_are_those_of_the_values() -> None:
     )
 
 
-@pytest.mark.parametrize("noise", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize("noise", [0.02, 0.3])
 def test_noise_is_found_and_draws_cover_the_truth(noise: float) -> None:
     """At nine tenths of all places, nine tenths of the draws' quantiles hold the truth: on average over seeds."""
     found, inside = [], []

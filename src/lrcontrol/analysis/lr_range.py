@@ -1,7 +1,7 @@
 """What a range test says: the losses of a ramp of rates in, one suggested rate and the usable interval out.
 
 `ramps.py` takes the points that can be read, `fitted.py` makes the curve; here it is read: where it begins to fall,
-falls fastest, has nearly made its fall, ends to fall and rises.
+falls fastest, is lowest and rises.
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import t as student
 
 from lrcontrol import checks
 from lrcontrol.analysis.fitted import Fitted, fitted
-from lrcontrol.analysis.ramps import Ramp, ramp_of
+from lrcontrol.analysis.ramps import FEWEST, Ramp, ramp_of
 from lrcontrol.analysis.readings import Numbers
 
 if TYPE_CHECKING:
     from lrcontrol.report.theme import Chart
 
-__all__ = ["LEVEL", "MADE", "Suggestion", "suggest_lr"]
+__all__ = ["LEVEL", "PART_OF_LOWEST", "Suggestion", "suggest_lr"]
 
-MADE = 0.75  # of the whole fall is made at the suggestion; docs/range_test.md tells how it was chosen, and how it does
+PART_OF_LOWEST = 0.1  # of the rate at which the curve is lowest is suggested; docs/range_test.md tells how it does
 LEVEL = 0.95  # of the intervals: so many of the curves that could be the true one agree
 _PART = 0.1  # of the whole fall: a curve that has moved by so much has begun to fall, or to rise
 _EDGE = 0.02  # of the curve: what is nearer to an end than this is at it
@@ -28,6 +29,8 @@ _DOUBTS = 2.0  # standard deviations of a slope by which it must be steeper than
 _FAST = 0.5  # of the steepest slope: a curve that is so steep at an end has not begun or ended to fall within it
 _SURE = 4.0  # times its own doubt is a fall that is none of the noise
 _LIKELIER = 6.0  # nats by which a curve must be likelier than a level
+_RAMPS_DIFFER = 0.1  # decades: by so much marks of real ramps differ that are alike but for weights and order of data,
+_AS_RAMPS = 4  # and that is worth as much as so many ramps
 
 
 class Suggestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,7 +38,8 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     Args:
         suggestion: the learning rate to train with, or None where the curve says nothing.
-        interval: where the suggestion lies by the noise of these losses, at a nominal 95 %.
+        interval: where the suggestion of very many such ramps would lie, at a nominal 95 %: by the noise of losses,
+            and by how ramps differ. That is seen in the ramps, if there are several; of one it is assumed.
         reason: one sentence: why this rate, or why none and what to do.
         low: where the loss begins to fall: the least rate for cycling.
         high: where it ends to fall: the largest rate for cycling.
@@ -75,14 +79,14 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class _Marks(NamedTuple):
-    """Where curves begin to fall, fall fastest, have nearly made their fall, are lowest and begin to rise.
+    """Where curves begin to fall, fall fastest, what they suggest, where they are lowest and begin to rise.
 
     Each of shape (curves,), logarithms of rates; NaN for what is not seen.
     """
 
     low: Numbers
     steepest: Numbers
-    made: Numbers
+    suggested: Numbers
     lowest: Numbers
     rise: Numbers
 
@@ -91,14 +95,14 @@ def suggest_lr(lrs: ArrayLike, losses: ArrayLike, *, seed: int = 0, ended: bool 
     """The learning rate that a range test suggests, and what it says of the usable ones.
 
     A smooth curve is laid through the losses over the logarithm of the rate, without lag, its width found from the
-    points (`fitted`). The suggestion is where three quarters of the curve's fall are made: past the steepest point,
-    which a longer ramp moves to lower rates, and well before the lowest, which is near the rates that diverge. It does
-    not change with the unit of the losses or an offset, nor, but for the same factor, with that of the rates.
+    points (`fitted`). The suggestion is a tenth of the rate at which the curve is lowest, which is near those that
+    diverge, but none at which it has not begun to fall. It does not change with the unit of the losses or an offset,
+    nor, but for the same factor, with that of the rates.
 
     Args:
         lrs: shape (points,), finite, > 0, never falling; evenly spaced in logarithm or not.
-        losses: shape (points,) or (repeats, points), before the update at that rate; NaN or inf from where a repeat
-            ended. Lists, arrays and tensors are taken.
+        losses: shape (points,) or (repeats, points), before the update at that rate, as they are and not averaged; NaN
+            or inf from where a repeat ended. Lists, arrays and tensors are taken.
         seed: >= 0; of the draws that the intervals are made of.
         ended: the losses ended before the last rate for another reason than divergence, say by a signal: NaN at their
             end are then no rise.
@@ -108,14 +112,14 @@ def suggest_lr(lrs: ArrayLike, losses: ArrayLike, *, seed: int = 0, ended: bool 
     Raises:
         BadInput: rates that are not such, or shapes that do not go together.
     Source:
-        Smith 2017, arXiv:1506.01186, section 3.3 (the test, and `low` and `high` for cycling). The suggestion and the
-        intervals are ours.
+        Smith 2017, arXiv:1506.01186, section 3.3 (the test, and `low` and `high` for cycling). That a tenth of the
+        lowest is a good rate is known from fast.ai's courses; the curve it is read of and the intervals are ours.
     Example:
         >>> lrs = np.geomspace(1e-6, 1, 100)
         >>> at = np.log10(lrs)
         >>> losses = 2.3 - 1.4 / (1 + 10 ** (-2 * (at + 3))) + 10 ** (3 * (at + 0.8))
         >>> found = suggest_lr(lrs, losses)
-        >>> 0.0009 < found.steepest < 0.0011, 0.0015 < found.suggestion < 0.002, 0.07 < found.divergence < 0.1
+        >>> 0.0009 < found.steepest < 0.0011, 0.001 < found.suggestion < 0.003, 0.07 < found.divergence < 0.1
         (True, True, True)
     """
     ramp = ramp_of(lrs, losses, ended=ended)
@@ -129,14 +133,15 @@ def suggest_lr(lrs: ArrayLike, losses: ArrayLike, *, seed: int = 0, ended: bool 
     if reason is not None:
         return _nothing(ramp, reason, curve)
     drawn = _marks(curve.places, curve.drawn_values, curve.drawn_slopes + doubt, ramp.rises)
+    without = _without_each(ramp, seed)
     return Suggestion(
-        suggestion=_rate(found.made),
-        interval=_interval(found.made, drawn.made, curve),
+        suggestion=_rate(found.suggested),
+        interval=_interval("suggested", found, drawn, without, curve),
         reason=_why(curve, found),
         low=_rate(found.low),
         high=_rate(found.lowest),
         steepest=_rate(found.steepest),
-        steepest_interval=_interval(found.steepest, drawn.steepest, curve),
+        steepest_interval=_interval("steepest", found, drawn, without, curve),
         divergence=_rate(found.rise),
         **_shown(ramp, curve),
     )
@@ -199,15 +204,13 @@ def _why(curve: Fitted, found: _Marks) -> str:
     """Why the suggestion is where it is, in one sentence."""
     lowest = int(curve.values.argmin())
     top = float(curve.values[: lowest + 1].max())
-    told = (
-        f"at {10 ** found.made[0]:.2g} three quarters of the loss's fall from {top:.3g} to "
-        f"{curve.values[lowest]:.3g} are made; it falls fastest at {10 ** found.steepest[0]:.2g}"
-    )
+    told = f"the loss falls from {top:.3g} to {curve.values[lowest]:.3g}, fastest at {10 ** found.steepest[0]:.2g}, "
+    told += f"and is lowest at {10 ** curve.places[lowest]:.2g}"
     if np.isnan(found.lowest[0]):
-        return (
-            f"{told} and still falls at the highest rate, {10 ** curve.places[-1]:.2g}: a wider range may tell more."
-        )
-    return f"{told} and ends to fall at {10 ** found.lowest[0]:.2g}."
+        told += ", the highest rate, so that a wider range may tell more"
+    if found.suggested[0] > curve.places[lowest] + np.log10(PART_OF_LOWEST):
+        return f"{told}: a tenth of that is before it begins to fall, which it does at {10 ** found.suggested[0]:.2g}."
+    return f"{told}: a tenth of that is suggested."
 
 
 def _marks(places: Numbers, values: Numbers, slopes: Numbers, rises: bool) -> _Marks:
@@ -240,7 +243,7 @@ def _marks(places: Numbers, values: Numbers, slopes: Numbers, rises: bool) -> _M
     return _Marks(
         low=seen(begun, begun > edge),
         steepest=places[steepest],
-        made=places[last_above(MADE, falling)],
+        suggested=np.maximum(places[lowest] + np.log10(PART_OF_LOWEST), places[begun]),
         lowest=seen(lowest, (lowest < count - 1 - edge) | rises),
         rise=seen(rise, up.any(1) | rises),
     )
@@ -250,8 +253,32 @@ def _rate(mark: Numbers) -> float | None:
     return None if np.isnan(mark[0]) else float(10 ** mark[0])
 
 
-def _interval(mark: Numbers, drawn: Numbers, curve: Fitted) -> tuple[float, float]:
-    """Where a mark lies by the curves that were drawn, and a step of theirs to either side."""
+def _without_each(ramp: Ramp, seed: int) -> list[_Marks]:
+    """The marks of the curve without each of the repeats that are read, if there are two or more."""
+    repeats, result = np.unique(ramp.repeat), []
+    for repeat in repeats:
+        others = ramp.repeat != repeat
+        if others.sum() < FEWEST or not np.ptp(ramp.x[others]):
+            continue
+        curve = fitted(ramp.x[others], ramp.y[others], draws=1, seed=seed)
+        slopes = curve.slopes + _DOUBTS * curve.slope_doubts
+        result.append(_marks(curve.places, curve.values[None], slopes[None], ramp.rises))
+    return result
+
+
+def _interval(name: str, found: _Marks, drawn: _Marks, without: list[_Marks], curve: Fitted) -> tuple[float, float]:
+    """Where a mark lies: by the curves that were drawn and by the ramps, and a step of theirs to either side.
+
+    The variance is that by the curves with that of ramps known beforehand, and that by leaving out ramps; each counts
+    as much as it has degrees of freedom, of which the former is given some.
+    """
+    mark, each = float(getattr(found, name)[0]), getattr(drawn, name)
+    free = max(len(without) - 1, 0)
+    variance = _AS_RAMPS * (float(np.var(each)) + _RAMPS_DIFFER**2 / (free + 1))
+    if without:
+        left_out = np.array([getattr(marks, name)[0] for marks in without])
+        variance += free * free * float(np.var(left_out))  # times free: of a mean's, by leaving out one
+    half = float(student.ppf((1 + LEVEL) / 2, _AS_RAMPS + free)) * np.sqrt(variance / (_AS_RAMPS + free))
+    low, high = np.quantile(each, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     grain = float(curve.places[1] - curve.places[0])
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(10 ** (min(low, mark[0]) - grain)), float(10 ** (max(high, mark[0]) + grain))
+    return float(10 ** (min(low, mark - half) - grain)), float(10 ** (max(high, mark + half) + grain))

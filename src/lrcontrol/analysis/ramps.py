@@ -26,6 +26,7 @@ class Ramp(NamedTuple):
         losses: shape (repeats, points); any numbers.
         x: shape (read,); log10 of the rates of the losses that are read, of all repeats, and
         y: shape (read,), finite; those losses, the farthest off clipped.
+        repeat: shape (read,); the repeat that each is of.
         rises: whether the loss rises for good, or ceases to be finite, before the last rate.
         reason: why there is nothing to read, or None.
     """
@@ -34,6 +35,7 @@ class Ramp(NamedTuple):
     losses: Numbers
     x: Numbers
     y: Numbers
+    repeat: NDArray[np.intp]
     rises: bool
     reason: str | None
 
@@ -80,7 +82,8 @@ def ramp_of(lrs: ArrayLike, losses: ArrayLike, *, ended: bool = False) -> Ramp:
         told = (
             f"only {int(known.sum())} of {rates.size} rates have a finite loss, and fewer than {FEWEST} are no curve"
         )
-        return Ramp(rates, table, none, none, False, f"{told}; begin lower, or make more updates.")
+        told += "; begin lower, or make more updates."
+        return Ramp(rates, table, none, none, none.astype(np.intp), False, told)
     past, bottom, top = _extent(typical, known)
     read = finite & (np.arange(rates.size) < past)
     x = np.broadcast_to(np.log10(rates), table.shape)[read]
@@ -96,7 +99,7 @@ def ramp_of(lrs: ArrayLike, losses: ArrayLike, *, ended: bool = False) -> Ramp:
         )
     elif x.max() - x.min() < _NARROWEST:
         reason = f"the rates go from {rates[0]:.3g} to {rates[past - 1]:.3g} alone; make the range wider."
-    return Ramp(rates, table, x, y, rises, reason)
+    return Ramp(rates, table, x, y, np.nonzero(read)[0], rises, reason)
 
 
 def _reached(table: Numbers, count: int) -> NDArray[np.intp]:
