@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,37 @@ def seen_by(rank: int, interrupted: bool) -> dict[str, Any]:
     }
 
 
+def ended_in_steps(rank: int, signs: tuple[float, float]) -> list[Any]:
+    """How a test ended whose own step makes an update of two batches: this loss is infinite in the first of the 11th.
+
+    Args:
+        rank: of this process.
+        signs: of that loss in each process; 0 leaves it as it is.
+    """
+    torch.manual_seed(0)
+    model = nn.parallel.DistributedDataParallel(nn.Linear(3, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    inputs = torch.randn(8, 3)
+    calls = 0
+
+    def step(batch: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        whole = calls % 2 == 0
+        with contextlib.nullcontext() if whole else model.no_sync():
+            loss = nn.functional.mse_loss(model(batch), batch.sum(1, keepdim=True))
+            if calls == 21 and signs[rank]:
+                loss = loss * signs[rank] * float("inf")
+            (loss / 2).backward()  # type: ignore[no-untyped-call]
+        if whole:
+            optimizer.step()
+            optimizer.zero_grad()
+        return loss
+
+    (record,) = own_range_test(model, optimizer, [inputs, -inputs], step=step, low=1e-4, high=0.1, steps=20)
+    return [record.outcome.value, record.message, record.cost.steps]
+
+
 def sharded() -> bool:
     """Whether a model whose parameters FSDP2 divides is as it was after a test and after one that an error ended."""
     torch.manual_seed(0)
@@ -91,8 +123,16 @@ def sharded() -> bool:
 
 def main(folder: Path, rank: int) -> None:
     """Test, and be interrupted; write what was seen."""
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    seen = {"whole": seen_by(rank, False), "interrupted": seen_by(rank, True), "sharded": sharded()}
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2, timeout=timedelta(seconds=60)
+    )
+    seen = {
+        "whole": seen_by(rank, False),
+        "interrupted": seen_by(rank, True),
+        "sharded": sharded(),
+        "first half": ended_in_steps(rank, (1, 0)),
+        "both signs": ended_in_steps(rank, (1, -1)),
+    }
     (folder / f"{rank}.json").write_text(json.dumps(seen))
     distributed.barrier()
     distributed.destroy_process_group()

@@ -1,6 +1,5 @@
 """The range test on a user's own objects: what its points are, what it is given, where it ends."""
 
-import itertools
 import math
 import os
 import signal
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import lrcontrol as lrc
 from faults.range_faults import Setting, handler
 from lrcontrol.errors import BadInput
+from lrcontrol.runs.range_spec import ASKED
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.training.range_test import OWN_MODEL, confirm, own_range_test
 from ranks_kit import two_ranks
@@ -136,8 +136,8 @@ class TestPoints:
 
     def test_the_same_seed_gives_the_same_and_another_another(self) -> None:
         """L6, with everything that draws random numbers; where the user's are does not matter."""
-        for number in range(4):
-            setting = Setting(number * 5)
+        for number in (5, 10):
+            setting = Setting(number)
             first = [each.column("loss").tolist() for each in setting.test(repeats=3, seed=4)]
             torch.rand(3), np.random.mtrand._rand.rand()
             again = [each.column("loss").tolist() for each in setting.test(repeats=2, seed=5)]
@@ -380,12 +380,13 @@ class TestSteps:
 
     def told(self, losses: Any, steps: int = 70) -> Record:
         """The record of a test whose losses are these."""
-        own, given = Regression(), iter(losses)
+        own = Regression()
+        SEEN[:] = reversed([*losses])
 
         def step(batch: Any) -> float:
             own.model(batch[0]).sum().backward()
             own.optimizer.step()
-            return float(next(given))
+            return float(SEEN.pop())
 
         return own.test(None, step=step, steps=steps)
 
@@ -401,6 +402,8 @@ class TestSteps:
     def test_a_loss_that_explodes_ends_it_and_a_flat_one_does_not(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.02, 80)
         falling = np.linspace(2.3, 1.0, 40) + noise[:40]
+        for early in range(5):
+            assert self.told([*falling[:early], *(1e3 * 4.0 ** np.arange(1, 40))]).cost.steps <= 9
         exploding = [*falling, *(1.0 * 4.0 ** np.arange(1, 40))]
         record = self.told(exploding)
         assert record.outcome is Outcome.STOPPED
@@ -415,10 +418,11 @@ class TestEndings:
     """Where it ends, and what it says there."""
 
     def test_a_handler_that_is_content_gets_what_there_is(self) -> None:
-        own, seen, calls = Regression(), list[int](), itertools.count()
+        own, seen = Regression(), list[int]()
 
         def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-            if next(calls) == STEPS + 6:
+            SEEN.append(0)
+            if len(SEEN) == STEPS + 7:
                 os.kill(os.getpid(), signal.SIGTERM)
             return nn.functional.mse_loss(outputs, targets)
 
@@ -427,8 +431,12 @@ class TestEndings:
             records = own.tests(loss, repeats=3)
         assert seen == [signal.SIGTERM]
         assert [each.outcome for each in records] == [Outcome.FINISHED, Outcome.STOPPED]
-        assert (records[1].cost.steps, records[1].message) == (7, "a signal asked to end it")
+        assert (records[1].cost.steps, records[1].message) == (7, ASKED)
         assert torch.equal(before, own.model.weight)
+        SEEN[:] = [0] * STEPS
+        with handler(signal.SIGTERM, lambda *_: None):
+            record = confirm(own.model, own.optimizer, own.loader, loss, lr=0.01)
+        assert (record.outcome, record.cost.steps, record.message) == (Outcome.STOPPED, 7, ASKED)
 
     @pytest.mark.parametrize(
         ("changes", "sentence"),
@@ -492,4 +500,7 @@ class TestEndings:
         assert one["whole"]["same"] and other["interrupted"]["same"] and one["interrupted"]["same"]  # noqa: PT018
         assert (one["interrupted"]["raised"], other["interrupted"]["raised"]) == (False, True)
         assert one["sharded"] and other["sharded"]  # noqa: PT018
-        assert one["interrupted"]["messages"] == ["a signal asked to end it"]
+        assert one["interrupted"]["messages"] == [ASKED]
+        for each in ("first half", "both signs"):  # no process may wait for another that has left
+            ends, other_ends = one[each], other[each]
+            assert ends == other_ends == ["diverged", "the loss was not finite at update 10", 11]

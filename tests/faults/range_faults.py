@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import lrcontrol as lrc
+from lrcontrol.runs.range_spec import ASKED
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.training.range_test import own_range_test
 
@@ -36,6 +37,7 @@ __all__ = [
     "end_by_kills",
     "end_by_losses",
     "end_by_signals",
+    "end_content",
     "handler",
     "naive",
     "scripted",
@@ -186,6 +188,11 @@ class Setting:
         given = {"low": 1e-4, "high": 1.0, "steps": STEPS, "scaler": self.scaler, "schedules": [self.theirs]}
         return own_range_test(self.model, self.optimizer, self.loader, self.criterion, **(given | changes))
 
+    def made(self) -> tuple[Callable[[], torch.optim.Optimizer], Callable[[], DataLoader[Any]]]:
+        """Functions that give the optimizer it has, and a loader of the data it has."""
+        optimizer, data, order = self.optimizer, self.data, self.loader.generator
+        return lambda: optimizer, lambda: DataLoader(data, batch_size=12, shuffle=True, generator=order)
+
     def state(self) -> dict[str, Any]:
         """All that must not change, by name, told by what torch and Python say of it."""
         found: dict[str, Any] = {}
@@ -289,7 +296,7 @@ PLACES = ("forward", "data", "loss", "update", "backward")
 
 
 def end_by_errors(count: int, seed: int, kinds: tuple[type[BaseException], ...] = KINDS) -> Found:
-    """Range tests in which something raises, at a random place and step."""
+    """Range tests in which something raises, at a random place and step; functions give every other what it needs."""
     chance = random.Random(seed)
     counted = _Counted()
     setting = Setting(0)
@@ -315,10 +322,15 @@ def end_by_errors(count: int, seed: int, kinds: tuple[type[BaseException], ...] 
             found: Tensor = loss(outputs, targets)
             return found
 
-        def ended(setting: Setting = setting, failing: Any = failing, kind: type[BaseException] = kind) -> bool:
+        made = bool(number & 1)
+
+        def ended(
+            setting: Setting = setting, failing: Any = failing, kind: type[BaseException] = kind, made: bool = made
+        ) -> bool:
+            optimizer, loader = setting.made() if made else (setting.optimizer, setting.loader)
             with contextlib.suppress(kind):
                 own_range_test(
-                    setting.model, setting.optimizer, setting.loader, failing, low=1e-4, high=1.0, steps=STEPS,
+                    setting.model, optimizer, loader, failing, low=1e-4, high=1.0, steps=STEPS,
                     scaler=setting.scaler, schedules=[setting.theirs],
                 )  # fmt: skip
                 return False
@@ -348,6 +360,43 @@ class _Counted:
     @property
     def found(self) -> Found:
         return Found(self.tried, self.ended, self.changed, self.what)
+
+
+def end_content(count: int, seed: int) -> Found:
+    """Range tests with runs to confirm, at a random loss of which a signal comes whose handler is content.
+
+    Those that make one more update than the one under way, or do not say why they ended, count as changed.
+    """
+    chance = random.Random(seed)
+    counted = _Counted()
+    for _ in range(count):
+        setting = Setting(chance.randrange(16), updates=0)
+        setting.data.targets[:] = setting.data.inputs[:, :3].argmax(1)  # they can be learned: there is a suggestion
+        MADE.clear()
+        at, loss = chance.randrange(1, 3 * STEPS), setting.criterion
+
+        def signalled(outputs: Tensor, targets: Tensor, at: int = at, loss: Any = loss) -> Tensor:
+            MADE.append(1)
+            if len(MADE) == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            found: Tensor = loss(outputs, targets)
+            return found
+
+        def ended(setting: Setting = setting, signalled: Any = signalled, at: int = at) -> bool:
+            optimizer, loader = setting.made()
+            found = lrc.range_test(
+                setting.model, optimizer, loader, signalled, low=1e-4, high=1.0, steps=3 * STEPS // 2,
+                confirm=STEPS // 2, scaler=setting.scaler, schedules=[setting.theirs],
+            )  # fmt: skip
+            confirming = found.confirmation
+            last = (found if confirming is None else confirming).records[-1]
+            told = last.message == ASKED and not (confirming and confirming.confirmed)
+            setting.data.read += len(MADE) > at or (len(MADE) == at and not told)
+            return len(MADE) >= at
+
+        with handler(signal.SIGTERM, lambda *_: None):
+            counted.take(setting, ended)
+    return counted.found
 
 
 class Sender:
@@ -542,16 +591,20 @@ def end_by_kills(folder: Path, count: int, seed: int) -> Found:
     return Found(count, count, different, {})
 
 
+LEFT: list[float] = []
+"""Losses to come, the next one last, where nothing is put back."""
+
+
 def scripted(losses: Any, steps: int = 70) -> Record:
     """The record of a test whose losses are these."""
     model = nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    given = iter(losses)
+    LEFT[:] = reversed([*losses])
 
     def step(batch: Tensor) -> float:
         model(batch).sum().backward()
         optimizer.step()
-        return float(next(given))
+        return float(LEFT.pop())
 
     (record,) = own_range_test(model, optimizer, [torch.ones(1, 2)], step=step, steps=steps, low=1e-8, high=1e-6)
     return record
@@ -559,6 +612,8 @@ def scripted(losses: Any, steps: int = 70) -> Record:
 
 def end_by_losses(repeats: int) -> tuple[int, int]:
     """How many tests whose losses go wrong at a known update there were, and how many did not end at most one later.
+
+    Those that explode among the first five may take five, those that rise from the start, 30; flat ones must not end.
 
     Args:
         repeats: of each kind, with other noise.
@@ -574,13 +629,16 @@ def end_by_losses(repeats: int) -> tuple[int, int]:
                     tried + 1,
                     wrong + (record.cost.steps != at + 1 or record.outcome is not Outcome.DIVERGED),
                 )
-            if at >= 5:  # before, nobody can tell an explosion from noise
-                exploding = 50.0 * rng.uniform(3, 1e3) ** np.arange(12)
-                record = scripted([*falling, *exploding, *[1.0] * 80])
-                tried, wrong = tried + 1, wrong + (record.outcome is not Outcome.STOPPED or record.cost.steps > at + 2)
+            exploding = 50.0 * rng.uniform(3, 1e3) ** np.arange(12)
+            record = scripted([*falling, *exploding, *[1.0] * 80])
+            latest = max(at + 2, 5)  # from fewer than five losses nobody can tell an explosion from noise
+            tried, wrong = tried + 1, wrong + (record.outcome is not Outcome.STOPPED or record.cost.steps > latest)
         for flat in (2.3, -7.0, 1e6):
             record = scripted(flat + rng.normal(0, 0.02, 80))
             tried, wrong = tried + 1, wrong + (record.outcome is not Outcome.FINISHED)
+        for rise in (2.3 + np.arange(80.0), 2.3 * 1.2 ** np.arange(80), 2.3 * 2.0 ** np.arange(80)):
+            record = scripted(rise + rng.normal(0, 0.02, 80))  # from the start: its own scale must be learned first
+            tried, wrong = tried + 1, wrong + (record.outcome is not Outcome.STOPPED or record.cost.steps > 30)
         record = scripted([math.nan] * 80)
         tried, wrong = tried + 1, wrong + (record.cost.steps != 1)
     return tried, wrong

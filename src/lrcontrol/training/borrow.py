@@ -1,7 +1,7 @@
 """Borrow: run something on a user's model, optimizer and data, and put everything back, to the bit."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -44,17 +44,21 @@ class Borrowed:
     are not touched, for they do not come there.
 
     It takes the memory of a copy of model, gradients and optimizer state. Not undone: what is global in the user's
-    modules; tensors and arrays of data sets above 1 MiB; files that are written; what other processes are told.
+    modules, and attributes of his classes; iterators and counters of itertools that objects hold, which go on from
+    where they came to; tensors and arrays of data sets above 1 MiB; files that are written; what other processes are
+    told.
 
     Args:
         model: anything whose state is used: a module, or several in a list.
         optimizer: one, several in a list, or None.
-        loader: what gives batches, or None; any iterable that begins anew whenever it is iterated over.
+        loader: what gives batches, any iterable that begins anew whenever it is iterated over; a function that makes
+            it; or None.
         scaler: a gradient scaler, or None.
         schedules: those of the optimizer; those of ours are known.
         also: whatever else is used that has a state, such as a moving average of the weights.
     Raises:
-        BadInput: an iterator for a loader, or one in it, which cannot be rewound; a parameter without a shape.
+        BadInput: an iterator for a loader, or one in it or in what a function encloses, which cannot be rewound; a
+            parameter without a shape.
     Example:
         >>> weight = torch.nn.Parameter(torch.zeros(2))
         >>> optimizer = torch.optim.SGD([weight], lr=0.5)
@@ -70,20 +74,18 @@ class Borrowed:
         model: nn.Module | Sequence[Any],
         optimizer: Optimizer | Sequence[Optimizer] | None = None,
         *,
-        loader: Iterable[Any] | None = None,
+        loader: Iterable[Any] | Callable[[], Iterable[Any]] | None = None,
         scaler: Any = None,
         schedules: Sequence[Any] = (),
         also: Sequence[Any] = (),
     ) -> None:
-        if loader is not None and not hasattr(loader, "__iter__"):
+        if loader is not None and not hasattr(loader, "__iter__") and not callable(loader):
             raise BadInput(f"`loader` must be an iterable of batches, got loader={checks.shown(loader)}.")
         given = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
-        self._optimizers = [each for each in given if isinstance(each, Optimizer)]
-        ours = [schedule_on(each) for each in self._optimizers]
-        self._schedules = [each for each in (*schedules, *ours) if each is not None]
+        ours = [schedule_on(each) for each in given if isinstance(each, Optimizer)]
         self._loader = loader
         self._models = list(model) if isinstance(model, list | tuple) else [model]
-        self._whole = [*self._models, *given, scaler, *self._schedules, *also]
+        self._whole = [*self._models, *given, scaler, *schedules, *ours, *also]
         # of the code that must not be interrupted, and of all that it calls
         never = [getattr(Borrowed, name).__code__ for name in ("__enter__", "__exit__", "put_back")]
         self._held = Held(never=never)
@@ -96,6 +98,10 @@ class Borrowed:
         self._kept = Kept([each for each in self._whole if each is not None], [self._loader])
         if self._kept.streams:
             raise _not_rewound(self._kept.streams[0])
+        if self._kept.enclosed:
+            raise _encloses(*self._kept.enclosed[0])
+        self._optimizers, self._schedules = self._kept.found(Optimizer), self._kept.found(TorchSchedule)
+        self._loaders = self._kept.found(DataLoader)
         self._held.hold()
         self._quiet()
         return self
@@ -152,8 +158,7 @@ class Borrowed:
             self._kept.put_back()
         finally:
             for each in self._schedules:
-                if isinstance(each, TorchSchedule):
-                    each.look_again()
+                each.look_again()
             self._surroundings.put_back()
 
     def _reshard(self) -> None:
@@ -167,16 +172,26 @@ class Borrowed:
     def _quiet(self) -> None:
         """Let no schedule or observer of ours hear of updates, and workers that are at work for the user go on."""
         for optimizer in self._optimizers:
-            for hooks in (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks):
+            for name in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"):
+                hooks = getattr(optimizer, name, {})  # none, of one that wraps another
                 for key, hook in list(hooks.items()):
                     if isinstance(getattr(hook, "__self__", None), Observer | Updates):
                         del hooks[key]
-        if isinstance(self._loader, DataLoader) and getattr(self._loader, "_iterator", None) is not None:
-            self._loader._iterator = None
+        for loader in self._loaders:
+            if getattr(loader, "_iterator", None) is not None:
+                loader._iterator = None
 
 
 def _not_rewound(stream: object) -> BadInput:
     return BadInput(
         f"`loader` must begin anew whenever it is iterated over, got {checks.shown(stream)}, which cannot be rewound; "
         "give the DataLoader itself, a list of batches, or an object whose __iter__ makes a new iterator."
+    )
+
+
+def _encloses(function: object, stream: object) -> BadInput:
+    return BadInput(
+        f"what functions enclose is put back, but `{getattr(function, '__qualname__', function)}` encloses "
+        f"{checks.shown(stream)}, which cannot be rewound; let it take its data as an argument, or keep that in a "
+        "global variable."
     )

@@ -4,16 +4,18 @@ It goes through attributes and containers instead of asking for state dicts: tho
 buffers that are not saved and whatever a user has hung on his objects, and loading them makes other tensors.
 """
 
+import argparse
 import io
 import random
 import sys
 import threading
 import types
 import weakref
-from collections import OrderedDict, deque
+from array import array
+from collections import ChainMap, OrderedDict, UserDict, UserList, deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -42,19 +44,21 @@ _FRAMEWORKS = (
 )  # fmt: skip
 _CLOSED = {*sys.stdlib_module_names, *_FRAMEWORKS}
 _SHARED = (type(threading.Lock()), type(threading.RLock()), threading.Thread, threading.Condition, threading.Event)
+_NAMES = (types.SimpleNamespace, argparse.Namespace, ChainMap, UserDict, UserList)  # open, though of the machinery
 _OF_DATA = (DataLoader, Dataset, Sampler)
 _RANDOM = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 
 PutBack = Callable[[], object]
+Kind = TypeVar("Kind")
 
 
 class Kept:
     """What `whole` and `data` hold, and what these hold.
 
-    Of objects it keeps attributes, of functions what they enclose, of containers their items, of tensors and arrays
-    the values, their gradients and flags, of random numbers where they are, of files the position. Objects of
+    Of objects it keeps attributes, of functions those and what they enclose, of containers their items, of tensors and
+    arrays the values, their gradients and flags, of random numbers where they are, of files the position. Objects of
     Python's and torch's own machinery and of frameworks, those that hold a lock or a thread, since others may be at
-    work in them, and what is global in a module, are left alone.
+    work in them, iterators among attributes, attributes of classes, and what is global in a module, are left alone.
 
     Args:
         whole: objects whose tensors are all copied: models, optimizers, scalers, schedules.
@@ -63,6 +67,7 @@ class Kept:
     Attributes:
         generators: random numbers of their own that the objects hold.
         streams: iterators among `data` that cannot be rewound.
+        enclosed: functions of `whole` that enclose such an iterator, and that.
     Raises:
         BadInput: a parameter has no shape yet.
     """
@@ -70,6 +75,7 @@ class Kept:
     def __init__(self, whole: Sequence[object], data: Sequence[object] = ()) -> None:
         self.generators: list[Any] = []
         self.streams: list[object] = []
+        self.enclosed: list[tuple[object, object]] = []
         self._seen: dict[int, object] = {}  # held, so that no other object has its id
         self._storages: dict[int, PutBack] = {}
         self._objects: list[PutBack] = []
@@ -82,6 +88,10 @@ class Kept:
         self._empty(of_data=False)
         self._data.extend(data)
         self._empty(of_data=True)
+
+    def found(self, kind: type[Kind]) -> list[Kind]:
+        """All that are of this kind."""
+        return [each for each in self._seen.values() if isinstance(each, kind)]
 
     def put_back(self) -> None:
         """Make all of it what it was; as often as is wanted.
@@ -118,12 +128,15 @@ class Kept:
             self._objects.append(_random_put_back(thing))
         elif isinstance(thing, tuple | frozenset):
             self._wait_for(thing, wait, whole)
-        elif isinstance(thing, dict | list | deque | set | bytearray):
+        elif isinstance(thing, array | bytearray):
+            if whole or self._is_small(memoryview(thing).nbytes):
+                self._objects.append(partial(_put_slice, thing, thing[:]))
+        elif isinstance(thing, dict | list | deque | set):
             self._keep_container(thing, wait, whole)
         elif isinstance(thing, types.FunctionType):
             for cell in thing.__closure__ or ():
-                self._keep_cell(cell, wait)
-            self._wait_for(thing.__defaults__ or (), wait, whole)
+                self._keep_cell(thing, cell, wait)
+            self._wait_for((*(thing.__defaults__ or ()), thing.__kwdefaults__, vars(thing)), wait, whole)
         elif isinstance(thing, types.MethodType):
             wait(thing.__self__)
             wait(thing.__func__)
@@ -133,7 +146,7 @@ class Kept:
             self._keep_file(thing)
         elif self._is_open(thing):
             self._keep_object(thing, self._data.append if isinstance(thing, _OF_DATA) else wait)
-        elif self._reads_data and hasattr(type(thing), "__next__"):
+        elif self._reads_data and _is_stream(thing):
             self.streams.append(thing)
 
     def _is_small(self, size: int) -> bool:
@@ -145,7 +158,7 @@ class Kept:
 
     def _is_open(self, thing: object) -> bool:
         """Whether an object is one whose attributes are looked at."""
-        if isinstance(thing, (nn.Module, Optimizer, LRScheduler, *_OF_DATA)) or id(thing) in self._roots:
+        if isinstance(thing, (nn.Module, Optimizer, LRScheduler, *_NAMES, *_OF_DATA)) or id(thing) in self._roots:
             return True
         if type(thing).__module__.partition(".")[0] in _CLOSED:
             return False
@@ -176,20 +189,21 @@ class Kept:
             self._wait_for([each for item in items for each in item], wait, whole)
             return
         self._objects.append(partial(_PUT[next(kind for kind in _PUT if isinstance(thing, kind))], thing, list(thing)))
-        if not isinstance(thing, bytearray):
-            self._wait_for(thing, wait, whole)
+        self._wait_for(thing, wait, whole)
 
     def _wait_for(self, things: Any, wait: Callable[[object], None], whole: bool) -> None:
         if whole or len(things) <= LONG:
             for each in things:
                 wait(each)
 
-    def _keep_cell(self, cell: types.CellType, wait: Callable[[object], None]) -> None:
+    def _keep_cell(self, function: types.FunctionType, cell: types.CellType, wait: Callable[[object], None]) -> None:
         try:
             value = cell.cell_contents
         except ValueError:  # not filled yet
             return
         self._objects.append(partial(setattr, cell, "cell_contents", value))
+        if not self._reads_data and _is_stream(value) and not self._is_open(value):
+            self.enclosed.append((function, value))
         wait(value)
 
     def _keep_file(self, file: io.IOBase) -> None:
@@ -234,6 +248,10 @@ class Kept:
         if not tensor.is_inference():
             self._objects.append(partial(_put_layout, tensor, tensor.detach()))
         return True
+
+
+def _is_stream(thing: object) -> bool:
+    return hasattr(type(thing), "__next__") and not isinstance(thing, io.IOBase)
 
 
 def _slots(kind: type) -> Iterator[tuple[str, Any]]:
@@ -282,15 +300,14 @@ def _put_set(held: set[Any], items: list[Any]) -> None:
         held.update(items)
 
 
-def _put_bytes(held: bytearray, items: list[int]) -> None:
-    held[:] = bytes(items)
+def _put_slice(held: Any, items: Any) -> None:
+    held[:] = items
 
 
 _PUT: dict[type, Callable[[Any, list[Any]], None]] = {
     list: _put_list,
     deque: _put_deque,
     set: _put_set,
-    bytearray: _put_bytes,
 }
 
 

@@ -23,7 +23,7 @@ CALLS = 10_000  # of a user's `step` without an update
 
 
 class Point(NamedTuple):
-    """What is known of an update.
+    """What is known of an update, the same in all processes.
 
     Args:
         loss: the mean over its micro-batches and over all processes; before the update.
@@ -118,13 +118,12 @@ class OwnUpdates:
         """Make one update; the largest rate of all groups is `rate`, the others keep their ratios to it."""
         for _ in range(ATTEMPTS):
             with torch.enable_grad():
-                loss, made = (self._by_itself if self._step is None else self._by_user)(rate)
-            loss, asked = self._agreed(loss)
-            if made or asked or not math.isfinite(loss):
-                return Point(loss, made, asked)
-        return Point(loss, False, asked)
+                point = (self._by_itself if self._step is None else self._by_user)(rate)
+            if _settled(point):
+                break
+        return point
 
-    def _by_itself(self, rate: float) -> tuple[float, bool]:
+    def _by_itself(self, rate: float) -> Point:
         """An attempt: a window of micro-batches, and their update."""
         assert self._loss is not None  # noqa: S101 - there is no `step`, told to the type checker
         window, scaler, optimizer = next(self._windows), self._scaler, self._optimizer
@@ -150,20 +149,22 @@ class OwnUpdates:
             scaler.update()
             made = self._took_place()
         optimizer.zero_grad(set_to_none=True)
-        return _mean(losses), made
+        return self._agreed(_mean(losses), made)
 
-    def _by_user(self, rate: float) -> tuple[float, bool]:
-        """Calls of the user's `step`, until it has made an update."""
+    def _by_user(self, rate: float) -> Point:
+        """Calls of the user's `step`, until it has made an update.
+
+        Processes agree after every call: none may leave while another goes on to a call that waits for it.
+        """
         assert self._step is not None  # noqa: S101 - told to the type checker
-        losses: list[Tensor] = []
-        for _ in range(CALLS):
+        total = 0.0
+        for calls in range(1, CALLS + 1):
             (batch,) = next(self._windows)
             self._rates.write(self._optimizer, rate)
-            losses.append(one_loss(self._step(batch), "`step`", trained=False).detach())
-            if self._took_place():
-                return _mean(losses), True
-            if not math.isfinite(float(losses[-1])):  # a scaler of the user's will skip from now on
-                return _mean(losses), False
+            total += float(one_loss(self._step(batch), "`step`", trained=False).detach())
+            point = self._agreed(total / calls, self._took_place())
+            if _settled(point):  # where the loss is not finite, a scaler of the user's will skip from now on
+                return point
         raise BadInput(f"`step` must make an update of the optimizer, but made none in {CALLS} calls.")
 
     def _counts(self) -> bool:
@@ -175,17 +176,17 @@ class OwnUpdates:
         made, updates.made = bool(updates.made), False
         return made
 
-    def _agreed(self, loss: float) -> tuple[float, bool]:
-        """The mean loss of all processes, and whether any of them was asked to end: the same numbers in each."""
+    def _agreed(self, loss: float, made: bool) -> Point:
+        """The mean loss of all processes, and whether any made the update or was asked to end: the same in each."""
         asked = self._asked()
         if not (distributed.is_available() and distributed.is_initialized()):
-            return loss, asked
+            return Point(loss, made, asked)
         kind = torch.float32 if self._device.type == "mps" else torch.float64
-        own = torch.tensor([loss, float(asked)], dtype=kind, device=self._device)
+        own = torch.tensor([loss, float(made), float(asked)], dtype=kind, device=self._device)
         every = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
         distributed.all_gather(every, own)
-        told = torch.stack(every).tolist()
-        return math.fsum(each[0] for each in told) / len(told), any(each[1] for each in told)
+        losses, updates, signals = torch.stack(every, 1).tolist()
+        return Point(sum(losses) / len(losses), any(updates), any(signals))
 
     def _of_passes(self) -> Iterator[list[Any]]:
         """Windows of micro-batches, pass after pass over the data; the last of a pass may be shorter."""
@@ -230,6 +231,11 @@ def ratios(optimizer: Optimizer) -> list[float]:
             f"{checks.shown(bases)}; make it with lr=1."
         )
     return [base / largest for base in bases]
+
+
+def _settled(point: Point) -> bool:
+    """Whether nothing is to be tried again."""
+    return point.made or point.asked or not math.isfinite(point.loss)
 
 
 def _mean(losses: list[Tensor]) -> float:

@@ -66,7 +66,8 @@ def own_range_test(
         model: in training mode, or it is put in it; wrapped for several processes as for training.
         optimizer: with the state it has; its rates need only be right to one another. Or a function that makes one.
         loader: any iterable of batches that can be iterated over anew; passes over it follow one another. Batches are
-            moved to the device of the model's parameters. Or a function that makes one.
+            moved to the device of the model's parameters. Or a function that makes one; what that encloses is put
+            back, as is what is enclosed by one that makes the optimizer.
         loss: of `(outputs, targets)`, where a batch is inputs and targets: the last of it are the targets, and inputs
             in a tuple or dict are taken apart. Or of `(model, batch)`, where its first parameter is called `model`.
             Or None, where `model(**batch)` has its own loss, as Transformers' models do.
@@ -89,8 +90,9 @@ def own_range_test(
         at the first loss that is not finite; or STOPPED where the loss rose far above its lowest, or a signal came
         whose handler is content with that.
     Raises:
-        BadInput: a bad value; a loader that cannot begin anew; a loss that is not one number, or batches that do not
-            go with it; an optimizer without rates. Whatever the model, the data or `step` raise comes through.
+        BadInput: a bad value; a loader that cannot begin anew, or a function that encloses an iterator; a loss that is
+            not one number, or batches that do not go with it; an optimizer without rates. Whatever the model, the data
+            or `step` raise comes through.
     Source:
         Smith 2017, arXiv:1506.01186, section 3.3.
     Example:
@@ -210,10 +212,10 @@ def _carried_out(
     borrowed = Borrowed(
         model,
         optimizer if isinstance(optimizer, Optimizer) else None,
-        loader=None if callable(loader) and not hasattr(loader, "__iter__") else loader,  # what makes one is no loader
+        loader=loader,
         scaler=scaler,
         schedules=schedules,
-        also=[*also, loss, how["step"]],
+        also=[*also, loss, how["step"], None if isinstance(optimizer, Optimizer) else optimizer],
     )
     records: list[Record] = []
     with borrowed:
