@@ -160,6 +160,36 @@ class TestLightning:
         assert SEEN.count("step") == sum(2 * record.cost.steps for record in found.records)
         assert {"fit", "before", "moved"} <= set(SEEN)
 
+    def test_the_trainer_is_there_for_the_step_and_logs_nothing(self, lightning: Any, tmp_path: Path) -> None:
+        from lrcontrol.interop import lightning_range_test
+
+        class Writes(lightning.pytorch.loggers.logger.Logger):  # type: ignore[name-defined, misc]
+            name = version = experiment = None
+
+            def log_metrics(self, *_: Any, **__: Any) -> None:
+                SEEN.append("written")
+
+            log_hyperparams = log_metrics
+
+        module = self.module(lightning)
+
+        def training_step(batch: Any, batch_idx: int) -> Any:
+            module.trainer.should_stop = True
+            module.logger.log_metrics({"loss": 1.0})
+            module.logger.experiment.add_scalar("loss", 1.0)
+            SEEN.append((batch_idx, module.trainer.max_steps, module.trainer.training, module.current_epoch))
+            return module.layer(batch).square().mean()
+
+        module.training_step = training_step
+        trainer = self.trainer(lightning, tmp_path)
+        trainer.logger, data = Writes(), list(torch.randn(2, 8, 3))
+        before = looked_at(module, trainer)
+        lightning_range_test(module, data, trainer, low=1e-6, high=1e-4, steps=20, repeats=2)
+        assert [each for each in SEEN if each != "moved"] == [(place, 20, True, 0) for place in [*range(20)] * 2]
+        assert changed(before, looked_at(module, trainer)) == []
+        assert not trainer.should_stop
+        assert list(tmp_path.iterdir()) == []
+
     def test_an_interrupt_leaves_all_as_it_was(self, lightning: Any) -> None:
         from lrcontrol.interop import lightning_range_test
 

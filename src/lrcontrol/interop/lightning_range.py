@@ -21,7 +21,9 @@ def lightning_range_test(module: Any, data: Any, trainer: Any = None, **options:
 
     No loop of a trainer is run and no callback called, nothing is logged and no file written. What is tested is
     `training_step` under the optimizer of `configure_optimizers`, as it is made for the test; hooks that move and
-    change batches are called, those of steps and epochs are not.
+    change batches are called, those of steps and epochs are not. `batch_idx` counts the batches of a test from 0,
+    over passes. `self.trainer` is the one that is given, but that it says it trains, and its loggers log nothing; of
+    epochs and steps it tells what it does before a loop.
 
     Args:
         module: with automatic optimization and one optimizer, on one device.
@@ -57,19 +59,24 @@ def lightning_range_test(module: Any, data: Any, trainer: Any = None, **options:
             "step=...) with a function that does what its training_step does."
         )
     loader: Any = data
+    planned = _Planned(trainer, options.get("steps") or 100)
     is_module = isinstance(data, lightning.LightningDataModule)
     if is_module:
-        loader = _loader_of(data)
-    planned = _Planned(trainer, options.get("steps") or 100)
+        loader = _loader_of(data, planned)
     given = {**_of_trainer(trainer), **options, "also": [data if is_module else None, *options.get("also", ())]}
     return range_test(module, _optimizer_of(module, planned), loader, _loss_of(data if is_module else None), **given)
 
 
 class _Planned:
-    """Stands for the trainer while optimizers are configured: what it does not know itself is the trainer's."""
+    """Stands for the trainer for the time of a test: what it does not know itself is the trainer's."""
 
     def __init__(self, trainer: Any, steps: int) -> None:
+        from lightning.pytorch.loggers.logger import DummyLogger
+
         self._trainer, self.estimated_stepping_batches, self.max_steps = trainer, steps, steps
+        self.training = True
+        self.loggers = [DummyLogger() for _ in getattr(trainer, "loggers", ())]
+        self.logger = self.loggers[0] if self.loggers else None
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or self._trainer is None:
@@ -77,8 +84,10 @@ class _Planned:
         return getattr(self._trainer, name)
 
 
-def _loader_of(data: Any) -> Callable[[], Iterable[Any]]:
+def _loader_of(data: Any, planned: _Planned) -> Callable[[], Iterable[Any]]:
     def made() -> Iterable[Any]:
+        if planned._trainer is not None:
+            data.trainer = planned
         data.prepare_data()
         data.setup("fit")
         loader: Iterable[Any] = data.train_dataloader()
@@ -88,15 +97,14 @@ def _loader_of(data: Any) -> Callable[[], Iterable[Any]]:
 
 
 def _optimizer_of(module: Any, planned: _Planned) -> Callable[[], Optimizer]:
-    """What makes the optimizer; attributes that it sets on the module are put back with all others."""
+    """What makes the optimizer; attributes that are set on the module, such as its trainer, are put back with all."""
 
     def made() -> Optimizer:
         known = module._trainer
         module.trainer = planned
-        try:
-            found = [each for each in _flat(module.configure_optimizers()) if isinstance(each, Optimizer)]
-        finally:
-            module._trainer = known
+        found = [each for each in _flat(module.configure_optimizers()) if isinstance(each, Optimizer)]
+        if planned._trainer is None:  # which knows nothing that a training step may ask for
+            module.trainer = known
         if len(found) != 1:
             raise BadInput(f"configure_optimizers must return one optimizer, got {len(found)}.")
         return found[0]
@@ -115,15 +123,18 @@ def _flat(configured: Any) -> list[Any]:
 
 def _loss_of(data: Any) -> Callable[[Any, Any], Any]:
     """The training step as a loss of (model, batch)."""
+    place = 0  # of the batch; it is put back to 0 for every repeat, as what a function encloses is
 
     def loss(model: Any, batch: Any) -> Any:
+        nonlocal place
         model.log = model.log_dict = _nothing  # undone with all other attributes
         for name in ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer"):
             held = data if data is not None and _overrides(data, name) else model
             between = (model.device,) if name == "transfer_batch_to_device" else ()
             batch = getattr(held, name)(batch, *between, 0)
         wanted = len(inspect.signature(model.training_step).parameters)
-        found = model.training_step(*(batch, 0)[:wanted])
+        found = model.training_step(*(batch, place)[:wanted])
+        place += 1
         if isinstance(found, Mapping) and "loss" in found:
             found = found["loss"]
         if found is None:
