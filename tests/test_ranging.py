@@ -234,3 +234,22 @@ def test_confirming_runs_that_a_signal_ended_confirm_nothing(content):
     assert "signal" in found.confirmation.sentence
     assert "diverged" not in found.confirmation.sentence
     assert [record.cost.steps for record in found.confirmation.records] == [40, 5]
+
+
+def test_what_bears_on_a_suggestion_is_told(found, content):
+    assert found.remarks == (found.confirmation.sentence,)
+    assert ("not confirmed" in repr(found)) != found.confirmation.confirmed
+    assert found.confirmation.sentence in repr(found.confirmation)
+    assert (found.steepest, found.divergence) == (found.found.steepest, found.found.divergence)
+    early = of_numbers(30)
+    assert early.interrupted
+    assert "signal" in early.remarks[0]
+    assert "ended early" in repr(early)
+    multiplied = lrc.range_test(TASK, "prodigy", steps=60, low=1e-3)
+    assert multiplied.suggestion is None or "multiplies" in multiplied.remarks[0]
+
+
+def test_only_schedules_become_documents(found):
+    for given in (3, "cosine", found):
+        with pytest.raises(BadInput, match="must be a Schedule"):
+            lrc.to_json(given)

@@ -91,7 +91,6 @@ def range_(
         return
     from lrcontrol.report.lr_range import show_suggestion
 
-    sentences = [] if checked is None else [checked.sentence]
-    sentences.append(f"It took {found.steps:,} updates.")
+    sentences = [*found.remarks, f"It took {found.steps:,} updates."]
     written = {name: path for name, path in (("plot", plot), ("results", out)) if path is not None}
     show_suggestion(found.found, sentences, written)

@@ -50,12 +50,16 @@ class Confirmation(msgspec.Struct, frozen=True):
     confirmed: bool
     sentence: str
 
+    def __repr__(self) -> str:
+        """The sentence."""
+        return f"<Confirmation: {self.sentence}>"
+
 
 class RangeTest(msgspec.Struct, frozen=True, eq=False):
     """What a range test came to.
 
     Args:
-        found: the reading of the curve; what it found can be asked of this object too.
+        found: the reading of the curve; the rates that it found can be asked of this object too.
         records: one a repeat, with columns `lr` and `loss`.
         confirmation: what runs at the suggestion came to, where they were asked for.
     """
@@ -85,9 +89,42 @@ class RangeTest(msgspec.Struct, frozen=True, eq=False):
         return self.found.high
 
     @property
+    def steepest(self) -> float | None:
+        """Where the loss falls fastest."""
+        return self.found.steepest
+
+    @property
+    def divergence(self) -> float | None:
+        """Where it begins to rise for good."""
+        return self.found.divergence
+
+    @property
     def reason(self) -> str:
         """One sentence: why this rate, or why none."""
         return self.found.reason
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal ended a ramp early, whose handler was content with that."""
+        return any(map(_interrupted, self.records))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences that bear on how the suggestion is to be taken."""
+        told = []
+        if self.interrupted:
+            highest = max((float(each.column("lr")[-1]) for each in self.records if each.cost.steps), default=0.0)
+            told.append(
+                f"A signal ended the range test early, at a rate of {highest:.2g}: higher ones were not tried."
+            )
+        optimizer = self.records[0].spec.method.optimizer
+        if self.suggestion is not None and getattr(optimizer, "usual_lr", None) == 1:
+            told.append(
+                f"{self.optimizer} finds its step itself: the rate multiplies that, and 1 is what its paper has."
+            )
+        if self.confirmation is not None:
+            told.append(self.confirmation.sentence)
+        return tuple(told)
 
     @property
     def optimizer(self) -> str:
@@ -111,7 +148,10 @@ class RangeTest(msgspec.Struct, frozen=True, eq=False):
             told = f"no suggestion: {found.reason}"
         else:
             told = f"train at {found.suggestion:.2g} ({found.interval[0]:.2g} to {found.interval[1]:.2g})"
-        return f"<RangeTest {told}; {self.steps} updates>"
+        if self.confirmation is not None:
+            told += ", confirmed" if self.confirmation.confirmed else ", not confirmed"
+        early = ", ended early" if self.interrupted else ""
+        return f"<RangeTest {told}{early}; {self.steps} updates>"
 
 
 class OfTask(TypedDict, total=False):
@@ -348,10 +388,10 @@ def _confirmed(records: tuple[Record, ...], told: str) -> Confirmation:
     found = f"{told} over {steps:,} updates: {at} at {rate:.2g}, {below} at a third of it, {above} at three times it"
     if confirmed:
         sentence = f"Confirmed: {found}."
-    elif math.isfinite(keys[best]):
-        sentence = f"Not confirmed: {found}; train at {records[best].spec.base_lr:.2g}, or try rates about it."
-    else:
+    elif best == 0 or not math.isfinite(keys[best]):
         sentence = f"Not confirmed: {found}."
+    else:
+        sentence = f"Not confirmed, though a full run may still be best there: {found}; short runs favour high rates."
     return Confirmation(records, confirmed, sentence)
 
 

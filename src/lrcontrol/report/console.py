@@ -98,9 +98,14 @@ def show_record(record: Record, written: Mapping[str, Path]) -> None:
         console.print(table)
     if record.kept is not None:
         console.print(f"  It ended with the weights that it had after {record.kept} updates.")
-    if record.members:
+    if len(record.members) > 1:
         told = ", ".join(map(str, record.members))
         console.print(f"  It ended as an ensemble of the models after {told} updates.")
+    elif record.members:
+        last = record.members[0]
+        console.print(
+            f"  It ended with the model after {last} updates alone: no ensemble of its snapshots was better."
+        )
     show_files(console, written)
 
 

@@ -103,10 +103,13 @@ def schedule(given: str | Schedule, *, steps_per_epoch: int | None = None) -> Sc
 def to_json(given: Schedule) -> str:
     """The schedule as a JSON document that `from_json` reads back, equal.
 
+    Raises:
+        BadInput: something else is given.
     Example:
         >>> from_json(to_json(schedule("warmup(0.05)+rex"))) == schedule("warmup(0.05)+rex")
         True
     """
+    checks.instance("given", given, Schedule, "a Schedule")
     document = {"format": FORMAT, "version": VERSION, "schedule": given}
     text = msgspec.json.encode(document)
     if len(text) > LARGEST_DOCUMENT:  # what is usual is left out only where there is no room for it
