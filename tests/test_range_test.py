@@ -459,7 +459,7 @@ class TestEndings:
             ({"loader": iter([1])}, "cannot be rewound"),
             ({"step": 3, "loss": None}, "`step` must be a function"),
         ],
-        ids=str,
+        ids=lambda value: value if isinstance(value, str) else "+".join(value),
     )
     def test_bad_values_are_one_sentence_and_change_nothing(self, changes: dict[str, Any], sentence: str) -> None:
         own = Regression()
