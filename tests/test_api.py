@@ -455,7 +455,11 @@ def test_a_schedule_that_only_fits_the_full_horizon_is_refused_before_a_race(sho
 
 def test_the_method_list_is_json_and_names_what_there_is() -> None:
     listed = json.loads(json.dumps(method_list()))
-    assert {each["name"] for each in listed["optimizers"]} == {"sgd", "adamw", "own"}
+    ours = "cocob dadapt_adam dadapt_sgd dog dowg ldog mechanic prodigy schedulefree_adamw schedulefree_sgd"
+    assert {each["name"] for each in listed["optimizers"]} == {"sgd", "adamw", "own", *ours.split()}
+    assert {"plateau", "snapshots", "stop_early", "stop_on_divergence", "whole_cycles"} == {
+        each["name"] for each in listed["controls"]
+    }
     assert "rex" in {each["name"] for each in listed["schedules"]}
     assert len(listed["portfolio"]) == 60
     assert listed["default"] == {"method": str(DEFAULT.method), "base_lr": DEFAULT.base_lr}

