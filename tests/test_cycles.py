@@ -290,6 +290,8 @@ def test_a_run_stopped_as_an_ensemble_needs_cycles() -> None:
     assert control("stop_early(linear*snapshots(sgdr))").ensemble == "greedy"
     with pytest.raises(DoesNotFit, match="must have cycles"):
         control("stop_early(snapshots(cosine))").check_fits(100)
+    with pytest.raises(DoesNotFit, match="must have cycles"):
+        control("snapshots(cosine)").check_fits(100)
 
 
 def test_what_a_control_asks_to_see() -> None:

@@ -253,3 +253,40 @@ def test_only_schedules_become_documents(found):
     for given in (3, "cosine", found):
         with pytest.raises(BadInput, match="must be a Schedule"):
             lrc.to_json(given)
+
+
+def of_another(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)
+
+
+def of_it(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return [(torch.zeros(4, 8), torch.zeros(4, 1))]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "loader", "loss", "told"),
+    [
+        (of_another, batches(), nn.functional.mse_loss, "must hold parameters of the model"),
+        (of_it, lambda: iter(batches()), nn.functional.mse_loss, "begin anew"),
+        (
+            of_it,
+            batches(),
+            lambda outputs, targets: 2.5,
+            "a tensor that gradients can be taken of, got the number 2.5",
+        ),
+    ],
+    ids=["another model's optimizer", "a generator", "a loss that is a float"],
+)
+def test_objects_that_do_not_go_together_are_refused_in_a_sentence(optimizer, loader, loss, told):
+    model = nn.Linear(8, 1)
+    with pytest.raises(BadInput, match=re.escape(told)):
+        lrc.range_test(model, optimizer(model), loader, loss, steps=40)
+
+
+def test_the_interval_stays_among_the_rates_that_were_tried():
+    found = lrc.range_test(TASK, shape="linear", high=0.5)
+    assert found.suggestion is None or 1e-6 <= found.interval[0] <= found.suggestion <= found.interval[1] <= 0.5

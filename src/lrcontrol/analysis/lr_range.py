@@ -136,19 +136,21 @@ def suggest_lr(lrs: ArrayLike, losses: ArrayLike, *, seed: int = 0, ended: bool 
     without = _without_each(ramp, seed)
     return Suggestion(
         suggestion=_rate(found.suggested),
-        interval=_interval("suggested", found, drawn, without, curve),
+        interval=_interval("suggested", found, drawn, without, curve, ramp),
         reason=_why(curve, found),
         low=_rate(found.low),
         high=_rate(found.lowest),
         steepest=_rate(found.steepest),
-        steepest_interval=_interval("steepest", found, drawn, without, curve),
+        steepest_interval=_interval("steepest", found, drawn, without, curve, ramp),
         divergence=_rate(found.rise),
         **_shown(ramp, curve),
     )
 
 
 def _nothing(ramp: Ramp, reason: str, curve: Fitted | None = None) -> Suggestion:
-    return Suggestion(suggestion=None, reason=reason, **_shown(ramp, curve))
+    risen = curve is not None and ramp.rises
+    last = float(10 ** curve.places[-1]) if curve is not None and risen else None
+    return Suggestion(suggestion=None, reason=reason, divergence=last, **_shown(ramp, curve))
 
 
 def _shown(ramp: Ramp, curve: Fitted | None) -> dict[str, Any]:
@@ -266,8 +268,10 @@ def _without_each(ramp: Ramp, seed: int) -> list[_Marks]:
     return result
 
 
-def _interval(name: str, found: _Marks, drawn: _Marks, without: list[_Marks], curve: Fitted) -> tuple[float, float]:
-    """Where a mark lies: by the curves that were drawn and by the ramps, and a step of theirs to either side.
+def _interval(
+    name: str, found: _Marks, drawn: _Marks, without: list[_Marks], curve: Fitted, ramp: Ramp
+) -> tuple[float, float]:
+    """Where a mark lies among the rates of the ramp: by the curves that were drawn and by how ramps differ.
 
     The variance is that by the curves with that of ramps known beforehand, and that by leaving out ramps; each counts
     as much as it has degrees of freedom, of which the former is given some.
@@ -281,4 +285,5 @@ def _interval(name: str, found: _Marks, drawn: _Marks, without: list[_Marks], cu
     half = float(student.ppf((1 + LEVEL) / 2, _AS_RAMPS + free)) * np.sqrt(variance / (_AS_RAMPS + free))
     low, high = np.quantile(each, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     grain = float(curve.places[1] - curve.places[0])
-    return float(10 ** (min(low, mark - half) - grain)), float(10 ** (max(high, mark + half) + grain))
+    low, high = 10 ** (min(low, mark - half) - grain), 10 ** (max(high, mark + half) + grain)
+    return float(max(low, ramp.lrs[0])), float(min(high, ramp.lrs[-1]))

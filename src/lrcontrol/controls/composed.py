@@ -472,6 +472,20 @@ class Snapshots(WholeCycles, frozen=True, tag="snapshots"):
         """Which snapshots are members."""
         return self.members
 
+    def looks(self, total_steps: int) -> Looks:
+        """At cycle ends too, so that what every snapshot comes to is told."""
+        often, at = self.inner.looks(total_steps)
+        return Looks(often, at | _cycles(self.inner, total_steps).compared)
+
+    def check_fits(self, total_steps: int) -> None:
+        """DoesNotFit as any that acts at cycle ends, and where there are none."""
+        super().check_fits(total_steps)
+        if not _cycles(self.inner, total_steps).cyclic:
+            raise DoesNotFit(
+                "an ensemble of snapshots must have cycles, but what it is made around has none; give it one such as "
+                "sgdr(3) or snapshot(5)."
+            )
+
 
 def snapshots(
     inner: "AnyControl | Schedule | None" = None, cycles: int | None = None, members: Ensemble = "greedy"

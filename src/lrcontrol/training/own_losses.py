@@ -43,6 +43,8 @@ def one_loss(value: Any, who: str, *, trained: bool = True) -> Tensor:
         return torch.tensor(float(value))
     if isinstance(value, Tensor) and value.numel() == 1:
         raise BadInput(f"{who} must give a loss that depends on what is trained, but it takes no gradient.")
+    if trained and isinstance(value, int | float):
+        raise BadInput(f"{who} must give a tensor that gradients can be taken of, got the number {value:g}.")
     got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else checks.shown(value)
     raise BadInput(f"{who} must give one number, the loss of the batch, got {got}; take its mean.")
 

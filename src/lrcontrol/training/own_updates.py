@@ -94,6 +94,12 @@ class OwnUpdates:
                 f"the updates of {type(self._optimizer).__name__} cannot be seen: it is no plain torch optimizer and "
                 "holds none of its groups; give the optimizer inside it."
             )
+        trained = {id(each) for each in self._model.parameters()}
+        held = [each for group in self._optimizer.param_groups for each in group["params"]]
+        if self._step is None and not any(id(each) in trained for each in held):
+            raise BadInput(
+                "`optimizer` must hold parameters of the model, but holds none; make it with model.parameters()."
+            )
         self._rates = Scaled("lr", self._optimizer, ratios(self._optimizer))
         self._updates = hooked(self._optimizer, self, self._counts) if self._watched else None
         if not self._model.training:
@@ -200,6 +206,11 @@ class OwnUpdates:
                 if len(window) == self._accumulate:
                     yield window
                     window = []
+            if empty and self._passes > 1:
+                raise BadInput(
+                    "`loader` must begin anew whenever it is iterated over, but its second pass gave no batch; a "
+                    "function must return a loader, such as a DataLoader or a list of batches, not a generator."
+                )
             if empty:
                 raise BadInput("`loader` must give at least one batch, but a pass over it gave none.")
             if window:
