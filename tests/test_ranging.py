@@ -122,6 +122,7 @@ def test_where_the_curve_says_nothing_there_is_no_rate():
     ("given", "asked", "told"),
     [
         ((TASK,), {"steps": 5}, "steps"),
+        ((TASK, "sgd:cosine"), {}, "an optimizer without a control, got sgd:cosine"),
         ((TASK,), {"low": 1.0, "high": 0.1}, "high"),
         ((TASK,), {"low": 0.0}, "low"),
         ((TASK,), {"low": 1e-20, "high": 1e3}, "high"),

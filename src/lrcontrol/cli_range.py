@@ -84,6 +84,7 @@ def range_(
                 "confirmation": None
                 if checked is None
                 else {"confirmed": checked.confirmed, "told": checked.sentence},
+                "remarks": list(found.remarks),
                 "runs": [record.id for record in found.records],
                 "spent_steps": found.steps,
             }

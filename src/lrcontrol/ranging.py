@@ -279,6 +279,10 @@ class _TaskRuns:
     ) -> None:
         self._task = catalogue.named(task)
         named = self._task.method.partition(":")[0] if optimizer is None else optimizer
+        if isinstance(named, str) and ":" in named:
+            raise BadInput(
+                f"a range test takes an optimizer without a control, got {named}; leave out what follows ':'."
+            )
         if isinstance(named, str):
             named = parse_method(f"{named}:constant").optimizer
         self._optimizer: OptimizerSpec = named
