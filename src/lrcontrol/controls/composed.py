@@ -374,15 +374,6 @@ class StopEarly(_CycleWise, frozen=True, tag="stop_early"):
         cycles = _cycles(self.inner, total_steps)
         return Looks(often, at | cycles.compared) if cycles.cyclic else Looks(True, at)
 
-    def check_fits(self, total_steps: int) -> None:
-        """DoesNotFit as any that acts at cycle ends, and where an ensemble would be ended before its only member."""
-        super().check_fits(total_steps)
-        if self.ensemble is not None and not _cycles(self.inner, total_steps).cyclic:
-            raise DoesNotFit(
-                "a run that is ended early as an ensemble must have cycles, but what stands in stop_early(snapshots("
-                "...)) has none; use a schedule with cycles, or leave the snapshots out."
-            )
-
     def start(self, total_steps: int) -> tuple[Decision, State]:
         """The decision for update 0."""
         decision, state = super().start(total_steps)

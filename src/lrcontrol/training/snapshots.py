@@ -21,6 +21,7 @@ from lrcontrol.files import write_whole
 from lrcontrol.schedules.schedule import Schedule
 from lrcontrol.training.ensembles import EnsembleModel, chosen_greedily, copied, ensemble_of, in_place, state_of
 from lrcontrol.training.optimizers import recalibrate
+from lrcontrol.training.own_losses import moved
 from lrcontrol.training.tasks.combining import Combine, mean_of_chances, mean_of_outputs, mean_of_probabilities
 
 __all__ = ["SnapshotEnsemble", "snapshots"]
@@ -155,7 +156,7 @@ class SnapshotEnsemble:
             together = ensemble_of(self._model, self._some(self.steps), self._combine)
             for inputs, targets in batches:
                 for step, model in zip(self.steps, together.models, strict=True):
-                    outputs[step].append(model(_moved(inputs, device)).cpu())
+                    outputs[step].append(model(moved(inputs, device)).cpu())
                 all_targets.append(targets.cpu())
             if not all_targets:
                 raise BadInput("`batches` must give batches of inputs and targets, got none.")
@@ -196,7 +197,7 @@ class SnapshotEnsemble:
     @torch.no_grad()
     def predict(self, inputs: Any) -> Tensor:
         """What the members predict together for a batch of inputs, on the model's device."""
-        outputs: Tensor = self.model()(_moved(inputs, _device(self._model)))
+        outputs: Tensor = self.model()(moved(inputs, _device(self._model)))
         return outputs
 
     def recalibrate(self, batches: Iterable[Any]) -> None:
@@ -384,10 +385,6 @@ def _is_broken(state: dict[str, Tensor], trained: set[str]) -> bool:
 
 def _device(model: nn.Module) -> torch.device:
     return next((each.device for each in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-
-
-def _moved(inputs: Any, device: torch.device) -> Any:
-    return inputs.to(device) if isinstance(inputs, Tensor) else inputs
 
 
 def _told(steps: Collection[int]) -> str:

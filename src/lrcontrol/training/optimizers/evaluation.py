@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.training.optimizers.lr_free import LRFree
+from lrcontrol.training.own_losses import moved
 
 __all__ = ["evaluation_weights", "recalibrate", "statistics_of"]
 
@@ -163,10 +164,6 @@ def _restore(values: list[tuple[Tensor, Tensor]]) -> None:
 
 def _call(model: nn.Module, batch: Any, device: torch.device) -> None:
     if isinstance(batch, dict):
-        model(**{name: _moved(value, device) for name, value in batch.items()})
+        model(**{name: moved(value, device) for name, value in batch.items()})
     else:
-        model(_moved(batch[0] if isinstance(batch, tuple | list) else batch, device))
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    return value.to(device) if isinstance(value, Tensor) else value
+        model(moved(batch[0] if isinstance(batch, tuple | list) else batch, device))
