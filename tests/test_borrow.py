@@ -13,7 +13,7 @@ import weakref
 from argparse import Namespace
 from array import array
 from collections import UserDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +22,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    ReduceLROnPlateau,
+    SequentialLR,
+)
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import lrcontrol as lrc
@@ -109,6 +116,60 @@ def test_what_functions_that_make_optimizer_and_loader_enclose_is_put_back() -> 
     optimizer.step()
     scheduler.step()
     assert scheduler.last_epoch == 1
+
+
+class Lying:
+    """A proxy that says it is a schedule, and holds the optimizer."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        vars(self)["optimizer"] = optimizer
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return LRScheduler
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+HELD: dict[str, Any] = {}
+"""What a user's module holds in global variables."""
+
+SCHEDULES: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
+    "cosine": lambda optimizer: CosineAnnealingLR(optimizer, 50),
+    "plateau": lambda optimizer: ReduceLROnPlateau(optimizer, patience=0),
+    "sequence": lambda optimizer: SequentialLR(
+        optimizer, [LinearLR(optimizer, total_iters=3), CosineAnnealingLR(optimizer, 9)], [3]
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("made", [False, True])
+def test_schedules_of_torchs_that_a_step_finds_in_a_global_are_put_back(kind: str, made: bool) -> None:
+    """Nobody names them, and of a function that makes the optimizer only what it encloses is known."""
+    model, optimizer = small()
+    other = SCHEDULES[kind](torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1))
+    HELD.update(scheduler=SCHEDULES[kind](optimizer), other=other, lying=Lying(optimizer))
+
+    def step(batch: Any) -> float:
+        updated(model, optimizer)
+        HELD["other"].optimizer.step()
+        for each in (HELD["scheduler"], HELD["other"]):
+            each.step(*([1.0] if kind == "plateau" else []))
+        return 1.0
+
+    def held(name: str) -> str:
+        own = [HELD[name], *getattr(HELD[name], "_schedulers", [])]
+        return repr([(id(each), each.state_dict(), each.optimizer.param_groups[0]["lr"]) for each in own])
+
+    updated(model, optimizer)
+    before, others = held("scheduler"), held("other")
+    given = (lambda: optimizer) if made else optimizer
+    own_range_test(model, given, [1], step=step, low=1e-4, high=1e-2, steps=20, repeats=2)
+    assert held("scheduler") == before
+    assert held("other") != others  # it is another optimizer's
+    HELD.clear()
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

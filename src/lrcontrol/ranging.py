@@ -172,7 +172,7 @@ class OfModel(TypedDict, total=False):
     Args:
         accumulate: >= 1; micro-batches of an update.
         scaler: a gradient scaler.
-        schedules: schedules of torch's on the optimizer, to be put back; those of ours are known.
+        schedules: schedules on the optimizer, to be put back, that are neither torch's nor ours; those are known.
         autocast: a dtype such as torch.bfloat16, in which the loss is computed.
         clip_norm: > 0; the norm that gradients are clipped to.
         step: in place of the loss: a function of a batch that does all of a training step and returns the loss.

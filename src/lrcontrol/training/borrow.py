@@ -54,7 +54,7 @@ class Borrowed:
         loader: what gives batches, any iterable that begins anew whenever it is iterated over; a function that makes
             it; or None.
         scaler: a gradient scaler, or None.
-        schedules: those of the optimizer; those of ours are known.
+        schedules: those of the optimizer; those of ours are known, and torch's wherever they are held.
         also: whatever else is used that has a state, such as a moving average of the weights.
     Raises:
         BadInput: an iterator for a loader, or one in it or in what a function encloses, which cannot be rewound; a

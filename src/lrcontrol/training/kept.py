@@ -5,6 +5,7 @@ buffers that are not saved and whatever a user has hung on his objects, and load
 """
 
 import argparse
+import gc
 import io
 import random
 import sys
@@ -56,7 +57,8 @@ class Kept:
     """What `whole` and `data` hold, and what these hold.
 
     Of objects it keeps attributes, of functions those and what they enclose, of containers their items, of tensors and
-    arrays the values, their gradients and flags, of random numbers where they are, of files the position. Objects of
+    arrays the values, their gradients and flags, of random numbers where they are, of files the position. Schedules of
+    torch's that are on an optimizer it finds among `whole` belong to that, though it does not hold them. Objects of
     Python's and torch's own machinery and of frameworks, those that hold a lock or a thread, since others may be at
     work in them, iterators among attributes, attributes of classes, and what is global in a module, are left alone.
 
@@ -83,8 +85,9 @@ class Kept:
         self._whole: deque[object] = deque(whole)
         self._data: deque[object] = deque()
         self._reads_data, self._room = False, ALL_SMALL
-        while self._whole:
-            self._keep(self._whole.popleft(), whole=True)
+        self._empty_whole()
+        self._whole.extend(_schedules_on(self.found(Optimizer)))
+        self._empty_whole()
         self._empty(of_data=False)
         self._data.extend(data)
         self._empty(of_data=True)
@@ -106,6 +109,10 @@ class Kept:
                 errors.append(error)
         if errors:
             raise errors[0]
+
+    def _empty_whole(self) -> None:
+        while self._whole:
+            self._keep(self._whole.popleft(), whole=True)
 
     def _empty(self, *, of_data: bool) -> None:
         self._reads_data = of_data
@@ -248,6 +255,21 @@ class Kept:
         if not tensor.is_inference():
             self._objects.append(partial(_put_layout, tensor, tensor.detach()))
         return True
+
+
+def _schedules_on(optimizers: Sequence[Optimizer]) -> list[LRScheduler]:
+    """The schedules of torch's on these optimizers, whoever holds them.
+
+    An optimizer does not know them, so the collector is asked who knows it, which takes a fraction of a collection.
+    Types are asked and not `__class__`, which a proxy may say what it likes of.
+    """
+    if not optimizers:
+        return []
+    known = {id(each) for each in optimizers}
+    holders = gc.get_referrers(*optimizers)
+    owners = gc.get_referrers(*(each for each in holders if type(each) is dict))  # of dicts of attributes
+    found = {id(each): each for each in (*holders, *owners) if issubclass(type(each), LRScheduler)}
+    return [each for each in found.values() if id(vars(each).get("optimizer")) in known]
 
 
 def _is_stream(thing: object) -> bool:

@@ -77,7 +77,7 @@ def own_range_test(
         shape: whether the rate grows by the same factor at every update, or by the same amount.
         accumulate: >= 1; micro-batches of an update; the last of a pass over the data has what is left.
         scaler: a gradient scaler.
-        schedules: schedules of torch's on the optimizer, to be put back; those of ours are known.
+        schedules: schedules on the optimizer, to be put back, that are neither torch's nor ours; those are known.
         autocast: a dtype such as torch.bfloat16, in which the loss is computed.
         clip_norm: > 0; the norm that gradients are clipped to.
         step: in place of the loss and what follows it: a function of a batch that does all of a training step, also
