@@ -200,8 +200,8 @@ def test_it_is_plain_values() -> None:
 
 
 NOTHING: dict[str, tuple[Numbers, str]] = {
-    "all NaN": (np.full(100, np.nan), "0 of 100"),
-    "all inf": (np.full(100, np.inf), "0 of 100"),
+    "all NaN": (np.full(100, np.nan), "before any update"),
+    "all inf": (np.full(100, np.inf), "before any update"),
     "nine finite": (np.r_[np.linspace(2, 1, FEWEST - 1), np.full(100 - FEWEST + 1, np.nan)], "9 of 100"),
     "constant": (np.full(100, 2.3), "neither falls nor rises"),
     "flat": (2.3 + 0.05 * np.random.default_rng(0).standard_normal(100), "neither falls nor rises"),
@@ -249,6 +249,20 @@ def test_a_loss_that_is_not_finite_at_any_step(bad: float) -> None:
             assert max(found.curve_lrs) <= LRS[step - 1] * 1.0001
     assert found.suggestion is not None  # the fall is whole by then
     assert found.divergence is not None
+
+
+def test_a_loss_that_is_not_finite_before_any_update_is_no_matter_of_rates() -> None:
+    nothing, whole = np.full(100, np.nan), noisy(6, 0.03)
+    for losses in (nothing, np.r_[np.inf, nothing[1:]], np.stack([whole, nothing]), np.stack([nothing] * 3)):
+        found = suggest_lr(LRS, losses)
+        assert found.suggestion is None
+        assert found.reason.startswith("the first loss, before any update, is ")
+        assert "inputs" in found.reason
+        assert "lower" not in found.reason
+    after = np.r_[whole[0], nothing[1:]]
+    for losses in (after, np.stack([whole, nothing, after])):
+        assert "begin lower" in suggest_lr(LRS, losses).reason
+    assert "before any update" not in suggest_lr(LRS, nothing, ended=True).reason  # nobody knows
 
 
 def test_a_single_loss_that_is_not_finite_ends_nothing() -> None:

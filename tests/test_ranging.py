@@ -288,6 +288,25 @@ def test_objects_that_do_not_go_together_are_refused_in_a_sentence(optimizer, lo
         lrc.range_test(model, optimizer(model), loader, loss, steps=40)
 
 
+def test_a_loss_that_is_broken_before_any_update_is_told_as_that():
+    model = nn.Linear(8, 1)
+    broken = [(torch.full((4, 8), torch.inf), torch.zeros(4, 1))]
+    found = lrc.range_test(model, of_it(model), broken, nn.functional.mse_loss, repeats=3)
+    assert [record.cost.steps for record in found.records] == [1, 1, 1]
+    assert found.suggestion is None
+    assert "before any update, is nan already" in found.reason
+    assert "lower" not in found.reason
+
+
+def test_gradients_that_are_broken_before_any_update_are_told_as_that():
+    model = nn.Linear(8, 1)
+    model.weight.register_hook(lambda grad: grad * torch.nan)
+    scaler = torch.amp.GradScaler("cpu")
+    found = lrc.range_test(model, of_it(model), batches(), nn.functional.mse_loss, scaler=scaler)
+    assert found.suggestion is None
+    assert found.reason.startswith("gradients are not finite before any update")
+
+
 def test_the_interval_stays_among_the_rates_that_were_tried():
     found = lrc.range_test(TASK, shape="linear", high=0.5)
     assert found.suggestion is None or 1e-6 <= found.interval[0] <= found.suggestion <= found.interval[1] <= 0.5

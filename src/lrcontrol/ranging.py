@@ -35,6 +35,10 @@ __all__ = ["Besides", "Confirmation", "OfModel", "OfTask", "RangeTest", "range_t
 LOW, HIGH, STEPS, REPEATS = 1e-6, 10.0, 100, 1
 BESIDE = 3.0  # factor between the suggestion and the rates that it is confirmed against
 MOST_REPEATS = 100
+NEVER_BEGUN = (
+    "gradients are not finite before any update, whatever the scaler's scale, which no learning rate can help; look "
+    "for what is not finite in the backward pass, such as that of a square root at 0."
+)
 
 
 class Confirmation(msgspec.Struct, frozen=True):
@@ -261,6 +265,8 @@ def range_test(
     records = runs.ramps(repeats, seed, ramps)
     interrupted = any(map(_interrupted, records))
     found = suggest_lr(_planned(records[0].spec), _losses(records, steps), seed=seed, ended=interrupted)
+    if found.suggestion is None and 2 * sum(map(_never_begun, records)) >= len(records):
+        found = msgspec.structs.replace(found, reason=NEVER_BEGUN)
     if not confirm or found.suggestion is None or interrupted:
         return RangeTest(found, records)
     rates = tuple(float(f"{found.suggestion * factor:.3g}") for factor in (1 / BESIDE, 1.0, BESIDE))
@@ -355,6 +361,11 @@ class _ModelRuns:
 def _interrupted(record: Record) -> bool:
     """Whether a signal ended a run, whose handler was content with that."""
     return record.outcome is Outcome.STOPPED and record.message == ASKED
+
+
+def _never_begun(record: Record) -> bool:
+    """Whether no update could be made, though the loss was finite."""
+    return record.outcome is Outcome.DIVERGED and not record.cost.steps
 
 
 def _planned(spec: RunSpec) -> NDArray[np.float64]:

@@ -108,7 +108,8 @@ def suggest_lr(lrs: ArrayLike, losses: ArrayLike, *, seed: int = 0, ended: bool 
             end are then no rise.
     Returns:
         One suggestion with an interval and a sentence; or none, and why: where the loss does not fall by more than its
-        noise, rises from the start, is steep at an end of the range, or fewer than ten losses are finite.
+        noise, rises from the start, is steep at an end of the range, or fewer than ten losses are finite: where not
+        even the first is, which comes before any update, the loss is at fault and no rate.
     Raises:
         BadInput: rates that are not such, or shapes that do not go together.
     Source:
@@ -125,7 +126,7 @@ def suggest_lr(lrs: ArrayLike, losses: ArrayLike, *, seed: int = 0, ended: bool 
     ramp = ramp_of(lrs, losses, ended=ended)
     seed = checks.integer("seed", seed)
     if ramp.reason is not None:
-        return _nothing(ramp, ramp.reason)
+        return _nothing(ramp, (None if ended else _at_once(ramp)) or ramp.reason)
     curve = fitted(ramp.x, ramp.y, seed=seed)
     doubt = _DOUBTS * curve.slope_doubts
     found = _marks(curve.places, curve.values[None], curve.slopes[None] + doubt, ramp.rises)
@@ -151,6 +152,18 @@ def _nothing(ramp: Ramp, reason: str, curve: Fitted | None = None) -> Suggestion
     risen = curve is not None and ramp.rises
     last = float(10 ** curve.places[-1]) if curve is not None and risen else None
     return Suggestion(suggestion=None, reason=reason, divergence=last, **_shown(ramp, curve))
+
+
+def _at_once(ramp: Ramp) -> str | None:
+    """That no loss is finite, not even that before any update, or None; of several ramps their median."""
+    finite = np.isfinite(ramp.losses)
+    if not finite.size or (finite.mean(axis=0) > 0.5).any():
+        return None
+    first = ramp.losses[~finite[:, 0], 0][0]
+    return (
+        f"the first loss, before any update, is {first:g} already, which no learning rate can help; look for what is "
+        "not finite in the inputs, in what the model gives for them, and in what the loss makes of that."
+    )
 
 
 def _shown(ramp: Ramp, curve: Fitted | None) -> dict[str, Any]:
