@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -335,6 +336,22 @@ def test_a_folder_that_is_damaged_or_of_another_run_is_told(tmp_path: Path) -> N
         (tmp_path / "snapshots.json").write_text(text)
         with pytest.raises(RecordError, match=r"snapshots\.json"):
             found()
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    told: tuple[tuple[Any, str], ...] = (
+        (taken, f"got {taken}: {taken} is a file"),
+        (taken / "in" / "it", f"got {taken / 'in' / 'it'}: {taken} is a file"),
+        (tmp_path / ("x" * 999), "File name too long"),
+        (3, "must be the path of a folder, or None, got folder=3"),
+    )
+    for folder, sentence in told:
+        with pytest.raises(BadInput, match=re.escape(sentence)) as caught:
+            lrc.snapshots(net(), "snapshot(3)", 30, folder=folder)
+        assert "\n" not in str(caught.value)
+    assert taken.read_text() == "mine"
 
 
 def test_bad_arguments_are_told() -> None:

@@ -458,6 +458,9 @@ class TestEndings:
             ({"loader": []}, "a pass over it gave none"),
             ({"loader": iter([1])}, "cannot be rewound"),
             ({"step": 3, "loss": None}, "`step` must be a function"),
+            ({"loss": nn.MSELoss}, r"`loss` must be a function, got the class MSELoss; make one of it: MSELoss\(\)"),
+            ({"scaler": torch.amp.GradScaler}, "`scaler` must be a gradient scaler"),
+            ({"loader": DataLoader}, "got the class DataLoader; make one of it"),
         ],
         ids=lambda value: value if isinstance(value, str) else "+".join(value),
     )
@@ -468,6 +471,70 @@ class TestEndings:
             own.test(changes.pop("loss", nn.functional.mse_loss), **changes)
         assert torch.equal(before, own.model.weight)
         assert own.optimizer.param_groups[0]["lr"] == 0.1
+
+    @pytest.mark.parametrize(
+        ("optimizer", "sentence"),
+        [
+            (
+                lambda parameters: torch.optim.SGD,
+                r"got the class SGD; make one of it: SGD\(model\.parameters\(\), lr=0\.1\)",
+            ),
+            (torch.optim.LBFGS, "without a closure, but the `step` of LBFGS needs one; give the range test `step=`"),
+            (lambda parameters: lambda: torch.optim.LBFGS(parameters), "without a closure"),
+        ],
+        ids=["a class", "LBFGS", "a function that makes LBFGS"],
+    )
+    def test_optimizers_that_cannot_be_used_are_one_sentence(self, optimizer: Any, sentence: str) -> None:
+        own = Regression()
+        own.optimizer = optimizer(list(own.model.parameters()))
+        with pytest.raises(BadInput, match=sentence):
+            own.test()
+
+    def test_an_optimizer_that_needs_a_closure_has_it_from_the_users_step(self) -> None:
+        own = Regression()
+        own.optimizer = torch.optim.LBFGS(own.model.parameters(), lr=0.1)  # type: ignore[assignment]
+
+        def step(batch: Any) -> Any:
+            def closure() -> Tensor:
+                own.optimizer.zero_grad()
+                loss = nn.functional.mse_loss(own.model(batch[0]), batch[1])
+                loss.backward()
+                return loss
+
+            return own.optimizer.step(closure)  # type: ignore[arg-type]
+
+        before = own.model.weight.clone()
+        assert own.test(None, step=step).cost.steps == STEPS
+        assert torch.equal(before, own.model.weight)
+
+    def test_schedules_and_what_else_is_used_may_be_given_alone(self) -> None:
+        own = Regression()
+
+        class Schedule:
+            steps = 0
+
+            def step(self) -> None:
+                self.steps += 1
+
+        other, mean = Schedule(), nn.Sequential(nn.Linear(3, 1))
+
+        def step(batch: Any) -> float:
+            own.optimizer.zero_grad()
+            loss = nn.functional.mse_loss(own.model(batch[0]), batch[1])
+            loss.backward()
+            own.optimizer.step()
+            SEEN[0].step()
+            with torch.no_grad():
+                SEEN[1][0].weight.add_(1)
+            return loss.item()
+
+        SEEN[:] = [other, mean]
+        before = mean[0].weight.clone()
+        own.test(None, step=step, schedules=other, also=mean)
+        assert other.steps == 0
+        assert torch.equal(mean[0].weight, before)
+        own.test(None, step=step, schedules=None, also=None)
+        assert other.steps == STEPS
 
     def test_it_must_be_outside_of_inference_mode(self) -> None:
         own = Regression()

@@ -176,20 +176,20 @@ class OfModel(TypedDict, total=False):
     Args:
         accumulate: >= 1; micro-batches of an update.
         scaler: a gradient scaler.
-        schedules: schedules on the optimizer, to be put back, that are neither torch's nor ours; those are known.
+        schedules: one or several on the optimizer, to be put back, that are neither torch's nor ours; those are known.
         autocast: a dtype such as torch.bfloat16, in which the loss is computed.
         clip_norm: > 0; the norm that gradients are clipped to.
         step: in place of the loss: a function of a batch that does all of a training step and returns the loss.
-        also: what else has a state that training changes, such as a moving average of the weights.
+        also: what else has a state that training changes, one or several, such as a moving average of the weights.
     """
 
     accumulate: int
     scaler: Any
-    schedules: Sequence[Any]
+    schedules: Any
     autocast: Any
     clip_norm: float | None
     step: Callable[[Any], Any] | None
-    also: Sequence[Any]
+    also: Any
 
 
 class Besides(OfTask, OfModel, total=False):

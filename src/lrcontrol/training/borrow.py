@@ -21,7 +21,7 @@ from lrcontrol.training.surroundings import Surroundings
 from lrcontrol.training.torch_schedule import TorchSchedule, schedule_on
 from lrcontrol.training.updates import Updates
 
-__all__ = ["Borrowed"]
+__all__ = ["Borrowed", "several"]
 
 RANKS_APART = 1 << 20  # between the seeds of processes, so that none of two is that of another repeat
 
@@ -54,8 +54,8 @@ class Borrowed:
         loader: what gives batches, any iterable that begins anew whenever it is iterated over; a function that makes
             it; or None.
         scaler: a gradient scaler, or None.
-        schedules: those of the optimizer; those of ours are known, and torch's wherever they are held.
-        also: whatever else is used that has a state, such as a moving average of the weights.
+        schedules: one or several of the optimizer; those of ours are known, and torch's wherever they are held.
+        also: whatever else is used that has a state, one or several, such as a moving average of the weights.
     Raises:
         BadInput: an iterator for a loader, or one in it or in what a function encloses, which cannot be rewound; a
             parameter without a shape.
@@ -76,16 +76,20 @@ class Borrowed:
         *,
         loader: Iterable[Any] | Callable[[], Iterable[Any]] | None = None,
         scaler: Any = None,
-        schedules: Sequence[Any] = (),
-        also: Sequence[Any] = (),
+        schedules: Any = (),
+        also: Any = (),
     ) -> None:
         if loader is not None and not hasattr(loader, "__iter__") and not callable(loader):
             raise BadInput(f"`loader` must be an iterable of batches, got loader={checks.shown(loader)}.")
+        if isinstance(loader, type):
+            raise BadInput(
+                f"`loader` must be an iterable of batches, got the class {loader.__name__}; make one of it."
+            )
         given = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
         ours = [schedule_on(each) for each in given if isinstance(each, Optimizer)]
         self._loader = loader
         self._models = list(model) if isinstance(model, list | tuple) else [model]
-        self._whole = [*self._models, *given, scaler, *schedules, *ours, *also]
+        self._whole = [*self._models, *given, scaler, *several(schedules), *ours, *several(also)]
         # of the code that must not be interrupted, and of all that it calls
         never = [getattr(Borrowed, name).__code__ for name in ("__enter__", "__exit__", "put_back")]
         self._held = Held(never=never)
@@ -180,6 +184,13 @@ class Borrowed:
         for loader in self._loaders:
             if getattr(loader, "_iterator", None) is not None:
                 loader._iterator = None
+
+
+def several(given: Any) -> list[Any]:
+    """What is given alone, in a list or tuple, or as None, as a list."""
+    if given is None:
+        return []
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, nn.Module) else [given]
 
 
 def _not_rewound(stream: object) -> BadInput:

@@ -28,6 +28,8 @@ def loss_function(model: nn.Module, loss: Callable[..., Any] | None) -> Callable
     """
     if loss is None:
         return lambda batch: _own_loss(model, batch)
+    if isinstance(loss, type):
+        raise BadInput(f"`loss` must be a function, got the class {loss.__name__}; make one of it: {loss.__name__}().")
     if not callable(loss):
         raise BadInput(f"`loss` must be a function or None, got loss={checks.shown(loss)}.")
     if _wants_model(loss):

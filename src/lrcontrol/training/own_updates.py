@@ -1,6 +1,7 @@
 """Updates of a user's model by his optimizer on his batches, at rates that are set from outside."""
 
 import contextlib
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -54,11 +55,12 @@ class OwnUpdates:
         asked: Callable[[], bool] = lambda: False,
     ) -> None:
         checks.instance("model", model, nn.Module, "a torch module")
+        _refuse_class(optimizer)
         checks.instance(
             "optimizer", optimizer, Optimizer | Callable, "a torch optimizer, or a function that makes one"
         )
         self._accumulate = checks.integer("accumulate", accumulate, low=1)
-        if scaler is not None and not hasattr(scaler, "unscale_"):
+        if scaler is not None and (isinstance(scaler, type) or not hasattr(scaler, "unscale_")):
             raise BadInput(f"`scaler` must be a gradient scaler, got scaler={checks.shown(scaler)}.")
         if autocast is not None:
             checks.instance("autocast", autocast, torch.dtype, "a dtype such as torch.bfloat16")
@@ -89,6 +91,12 @@ class OwnUpdates:
         self._optimizer = optimizer if isinstance(optimizer, Optimizer) else optimizer()
         self._loader = loader if hasattr(loader, "__iter__") else loader()
         checks.instance("optimizer", self._optimizer, Optimizer, "a torch optimizer")
+        if self._step is None and _needs_closure(self._optimizer):
+            raise BadInput(
+                f"`optimizer` must make its update without a closure, but the `step` of "
+                f"{type(self._optimizer).__name__} needs one; give the range test `step=`, a function of a batch that "
+                "does all of your training step and returns the loss, in place of the loss."
+            )
         if self._watched and not seen_through(self._optimizer):
             raise BadInput(
                 f"the updates of {type(self._optimizer).__name__} cannot be seen: it is no plain torch optimizer and "
@@ -242,6 +250,24 @@ def ratios(optimizer: Optimizer) -> list[float]:
             f"{checks.shown(bases)}; make it with lr=1."
         )
     return [base / largest for base in bases]
+
+
+def _refuse_class(optimizer: object) -> None:
+    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+        name = optimizer.__name__
+        raise BadInput(
+            f"`optimizer` must be a torch optimizer, got the class {name}; make one of it: "
+            f"{name}(model.parameters(), lr=0.1)."
+        )
+
+
+def _needs_closure(optimizer: Optimizer) -> bool:
+    """Whether updates are made of losses that the optimizer asks for, such as those of LBFGS."""
+    try:
+        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    except (TypeError, ValueError):  # one of C
+        return False
+    return closure is not None and closure.default is closure.empty
 
 
 def _settled(point: Point) -> bool:

@@ -21,7 +21,7 @@ from lrcontrol.runs.range_spec import ASKED, Shape, range_spec
 from lrcontrol.runs.record import Cost, Objective, Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.schedules.recipes.single import constant
-from lrcontrol.training.borrow import Borrowed
+from lrcontrol.training.borrow import Borrowed, several
 from lrcontrol.training.own_updates import OwnUpdates
 
 __all__ = ["OWN_MODEL", "confirm", "own_range_test"]
@@ -44,11 +44,11 @@ def own_range_test(
     shape: Shape = "exponential",
     accumulate: int = 1,
     scaler: Any = None,
-    schedules: Sequence[Any] = (),
+    schedules: Any = (),
     autocast: torch.dtype | None = None,
     clip_norm: float | None = None,
     step: Callable[[Any], Any] | None = None,
-    also: Sequence[Any] = (),
+    also: Any = (),
     repeats: int = 1,
     seed: int = 0,
 ) -> list[Record]:
@@ -77,12 +77,12 @@ def own_range_test(
         shape: whether the rate grows by the same factor at every update, or by the same amount.
         accumulate: >= 1; micro-batches of an update; the last of a pass over the data has what is left.
         scaler: a gradient scaler.
-        schedules: schedules on the optimizer, to be put back, that are neither torch's nor ours; those are known.
+        schedules: one or several on the optimizer, to be put back, that are neither torch's nor ours; those are known.
         autocast: a dtype such as torch.bfloat16, in which the loss is computed.
         clip_norm: > 0; the norm that gradients are clipped to.
         step: in place of the loss and what follows it: a function of a batch that does all of a training step, also
             the update, and returns the loss. Batches are not moved for it, and every call may or may not update.
-        also: what else has a state that training changes, such as a moving average of the weights.
+        also: what else has a state that training changes, one or several, such as a moving average of the weights.
         repeats: >= 1; tests, each from the same weights and with data in another order.
         seed: >= 0; repeat `r` draws all random numbers from `seed + r`, so that a test can be repeated.
     Returns:
@@ -137,11 +137,11 @@ def confirm(
     steps: int = 100,
     accumulate: int = 1,
     scaler: Any = None,
-    schedules: Sequence[Any] = (),
+    schedules: Any = (),
     autocast: torch.dtype | None = None,
     clip_norm: float | None = None,
     step: Callable[[Any], Any] | None = None,
-    also: Sequence[Any] = (),
+    also: Any = (),
     seed: int = 0,
 ) -> Record:
     """Train for some updates at one rate, and put everything back.
@@ -201,8 +201,8 @@ def _carried_out(
     loader: Iterable[Any] | Callable[[], Iterable[Any]],
     loss: Callable[..., Any] | None,
     *,
-    schedules: Sequence[Any],
-    also: Sequence[Any],
+    schedules: Any,
+    also: Any,
     scaler: Any,
     **how: Any,
 ) -> list[Record]:
@@ -215,7 +215,7 @@ def _carried_out(
         loader=loader,
         scaler=scaler,
         schedules=schedules,
-        also=[*also, loss, how["step"], None if isinstance(optimizer, Optimizer) else optimizer],
+        also=[*several(also), loss, how["step"], None if isinstance(optimizer, Optimizer) else optimizer],
     )
     records: list[Record] = []
     with borrowed:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import math
+import os
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -261,7 +262,12 @@ class SnapshotEnsemble:
 
     def _read(self, folder: Path) -> None:
         """Read what an earlier run has left."""
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            there = next((each for each in (folder, *folder.parents) if os.path.isfile(each)), None)
+            why = error.strerror if there is None else f"{there} is a file"
+            raise BadInput(f"`folder` must be one that can be made, got {folder}: {why}; name another.") from None
         try:
             manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=_Manifest)
         except FileNotFoundError:
@@ -292,7 +298,7 @@ def snapshots(
     schedule: str | Schedule | Control | Collection[int],
     total_steps: int | None = None,
     *,
-    folder: str | Path | None = None,
+    folder: str | os.PathLike[str] | None = None,
     combine: Literal["probabilities", "outputs", "chances"] | Combine = "probabilities",
 ) -> SnapshotEnsemble:
     """Snapshots of a model where the cycles of its schedule end, and their ensemble, in a loop of your own::
@@ -318,8 +324,8 @@ def snapshots(
         combine: `probabilities` for scores of classes along dimension 1, `chances` for scores of yes against no (their
             sigmoid is averaged), `outputs` for numbers; or a function of the outputs of all members.
     Raises:
-        BadInput: no horizon, a model that cannot be copied or whose state holds what is no tensor, or a folder with
-            snapshots of other cycles. DoesNotFit: no cycle is complete by then.
+        BadInput: no horizon, a model that cannot be copied or whose state holds what is no tensor, a folder that
+            cannot be made, or one with snapshots of other cycles. DoesNotFit: no cycle is complete by then.
         RecordError: a file in the folder is damaged; the sentence names it.
     Source:
         Huang et al. 2017, arXiv:1704.00109.
@@ -332,6 +338,8 @@ def snapshots(
         torch.Size([4, 3])
     """
     checks.instance("model", model, nn.Module, "a torch module")
+    if folder is not None:
+        checks.instance("folder", folder, str | os.PathLike, "the path of a folder, or None")
     state_of(copied(model))  # what no ensemble can be made of is told before anything is trained
     if isinstance(combine, str):
         combine = COMBINE[checks.one_of("way to combine", combine, COMBINE)]
