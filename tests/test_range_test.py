@@ -374,9 +374,31 @@ class TestSteps:
             own.test(bad.pop("loss", None), step=lambda batch: 1.0, **bad)
 
     def test_one_that_never_updates_is_told(self) -> None:
+        """Or updates another optimizer than the one that is given."""
         own = Regression(batch_size=40)
-        with pytest.raises(BadInput, match="made none in 10000 calls"):
-            own.test(None, step=lambda batch: 1.0, loader=[1])
+        other = torch.optim.SGD(own.model.parameters(), lr=0.1)
+
+        def step(batch: Any) -> float:
+            SEEN.append(batch)
+            other.step()
+            return 1.0
+
+        with pytest.raises(BadInput, match="made none in 1,000 calls; let it call the `step` of the optimizer that"):
+            own.test(None, step=step, loader=[1])
+        assert len(SEEN) == 1000
+
+    def test_one_may_update_far_more_seldom_than_once_a_pass(self) -> None:
+        own = Regression()
+
+        def step(batch: Any) -> float:
+            SEEN.append(1)
+            own.model(batch[0]).sum().backward()
+            if len(SEEN) % 120 == 0:
+                own.optimizer.step()
+            return 1.0
+
+        assert own.test(None, step=step, loader=list(own.loader)[:2]).cost.steps == STEPS
+        assert len(SEEN) == 120 * STEPS
 
     def told(self, losses: Any, steps: int = 70) -> Record:
         """The record of a test whose losses are these."""

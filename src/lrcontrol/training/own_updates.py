@@ -20,7 +20,7 @@ from lrcontrol.training.updates import Updates, hooked, seen_through
 __all__ = ["OwnUpdates", "Point", "ratios"]
 
 ATTEMPTS = 50  # without an update, after which none will come: a scale of 2**16 has become 2**-34
-CALLS = 10_000  # of a user's `step` without an update
+CALLS = 1000  # of a user's `step` without an update: 20 that a scaler skips, of 50 micro-batches each
 
 
 class Point(NamedTuple):
@@ -179,7 +179,10 @@ class OwnUpdates:
             point = self._agreed(total / calls, self._took_place())
             if _settled(point):  # where the loss is not finite, a scaler of the user's will skip from now on
                 return point
-        raise BadInput(f"`step` must make an update of the optimizer, but made none in {CALLS} calls.")
+        raise BadInput(
+            f"`step` must make an update of the optimizer, but made none in {CALLS:,} calls; let it call the `step` of "
+            "the optimizer that the range test is given, after fewer batches."
+        )
 
     def _counts(self) -> bool:
         return True
