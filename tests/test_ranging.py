@@ -143,8 +143,12 @@ def test_bad_input_is_refused_in_a_sentence(given, asked, told):
 
 
 def test_an_unknown_parameter_is_named_with_what_is_near():
-    with pytest.raises(UnknownName, match="accumulate"):
-        lrc.range_test(TASK, accumulat=2)
+    for given, near in (("accumulat", "accumulate"), ("step_s", "steps"), ("repeat", "repeats"), ("lost", "loss")):
+        with pytest.raises(UnknownName, match=f"did you mean '{near}'") as caught:
+            lrc.range_test(TASK, **{given: 2})
+        known = str(caught.value).partition("known: ")[2].removesuffix(".").split(", ")
+        assert {"high", "low", "steps", "shape", "confirm", "scaler", "out", "optimizer"} < set(known)
+        assert "besides" not in known
 
 
 def test_the_command_tells_the_rate_and_writes_the_picture(run, tmp_path):

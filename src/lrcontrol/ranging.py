@@ -1,5 +1,6 @@
 """The range test: one short run through all learning rates, read for the one to train with."""
 
+import inspect
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -257,7 +258,8 @@ def range_test(
         raise BadInput(f"`{min(foreign)}` belongs to the range test of {what[1]}, but this is one of a {what[0]}.")
     unknown = besides.keys() - Besides.__annotations__.keys()
     if unknown:
-        raise UnknownName(checks.near_miss("parameter of range_test,", min(unknown), Besides.__annotations__))
+        known = [*inspect.signature(range_test).parameters.keys() - {"besides"}, *Besides.__annotations__]
+        raise UnknownName(checks.near_miss("parameter of range_test,", min(unknown), known))
     ramps = {"low": low, "high": high, "steps": steps, "shape": shape}
     named: dict[str, Any] = dict(besides)
     runs: _TaskRuns | _ModelRuns

@@ -180,8 +180,8 @@ class OwnUpdates:
             if _settled(point):  # where the loss is not finite, a scaler of the user's will skip from now on
                 return point
         raise BadInput(
-            f"`step` must make an update of the optimizer, but made none in {CALLS:,} calls; let it call the `step` of "
-            "the optimizer that the range test is given, after fewer batches."
+            f"`step` must make an update of the optimizer, but made none in {CALLS:,} calls; let it call the `step` "
+            "of the optimizer that the range test is given, after fewer batches."
         )
 
     def _counts(self) -> bool:
