@@ -95,6 +95,18 @@ def test_a_linear_ramp_and_uneven_rates_say_the_same() -> None:
     assert rate(suggest_lr(uneven, noisy(2, 0.02, uneven)).steepest) == pytest.approx(-3, abs=0.1)
 
 
+def test_a_linear_ramp_is_drawn_on_a_linear_axis_and_any_other_on_a_logarithmic_one() -> None:
+    uneven = 10 ** np.sort(np.random.default_rng(0).uniform(-7, 1, 150))
+    ramps = ((np.linspace(1e-4, 0.2, 400), False), (np.float32(np.linspace(1e-6, 0.5, 100)), False), (LRS, True))
+    for lrs, log in (*ramps, (uneven, True), (np.full(40, 0.1), False)):
+        chart = suggest_lr(lrs, noisy(1, 0.02, lrs, at=-2.0)).plot().to_dict()
+        axes = [layer["encoding"]["x"] for layer in chart["layer"]]
+        assert {axis["scale"].get("type") for axis in axes} == {"log" if log else None}
+        assert {axis["title"] for axis in axes} == {"learning rate (log scale)" if log else "learning rate"}
+        low, high = axes[0]["scale"]["domain"]
+        assert low <= lrs[0] <= lrs[-1] <= high
+
+
 def test_no_suggestion_is_before_the_fall_begins() -> None:
     """Where the loss falls and diverges within a decade, a tenth of the lowest would be."""
     found = suggest_lr(LRS, noisy(0, 0.02, width=0.08, diverges=-2.5, sharp=0.05))

@@ -34,6 +34,8 @@ class _Mark(NamedTuple):
 def range_chart(found: Suggestion) -> Chart:
     """Losses of every repeat as points, the smooth curve, the usable rates as a band, and the suggested rate.
 
+    Rates of a ramp that rises by one amount are on a linear axis, as in the paper; all others on a logarithmic one.
+
     Args:
         found: what `suggest_lr` gave.
     """
@@ -47,7 +49,9 @@ def range_chart(found: Suggestion) -> Chart:
     if not losses:
         return empty_chart(title, begun(found.reason))
     levels = _levels([row["loss"] for row in losses], found.curve)
-    x = alt.X("lr:Q", title="learning rate (log scale)", **Extent.of(found.lrs).scale_and_axis(log=True))
+    log = not _is_linear(found.lrs)
+    title_of_x = "learning rate (log scale)" if log else "learning rate"
+    x = alt.X("lr:Q", title=title_of_x, **Extent.of(found.lrs).scale_and_axis(log=log))
     y = alt.Y("loss:Q", title="loss (lower is better)", **levels.scale_and_axis(log=False))
     marks = _marks(found)
     scale = alt.Scale(domain=[mark.name for mark in marks], range=[mark.colour for mark in marks])
@@ -73,6 +77,12 @@ def range_chart(found: Suggestion) -> Chart:
         layers.append(line.properties(name="curve"))
     names = [mark.name for mark in marks]
     return finish(overlaid(*layers), names, title=title, subtitle=wrapped(begun(found.reason)), height=320)
+
+
+def _is_linear(lrs: Sequence[float]) -> bool:
+    """Whether rates lie evenly, none of their distances off by a thousandth."""
+    distances = np.diff(lrs)
+    return len(lrs) > 2 and np.allclose(distances, distances.mean(), rtol=1e-3, atol=0)
 
 
 def _levels(losses: Sequence[float], curve: Sequence[float]) -> Extent:
