@@ -229,6 +229,25 @@ def test_a_ramp_that_a_signal_ended_has_not_diverged_and_is_not_confirmed(conten
     assert found.steps == 60
 
 
+def test_a_ramp_that_diverged_has_diverged_though_a_signal_ended_the_next_one(content):
+    def without_end(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        loss = Asks(85 + 30)(outputs, targets)
+        return loss * torch.nan if len(asked) == 85 else loss
+
+    torch.manual_seed(0)
+    inputs = torch.randn(256, 8)
+    model = nn.Linear(8, 1)
+    loader = [(part, part.sum(1, keepdim=True)) for part in inputs.split(16)]
+    found = lrc.range_test(model, of_it(model), loader, without_end, low=1e-5, high=1.0, repeats=2)
+    assert content == [signal.SIGUSR1]
+    assert found.interrupted
+    assert [(record.outcome.value, record.cost.steps) for record in found.records] == [
+        ("diverged", 85),
+        ("stopped", 30),
+    ]
+    assert found.found.lrs[80] < found.found.divergence <= found.found.lrs[85]
+
+
 def test_confirming_runs_that_a_signal_ended_confirm_nothing(content):
     whole = of_numbers(10**9)
     asked.clear()

@@ -379,9 +379,11 @@ def _planned(spec: RunSpec) -> NDArray[np.float64]:
 
 
 def _losses(records: Sequence[Record], steps: int) -> NDArray[np.float64]:
-    """The losses of every ramp, NaN after its end; `training/range_test.py` says which update is which."""
-    table = np.full((len(records), steps), np.nan)
+    """The losses of every ramp; after its end infinite, or NaN where a signal ended it and nobody knows."""
+    table = np.full((len(records), steps), np.inf)
     for row, record in zip(table, records, strict=True):
+        if _interrupted(record):
+            row[:] = np.nan
         if "loss" not in record.columns:
             raise BadInput(f"a range test needs the loss of every update, which {record.spec.task} did not tell.")
         losses = record.column("loss")
