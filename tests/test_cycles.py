@@ -357,7 +357,8 @@ def test_a_run_that_is_cut_within_a_cycle_ends_with_the_last_whole_one(tmp_path:
         assert cut.kept == (None if end == stop else end)
         assert cut.cost.steps == stop
         assert cut.end is not None
-        assert (cut.end.step, cut.final, cut.rank_key) == (end, there.final, there.rank_key)
+        assert (cut.end.step, cut.final) == (end, there.final)
+        assert cut.rank_key == pytest.approx(there.rank_key, rel=1e-6)  # the weights lie elsewhere in memory
         assert [each.step for each in cut.evals] == sorted({each.step for each in cut.evals})
         ours, theirs = trained_model(cut, tmp_path), trained_model(there, tmp_path)
         for one, other in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):

@@ -236,7 +236,7 @@ def carry_out_study(
             spent = budget.spent(mine)
 
             def ended(record: Record) -> None:
-                clock.begin_shares(spent + record.cost.steps)
+                clock.begin_shares(spent + record.charged)
                 if seen is not None:
                     seen(record)
 

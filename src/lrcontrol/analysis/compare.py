@@ -27,7 +27,7 @@ class Stage(msgspec.Struct, frozen=True):
     @property
     def cost(self) -> int:
         """Updates made in this stage."""
-        return sum(record.cost.steps for record in self.records)
+        return sum(record.charged for record in self.records)
 
 
 class Standing(msgspec.Struct, frozen=True):

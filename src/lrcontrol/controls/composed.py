@@ -8,10 +8,16 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.control import Decision, Looks, Observation, State
+from lrcontrol.controls.alignment import Alignment
+from lrcontrol.controls.alone import Alone
+from lrcontrol.controls.control import Decision, Looks, Observation, State, Update, reconsidered
 from lrcontrol.controls.divergence import Divergence
+from lrcontrol.controls.greedy import Greedy
+from lrcontrol.controls.hypergradient import Hypergradient
+from lrcontrol.controls.l4 import L4
 from lrcontrol.controls.patience import Patience
 from lrcontrol.controls.plateau import Plateau
+from lrcontrol.controls.polyak import Polyak
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput, DoesNotFit
 from lrcontrol.schedules.cycle_ends import Ends, ends_of, fewest
@@ -24,14 +30,17 @@ __all__ = [
     "AnyControl",
     "AtLeast",
     "AtMost",
+    "Clip",
     "Ensemble",
     "Looking",
+    "Single",
     "Snapshots",
     "StopEarly",
     "StopOnDivergence",
     "Then",
     "Times",
     "WholeCycles",
+    "inside",
     "snapshots",
 ]
 
@@ -52,6 +61,11 @@ class _Holds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
     def needs(self) -> frozenset[str]:
         """What the control inside needs."""
         return self._held.needs
+
+    @property
+    def price(self) -> int:
+        """What an update costs under the control inside."""
+        return self._held.price
 
     @property
     def ensemble(self) -> Ensemble | None:
@@ -99,6 +113,11 @@ class _Beside(_Holds, frozen=True, forbid_unknown_fields=True, tag_field="contro
         decision, inner = self.inner.next(state["inner"], seen)
         step, total = seen.step + 1, state["total_steps"]
         return self._joined(decision, step, total), {"step": step, "total_steps": total, "inner": inner}
+
+    def reconsider(self, state: State, update: Update) -> tuple[Decision, State]:
+        """The decision for the update that is about to be made."""
+        decision, inner = reconsidered(self.inner, state["inner"], update)
+        return self._joined(decision, state["step"], state["total_steps"]), {**state, "inner": inner}
 
     def check_fits(self, total_steps: int) -> None:
         """DoesNotFit where a schedule is longer than `total_steps`, or leaves a control no step."""
@@ -203,6 +222,13 @@ class Then(_Holds, frozen=True, forbid_unknown_fields=True, tag_field="control",
         decision, inner = self.inner.next(inner, shifted)
         return decision, {"step": seen.step + 1, "total_steps": total, "inner": inner}
 
+    def reconsider(self, state: State, update: Update) -> tuple[Decision, State]:
+        """The decision for the update that is about to be made; the control is not asked before its turn."""
+        if state["inner"] is None:
+            return self._at(state["step"], state["total_steps"], None)
+        decision, inner = reconsidered(self.inner, state["inner"], update)
+        return decision, {**state, "inner": inner}
+
     def check_fits(self, total_steps: int) -> None:
         """DoesNotFit where the schedule leaves the control no step."""
         self.inner.check_fits(total_steps - self._length(total_steps))
@@ -246,6 +272,55 @@ class _Around(_Holds, frozen=True, forbid_unknown_fields=True, tag_field="contro
     def check_fits(self, total_steps: int) -> None:
         """DoesNotFit where the control inside does not fit."""
         self.inner.check_fits(total_steps)
+
+    def reconsider(self, state: State, update: Update) -> tuple[Decision, State]:
+        """The decision of the control inside for the update that is about to be made."""
+        decision, inner = reconsidered(self.inner, state["inner"], update)
+        return decision, {**state, "inner": inner}
+
+
+class Clip(_Around, frozen=True, tag="clip"):
+    """A control, under which gradients are clipped; in text `clip(warmup(0.05)+cosine, norm=1)`.
+
+    Where the L2 norm of the gradient of all parameters together is larger than `norm`, it is scaled down to that
+    before the update. What a control is shown of gradients is of before.
+
+    Args:
+        inner: a schedule or a control; its multipliers are left as they are.
+        norm: > 0; the smallest of two where one is around the other.
+    Source:
+        Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063, algorithm 1.
+    Example:
+        >>> from lrcontrol.controls.text import control
+        >>> control("clip(cosine, norm=0.5)").start(100)[0].clip
+        0.5
+    """
+
+    norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        norm = checks.number("norm", self.norm, low=0, open_low=True)
+        msgspec.structs.force_setattr(self, "norm", norm)
+
+    def start(self, total_steps: int) -> tuple[Decision, State]:
+        """The decision for update 0."""
+        decision, inner = self.inner.start(total_steps)
+        return self._clipped(decision), {"inner": inner}
+
+    def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
+        """The decision for the update after `seen`."""
+        decision, inner = self.inner.next(state["inner"], seen)
+        return self._clipped(decision), {"inner": inner}
+
+    def reconsider(self, state: State, update: Update) -> tuple[Decision, State]:
+        """The decision for the update that is about to be made."""
+        decision, after = super().reconsider(state, update)
+        return self._clipped(decision), after
+
+    def _clipped(self, decision: Decision) -> Decision:
+        clip = self.norm if decision.clip is None else min(self.norm, decision.clip)
+        return msgspec.structs.replace(decision, clip=clip)
 
 
 class StopOnDivergence(_Around, frozen=True, tag="stop_on_divergence"):
@@ -300,9 +375,9 @@ class _CycleWise(_Around, frozen=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        inside = [type(each) for each in _inside(self.inner) if isinstance(each, _CycleWise)]
-        if inside and not (isinstance(self, StopEarly) and inside == [Snapshots]):
-            name, other = (each.__struct_config__.tag for each in (type(self), inside[0]))
+        held = [type(each) for each in inside(self.inner) if isinstance(each, _CycleWise)]
+        if held and not (isinstance(self, StopEarly) and held == [Snapshots]):
+            name, other = (each.__struct_config__.tag for each in (type(self), held[0]))
             raise BadInput(
                 f"one control alone can say which weights a run ends with, got {name} around {other}; leave one of "
                 "them out. Only stop_early(snapshots(...)) has two: it ends a run that is an ensemble."
@@ -494,7 +569,10 @@ def snapshots(
     return Snapshots(Scheduled(inner) if isinstance(inner, Schedule) else inner, members)
 
 
-Looking = Plateau | Times | AtLeast | AtMost | Then | StopOnDivergence | StopEarly | WholeCycles | Snapshots
+Single = Plateau | Hypergradient | Polyak | L4 | Alignment | Greedy
+"""A control that stands for itself."""
+
+Looking = Single | Times | AtLeast | AtMost | Then | Clip | StopOnDivergence | StopEarly | WholeCycles | Snapshots
 """A control that looks, alone, beside schedules or around another."""
 
 AnyControl = Scheduled | Looking
@@ -507,10 +585,10 @@ def _check(schedule: Schedule, inner: Looking) -> None:
     _check_nested(inner, (schedule,))
 
 
-def _inside(control: AnyControl) -> Iterator[AnyControl]:
+def inside(control: AnyControl) -> Iterator[AnyControl]:
     """A control, and whatever it holds, from the outside in."""
     yield control
-    while not isinstance(control, Plateau | Scheduled):
+    while not isinstance(control, Alone | Scheduled):
         control = control.inner
         yield control
 
@@ -518,7 +596,7 @@ def _inside(control: AnyControl) -> Iterator[AnyControl]:
 def _check_nested(inner: AnyControl, beside: tuple[Schedule, ...]) -> None:
     """BadInput where what is around `inner`, and `beside` it, is too deep or too long to be read back."""
     depth = 1
-    while not isinstance(inner, Plateau | Scheduled):
+    while not isinstance(inner, Alone | Scheduled):
         if not isinstance(inner, _Around):
             beside = (*beside, inner.schedule)
         depth, inner = depth + 1, inner.inner

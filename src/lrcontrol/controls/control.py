@@ -1,4 +1,8 @@
-"""The face of a control: pure, with its state as JSON, so that any loop can drive it and any run can resume."""
+"""The face of a control: pure, with its state as JSON, so that any loop can drive it and any run can resume.
+
+Most controls decide after an update on the one that comes next. Some set the rate of an update by its own gradient:
+they are asked once more, by `reconsider`, when that is known and before the update is made.
+"""
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -6,7 +10,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Control", "Decision", "Looks", "Observation", "OpenLoop", "State"]
+__all__ = [
+    "AHEAD",
+    "Control",
+    "Decision",
+    "Looks",
+    "Observation",
+    "OpenLoop",
+    "Reconsiders",
+    "State",
+    "Update",
+    "reconsidered",
+]
 
 State = dict[str, Any]
 """What a control remembers: JSON values only."""
@@ -22,6 +37,7 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         stop: why the run should end before that update, or None.
         keep: whether the weights as they are now, before that update, are to be kept: a run ends with those that it
             was told last to keep, or as an ensemble of all of them.
+        clip: the L2 norm that the gradient of all parameters together is scaled down to where it is larger, or None.
     """
 
     multiplier: float
@@ -29,6 +45,7 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weight_decay: float | None = None
     stop: str | None = None
     keep: bool = False
+    clip: float | None = None
 
 
 class Observation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,6 +62,40 @@ class Observation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loss: float | None = None
     metric: float | None = None
     grad_norm: float | None = None
+
+
+class Update(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a control is shown of an update that is about to be made; what it does not `need` may be None.
+
+    All is told per unit of the multiplier, so that no control knows of a base rate: let `u` be the change of all
+    parameters that an update makes at a multiplier of 1, and `g` the gradient of this update's batch.
+
+    Args:
+        batch_loss: of this update's batch, at the weights as they are.
+        fall: >= 0; by how much that loss falls along the gradient itself: the sum over groups of base rate times the
+            squared L2 norm of their gradient.
+        descent: by how much it falls along the update, `-<g, u>`.
+        slope: how it depends on the multiplier of the update before, whose change was `u`: `<g, u>`. None for the
+            first update, and after one with a multiplier of 0.
+        cosine: in [-1, 1], between `-g` and the change of the update before: positive where that can go on. None as
+            `slope`, and where one of the two is 0.
+        curvature: >= 0; `L |u|**2`, `u` of the update before and `L` how much the gradient of this batch has changed
+            over it, a distance over a distance. None as `slope`.
+        hypergradient: how a validation loss depends on a multiplier of all rates since it was told last, one number a
+            time that it is due. See `Learned`.
+    """
+
+    batch_loss: float | None = None
+    fall: float | None = None
+    descent: float | None = None
+    slope: float | None = None
+    cosine: float | None = None
+    curvature: float | None = None
+    hypergradient: float | None = None
+
+
+AHEAD = frozenset(Update.__struct_fields__)
+"""What a control may need to be shown of an update before it is made."""
 
 
 class Looks(NamedTuple):
@@ -65,13 +116,27 @@ class Control(Protocol):
 
     @property
     def needs(self) -> frozenset[str]:
-        """The fields of Observation that must not be None."""
+        """The fields of Observation and Update that it looks at."""
 
     def start(self, total_steps: int) -> tuple[Decision, State]:
         """The decision for update 0 of `total_steps`, and the first state."""
 
     def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
         """The decision for the update after `seen`, and the state after it; the given state is not changed."""
+
+
+@runtime_checkable
+class Reconsiders(Control, Protocol):
+    """A control that needs something of `AHEAD`: it decides anew on every update before that is made."""
+
+    def reconsider(self, state: State, update: Update) -> tuple[Decision, State]:
+        """The decision for the update that `start` or `next` has just decided on, and the state after it."""
+
+
+def reconsidered(control: Control, state: State, update: Update) -> tuple[Decision, State]:
+    """What a control that needs something of `AHEAD` decides."""
+    assert isinstance(control, Reconsiders)  # noqa: S101 - what needs it has it, told to the type checker
+    return control.reconsider(state, update)
 
 
 @runtime_checkable

@@ -7,15 +7,15 @@ from itertools import count
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.control import Decision, Looks, Observation, State
-from lrcontrol.schedules.cycle_ends import Ends
+from lrcontrol.controls.alone import Alone
+from lrcontrol.controls.control import Decision, Observation, State
 
 __all__ = ["Plateau"]
 
 STEEP = -3.0  # slope over its standard error: noise falls so steeply about once in a hundred windows
 
 
-class Plateau(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="control", tag="plateau"):
+class Plateau(Alone, frozen=True, tag="plateau"):
     """The multiplier times `factor` whenever the metric has not improved for more than `patience` measurements.
 
     As torch's ReduceLROnPlateau in its relative mode, apart from four things: a metric that is not finite is
@@ -55,28 +55,6 @@ class Plateau(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
         put(self, "threshold", checks.number("threshold", self.threshold, low=0, high=1, open_high=True))
         put(self, "cooldown", checks.integer("cooldown", self.cooldown))
         put(self, "floor", checks.number("floor", self.floor, low=0, high=1))
-
-    def check_fits(self, total_steps: int) -> None:
-        """It fits any horizon."""
-
-    def ends(self, total_steps: int) -> Ends:
-        """It has no cycles."""
-        del total_steps
-        return Ends([], True)
-
-    def looks(self, total_steps: int) -> Looks:
-        """Often."""
-        del total_steps
-        return Looks(often="metric" in self.needs)
-
-    @property
-    def ensemble(self) -> None:
-        """Its run ends with one model."""
-
-    @property
-    def keeps(self) -> bool:
-        """No: its run ends with its last weights."""
-        return False
 
     @property
     def needs(self) -> frozenset[str]:

@@ -57,6 +57,11 @@ class Scheduled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
         """Nothing."""
         return frozenset()
 
+    @property
+    def price(self) -> int:
+        """One update."""
+        return 1
+
     def start(self, total_steps: int) -> tuple[Decision, State]:
         """The decision for update 0."""
         return self._at(0, total_steps)

@@ -9,11 +9,15 @@ from typing import Any
 import msgspec
 
 from lrcontrol import checks
+from lrcontrol.controls.alignment import Alignment
+from lrcontrol.controls.alone import Alone
 from lrcontrol.controls.composed import (
     AnyControl,
     AtLeast,
     AtMost,
+    Clip,
     Looking,
+    Single,
     Snapshots,
     StopEarly,
     StopOnDivergence,
@@ -22,7 +26,11 @@ from lrcontrol.controls.composed import (
     WholeCycles,
     snapshots,
 )
+from lrcontrol.controls.greedy import Greedy
+from lrcontrol.controls.hypergradient import Hypergradient
+from lrcontrol.controls.l4 import L4
 from lrcontrol.controls.plateau import Plateau
+from lrcontrol.controls.polyak import Polyak
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput
 from lrcontrol.schedules.reader import Reader, call
@@ -32,10 +40,18 @@ from lrcontrol.schedules.text import TOGETHER, number_text, read_product, read_s
 
 __all__ = ["CONTROLS", "WRAPPERS", "AnyControl", "control", "control_text", "read_control"]
 
-CONTROLS: dict[str, type[Plateau]] = {"plateau": Plateau}
+CONTROLS: dict[str, type[Single]] = {
+    "alignment": Alignment,
+    "greedy": Greedy,
+    "hypergradient": Hypergradient,
+    "l4": L4,
+    "plateau": Plateau,
+    "polyak": Polyak,
+}
 """Every control that stands for itself, by its name in text."""
 
-WRAPPERS: dict[str, type[StopOnDivergence | StopEarly | WholeCycles]] = {
+WRAPPERS: dict[str, type[Clip | StopOnDivergence | StopEarly | WholeCycles]] = {
+    "clip": Clip,
     "snapshots": Snapshots,
     "stop_early": StopEarly,
     "stop_on_divergence": StopOnDivergence,
@@ -104,7 +120,7 @@ def control_text(given: AnyControl) -> str:
         case AtLeast() | AtMost():
             name = next(name for name, kind in BOUNDS.items() if isinstance(given, kind))
             return f"{name}({control_text(given.inner)}, {term_text(given.schedule)})"
-    inside = [] if isinstance(given, Plateau) else [control_text(given.inner)]
+    inside = [] if isinstance(given, Alone) else [control_text(given.inner)]
     changed = [
         f"{field.name}={_value_text(getattr(given, field.name))}"
         for field in msgspec.structs.fields(given)
@@ -202,7 +218,7 @@ def _read_looking(reader: Reader) -> Looking:
         return _read_around(reader, name, at)
     positional, named = reader.arguments([]) if reader.take("(") else ([], {})
     made = call(reader, CONTROLS[name], name, positional, named, at)
-    assert isinstance(made, Plateau)  # noqa: S101 - what CONTROLS holds, told to the type checker
+    assert isinstance(made, Single)  # noqa: S101 - what CONTROLS holds, told to the type checker
     return made
 
 

@@ -28,7 +28,8 @@ _LONGEST = 10**9  # seconds: 31 years
 class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A number of updates of one task, and perhaps a time by which they must be made.
 
-    Every update counts once: of runs that were abandoned, diverged or failed, of comparisons, and of the final run.
+    Every update counts once, and where a control computes a second gradient for it twice: of runs that were abandoned,
+    diverged or failed, of comparisons, and of the final run.
 
     Args:
         steps: >= 1.
@@ -112,11 +113,11 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     def spent(self, records: Iterable[Record]) -> int:
         """Updates of these runs, each as if it were alone: what was shared is saved time, not a discount."""
-        return sum(record.cost.steps for record in records)
+        return sum(record.charged for record in records)
 
     def left(self, records: Iterable[Record], running: Iterable[RunSpec] = ()) -> int:
         """Updates left when these runs are paid and those that still run have made all of theirs."""
-        return self.steps - self.spent(records) - sum(spec.updates for spec in running)
+        return self.steps - self.spent(records) - sum(spec.charge for spec in running)
 
     def runs(self, steps: float) -> str:
         """`steps` told as full runs.

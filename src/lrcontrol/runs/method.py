@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from lrcontrol import checks
+from lrcontrol.controls.control import AHEAD
 from lrcontrol.controls.text import AnyControl, control_text, read_control
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.optimizer import (
@@ -55,6 +56,12 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
             raise BadInput(
                 f"a schedule of momentum needs an optimizer that has some, got {optimizer_name(self.optimizer)}; "
                 "leave `momentum` out."
+            )
+        alone = AHEAD - {"slope", "cosine"}
+        if self.optimizer.usual_lr is not None and self.control.needs & alone:
+            raise BadInput(
+                f"one of the two must find the rate, but {optimizer_name(self.optimizer)} does and so does "
+                f"{shortened(self.control_text)}; use sgd or adamw, or a schedule."
             )
 
     def __str__(self) -> str:

@@ -145,6 +145,11 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     members: tuple[int, ...] = ()
 
     @property
+    def charged(self) -> int:
+        """What a budget is charged, in updates: those made, and what the control computed beside them."""
+        return self.cost.steps * self.spec.method.control.price
+
+    @property
     def id(self) -> str:
         """The id of the spec."""
         return self.spec.id

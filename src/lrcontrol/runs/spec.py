@@ -115,6 +115,11 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         """How many updates it makes itself, where it does not end early."""
         return self.stop_step - self.first_step
 
+    @property
+    def charge(self) -> int:
+        """What it costs, in updates: its own, and what its control computes beside them."""
+        return self.updates * self.method.control.price
+
     @cached_property
     def id(self) -> str:
         """20 hexadecimal digits of the SHA-256 of the content; equal specs have equal ids, in every process."""

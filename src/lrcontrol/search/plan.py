@@ -53,7 +53,7 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def cost(self) -> int:
         """Updates of all runs, where none ends early and the budget pays for all."""
-        return sum(spec.updates for spec in self.specs)
+        return sum(spec.charge for spec in self.specs)
 
 
 def alone(task: str, candidate: Candidate, total_steps: int, seeds: Sequence[int] = (0,)) -> Plan:

@@ -72,7 +72,7 @@ def affordable(plan: Sequence[RunSpec], budget: Budget) -> list[RunSpec]:
     """The longest beginning of `plan` whose updates fit the budget; it does not depend on what has run."""
     chosen, left = [], budget.steps
     for spec in plan:
-        left -= spec.updates
+        left -= spec.charge
         if left < 0:
             break
         chosen.append(spec)

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from lrcontrol.controls.composed import Clip, inside
+from lrcontrol.controls.control import AHEAD
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.executors.lots import divided
 from lrcontrol.runs.method import SGD, AdamW
@@ -84,6 +86,8 @@ def why_not_batched(specs: Sequence[RunSpec]) -> str | None:
         if spec.norms or "grad_norm" in spec.method.control.needs:
             what = f"norms={spec.norms}" if spec.norms else f"a control that needs them, {spec.method}"
             return f"runs that are batched must need no norms of gradients, got {what}."
+        if spec.method.control.needs & AHEAD or any(isinstance(each, Clip) for each in inside(spec.method.control)):
+            return f"runs that are batched must be under a control that leaves gradients alone, got {spec.method}."
         if spec.method.control.keeps:
             return f"runs that are batched must end with their last weights, got {spec.method}, which keeps others."
     if find_task(tasks[0]).is_script:

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypedDict
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.control import Control, Decision, Observation, State
+from lrcontrol.controls.control import AHEAD, Control, Decision, Observation, State, Update, reconsidered
 from lrcontrol.controls.text import AnyControl, control_text
 from lrcontrol.controls.text import control as parse_control
 from lrcontrol.errors import BadInput, OutOfSchedule
@@ -84,7 +84,7 @@ class Loop:
         Raises:
             BadInput: the control needs something of every update that was not told; nothing changes.
         """
-        missing = sorted(self.control.needs - self._heard.keys() - {"metric"})  # which is not measured every time
+        missing = sorted(self.control.needs - self._heard.keys() - AHEAD - {"metric"})  # not measured every time
         if missing:
             got = ", ".join(sorted(self._heard)) or "nothing"
             raise BadInput(
@@ -100,6 +100,11 @@ class Loop:
                 )
         self._decide(self._state, Observation(step, **self._heard))
         self._heard = {}
+        return self.settings
+
+    def reconsidered(self, update: Update) -> Settings:
+        """What is in force during an update whose gradients are at hand."""
+        self.decision, self._state = reconsidered(self.control, self._state, update)
         return self.settings
 
     def decided_anew(self) -> bool:
@@ -245,7 +250,7 @@ def one_number(name: str, value: Any) -> float:
     """`value` as a float, whatever its library; the control judges what is not finite."""
     try:
         if not isinstance(value, bool | str | bytes):
-            return float(value)
+            return float(value.detach() if hasattr(value, "detach") else value)
     except (TypeError, ValueError, RuntimeError):
         pass
     raise BadInput(f"`{name}` must be one number, got {name}={checks.shown(value)}.")

@@ -7,12 +7,12 @@ import msgspec
 import numpy as np
 import torch
 
-from lrcontrol.controls.control import Decision, Observation
+from lrcontrol.controls.control import Decision, Observation, Update, reconsidered
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.runs.beginnings import rates
 from lrcontrol.runs.spec import RunSpec
 
-__all__ = ["InForce", "Pace", "pace_of", "put_in_force"]
+__all__ = ["InForce", "Looking", "Pace", "pace_of", "put_in_force"]
 
 
 class InForce(NamedTuple):
@@ -42,6 +42,10 @@ class Pace(Protocol):
     def keep(self) -> bool:
         """Whether the weights as they are now are to be kept."""
 
+    @property
+    def clip(self) -> float | None:
+        """The norm that gradients are clipped to, or None."""
+
     def at(self, step: int) -> InForce:
         """What is in force during update `step`."""
 
@@ -57,7 +61,7 @@ class Pace(Protocol):
 
 def pace_of(spec: RunSpec) -> Pace:
     """The pace of a run."""
-    return _Table(spec) if isinstance(spec.method.control, Scheduled) else _Looking(spec)
+    return _Table(spec) if isinstance(spec.method.control, Scheduled) else Looking(spec)
 
 
 def put_in_force(optimizer: torch.optim.Optimizer, now: InForce) -> None:
@@ -80,6 +84,7 @@ class _Table:
         self.needs: frozenset[str] = frozenset()
         self.stop: str | None = None
         self.hears = self.keep = False
+        self.clip: float | None = None
         self._first, self._rows = spec.first_step, rates(spec)
         self._beside = not np.isnan(self._rows[:, 1:]).all()
 
@@ -99,7 +104,7 @@ class _Table:
         del state
 
 
-class _Looking:
+class Looking:
     """The control decides after every update."""
 
     def __init__(self, spec: RunSpec) -> None:
@@ -118,6 +123,15 @@ class _Looking:
     def keep(self) -> bool:
         return self._decision.keep
 
+    @property
+    def clip(self) -> float | None:
+        return self._decision.clip
+
+    @property
+    def multiplier(self) -> float:
+        """That in force."""
+        return self._decision.multiplier
+
     def at(self, step: int) -> InForce:
         del step
         decision: Decision = self._decision
@@ -128,6 +142,10 @@ class _Looking:
 
     def saw(self, seen: Observation) -> None:
         self._decision, self._state = self._control.next(self._state, seen)
+
+    def reconsider(self, update: Update) -> None:
+        """Decide anew on an update whose gradient is known."""
+        self._decision, self._state = reconsidered(self._control, self._state, update)
 
     def state(self) -> dict[str, Any]:
         return {"decision": msgspec.to_builtins(self._decision), "state": self._state}

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from lrcontrol import checks
 from lrcontrol.errors import RecordError
 
-__all__ = ["State", "as_plain", "put", "settings_of", "taken", "with_tensors"]
+__all__ = ["State", "as_plain", "put", "put_random", "random_of", "settings_of", "taken", "with_tensors"]
 
 HYPERPARAMETERS = (
     *("momentum", "dampening", "weight_decay", "nesterov", "betas", "eps"),
@@ -46,9 +46,7 @@ class State(NamedTuple):
 def taken(step: int, model: nn.Module, optimizer: Optimizer | None = None, control: Any = None) -> State:
     """The state now; nothing that is done later changes it. Without an optimizer it is that of the rest."""
     tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in model.state_dict().items()}
-    tensors["random"] = torch.get_rng_state()
-    for device in _devices(model):
-        tensors[f"random.{device}"] = torch.cuda.get_rng_state(device)
+    tensors |= random_of(model)
     plain = None if optimizer is None else as_plain(optimizer.state_dict(), "optimizer", tensors)
     return State(step, {name: value.detach().clone() for name, value in tensors.items()}, plain, control)
 
@@ -70,14 +68,25 @@ def put(state: State, model: nn.Module, optimizer: Optimizer) -> None:
         if state.optimizer is not None:
             optimizer.load_state_dict(with_tensors(state.optimizer, state.tensors))
             _lay_out(optimizer)
-        torch.set_rng_state(state.tensors["random"])
+        put_random(state.tensors, model)
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
         raise RecordError(f"a state must be of the same model and kind of optimizer, but: {error}.") from None
     for group, kept in zip(optimizer.param_groups, own, strict=True):
         group.update(kept)
+
+
+def random_of(model: nn.Module) -> dict[str, Tensor]:
+    """Where torch's random numbers are, those of the model's devices too."""
+    found = {"random": torch.get_rng_state()}
+    return found | {f"random.{device}": torch.cuda.get_rng_state(device) for device in _devices(model)}
+
+
+def put_random(states: dict[str, Tensor], model: nn.Module) -> None:
+    """Go back to random numbers that `random_of` found; KeyError where there are none."""
+    torch.set_rng_state(states["random"])
     for device in _devices(model):
-        if f"random.{device}" in state.tensors:
-            torch.cuda.set_rng_state(state.tensors[f"random.{device}"], device)
+        if f"random.{device}" in states:
+            torch.cuda.set_rng_state(states[f"random.{device}"], device)
 
 
 def _lay_out(optimizer: Optimizer) -> None:

@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 from torch.optim import Optimizer
 
 from lrcontrol import checks
+from lrcontrol.controls.control import AHEAD
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.schedules.horizon import Horizon
 from lrcontrol.training.closed import Loop
 from lrcontrol.training.groups import Groups, own_bases
+from lrcontrol.training.halves import halves_of
 from lrcontrol.training.plan import Plan
 from lrcontrol.training.state import settings_of
 from lrcontrol.training.updates import hooked
@@ -71,7 +73,9 @@ class Steering:
         self.ended = False
         self.cut_off = False
         self.kept: int | None = None  # after how many updates the control said last to keep the weights
-        self._updates = hooked(optimizer, self, self._before)
+        how = "call run.log_loss(loss) before optimizer.step()"
+        self._halves = halves_of(optimizer, self._source, how) if isinstance(self._source, Loop) else None
+        self._updates = hooked(optimizer, self, self._before, self._after)
         self._observer = None
         if spec.norms:
             from lrcontrol.training.observe import observe  # which loads torch's compiler
@@ -180,9 +184,23 @@ class Steering:
             for own, each in zip(self._settings or (), optimizer.param_groups, strict=False):
                 each.update(own)  # a state that was loaded may be of another method
         self._groups.write(optimizer, self._now)
-        group = optimizer.param_groups[0]
-        self._written = (group, group["lr"]) if isinstance(group["lr"], float) else None
+        if isinstance(self._source, Loop) and self._halves is not None:
+            loss = self._loss_of(self.step) if "batch_loss" in self.needs else None
+            self._halves.before(self._source, self._groups, loss, closure=self._updates.closure)
+            self._now = self._source.settings
+        self._note_written()
         return True
+
+    def _after(self) -> None:
+        """After an update that counts."""
+        if isinstance(self._source, Loop) and self._halves is not None:
+            self._halves.after(self._source, self._groups)
+            self._now = self._source.settings
+            self._note_written()
+
+    def _note_written(self) -> None:
+        group = self._optimizer.param_groups[0]
+        self._written = (group, group["lr"]) if isinstance(group["lr"], float) else None
 
     def _scaled(self, lr: float) -> float:
         return self._base_lr * (lr / self._first_lr)
@@ -197,7 +215,7 @@ def _source(spec: RunSpec, direction: str) -> Plan | Loop:
             f"a script keeps its weights itself and cannot end as an ensemble, got {spec.method}; use "
             "lrcontrol.snapshots in the script, or leave the snapshots out."
         )
-    unknown = sorted(control.needs - {"loss", "metric"})
+    unknown = sorted(control.needs - AHEAD - {"loss", "metric"})
     if unknown:
         raise BadInput(f"a script tells a control its loss and its metric, but {spec.method} needs {unknown[0]}.")
     return Loop(control, total, direction)

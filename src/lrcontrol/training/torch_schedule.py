@@ -10,11 +10,13 @@ from typing import Any, Literal, Unpack
 from torch.optim import Optimizer
 
 from lrcontrol import checks
+from lrcontrol.controls.control import AHEAD
 from lrcontrol.errors import BadInput, OutOfSchedule
 from lrcontrol.schedules.horizon import Horizon, horizon
-from lrcontrol.training.closed import Loop, Told
+from lrcontrol.training.closed import Loop, Told, one_number
 from lrcontrol.training.course import Change, Rule
 from lrcontrol.training.groups import Groups, known, left_over, own_bases
+from lrcontrol.training.halves import Halves, halves_of
 from lrcontrol.training.meters import Meter, meter
 from lrcontrol.training.plan import Plan
 from lrcontrol.training.readings import Readings
@@ -41,6 +43,8 @@ class TorchSchedule(Readings):
     _floats: list[tuple[dict[str, Any], float]]  # each of them, and its base rate
     _idle_at: int  # updates made, since which nothing happened in `_idle` calls
     _idle: int
+    _halves: Halves | None  # of updates that a control looks at
+    _batch_loss: float | None  # of the next update, where it was told
     _ended = False  # whether it was said that an update was made after the end
 
     # torch's constructor would patch optimizer.step, read `initial_lr` back and take a first step: not called.
@@ -129,6 +133,30 @@ class TorchSchedule(Readings):
                 group["lr"] = base * multiplier
         else:
             self._write_rates(multiplier)
+
+    def tell(self, *, loss: Any) -> None:
+        """Tell the loss of the batch whose update comes next: for controls that need it before `optimizer.step()`.
+
+        Args:
+            loss: one number, or a tensor of one; the last that is told counts. Over the processes of torch.distributed
+                its mean is taken.
+        Raises:
+            BadInput: it is not one number.
+        Example:
+            >>> import torch
+            >>> from lrcontrol import as_torch_scheduler
+            >>> weight = torch.nn.Parameter(torch.ones(1))
+            >>> optimizer = torch.optim.SGD([weight], lr=10.0)
+            >>> scheduler = as_torch_scheduler(optimizer, "polyak", 100)
+            >>> loss = (weight**2).sum()
+            >>> loss.backward()
+            >>> scheduler.tell(loss=loss)
+            >>> optimizer.step()  # at (1 - 0) / (0.5 * 2**2)
+            >>> scheduler.step()
+            >>> weight.item()
+            0.0
+        """
+        self._batch_loss = one_number("loss", loss)
 
     def _write_rates(self, multiplier: float) -> None:
         """Write tensors, or groups not seen before; where all are floats, the next step does it itself."""
@@ -341,7 +369,17 @@ class TorchSchedule(Readings):
         _ON[self.optimizer] = weakref.ref(self)
         known(self.optimizer, self._groups)
         self._always = self.count == "calls"
-        self._updates = Updates() if self._always else hooked(self.optimizer, self, self._about_to_update)
+        self._halves, self._batch_loss = None, None
+        source = self._source
+        if isinstance(source, Loop) and not self._always:
+            self._halves = halves_of(self.optimizer, source, "call tell(loss=loss) before optimizer.step()")
+        elif isinstance(source, Loop) and source.control.needs & AHEAD:
+            raise BadInput(f'{source.name} looks at every update, so it needs count="updates", got count="calls".')
+        self._updates = (
+            Updates()
+            if self._always
+            else hooked(self.optimizer, self, self._about_to_update, self._has_updated if self._halves else None)
+        )
         self._updates.made = self._always
         self._idle_at, self._idle = 0, 0
         self._set_pace()
@@ -356,7 +394,16 @@ class TorchSchedule(Readings):
         self._admit()
         self._be_sure()
         rate = self.optimizer.param_groups[0]["lr"]
-        return (type(rate) is float and rate != 0) or not self._groups.idle(self.optimizer, self.multiplier)
+        counts = (type(rate) is float and rate != 0) or not self._groups.idle(self.optimizer, self.multiplier)
+        if counts and isinstance(self._source, Loop) and self._halves is not None:
+            loss, self._batch_loss = self._batch_loss, None
+            self._halves.before(self._source, self._groups, loss, closure=self._updates.closure)
+        return counts
+
+    def _has_updated(self) -> None:
+        """Note what the update that was made has come to."""
+        if isinstance(self._source, Loop) and self._halves is not None:
+            self._halves.after(self._source, self._groups)
 
     def _be_sure(self) -> None:
         """Tell of a doubt about the base rates, once; a state that was loaded has settled it."""
@@ -381,7 +428,7 @@ class TorchSchedule(Readings):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))
-        for name in ("_updates", "_rest", "_seen", "_last", "_floats"):  # made anew by `_attach`
+        for name in ("_updates", "_rest", "_seen", "_last", "_floats", "_halves"):  # made anew by `_attach`
             del state[name]
         return state | {"updated": bool(self._updates.made)}
 

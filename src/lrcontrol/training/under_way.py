@@ -3,25 +3,28 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from lrcontrol.controls.control import Observation
+from lrcontrol.controls.control import Observation, Update
 from lrcontrol.runs.beginnings import Branch
 from lrcontrol.runs.record import Cost, Evaluation, Outcome, Record
 from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.runs.task import Task
 from lrcontrol.training.checkpoints import load_start, save_checkpoint
 from lrcontrol.training.final_weights import Ending, FinalWeights
+from lrcontrol.training.foresight import Foresight, clip_gradients, foresight_of, gradient_again
 from lrcontrol.training.judging import as_judged
 from lrcontrol.training.norms import gradients, norms
 from lrcontrol.training.optimizers import make_optimizer
-from lrcontrol.training.pace import pace_of, put_in_force
-from lrcontrol.training.state import State, put, taken
+from lrcontrol.training.pace import InForce, Looking, pace_of, put_in_force
+from lrcontrol.training.state import State, put, random_of, taken
 from lrcontrol.training.tasks.problem import Problem, Split
 
 __all__ = [
@@ -104,6 +107,7 @@ class UnderWay:
         self._task, self._problem, self._folder, self._progress = task, problem, folder, progress
         self._spec, self._pace = spec, pace_of(spec)
         self._optimizer = make_optimizer(spec.method.optimizer, problem.model.parameters(), spec.base_lr)
+        self._foresight = foresight_of(self._optimizer, self._pace.needs)
         self._first = self.step = spec.first_step
         self._losses = np.full(max(each.updates for each in tree.specs), np.nan, np.float32)
         told = {"l2"} if "grad_norm" in self._pace.needs else set()
@@ -144,7 +148,7 @@ class UnderWay:
 
     def advance(self, branch: Branch) -> End | None:
         """Make the updates up to the end of a branch; why all of its runs end before that, or None."""
-        problem, model, pace = self._problem, self._problem.model, self._pace
+        problem, model, pace, foresight = self._problem, self._problem.model, self._pace, self._foresight
         grids = [self._grids[spec.id] for spec in branch.specs]
         looks = set().union(*grids) | {spec.stop_step for spec in branch.ended}
         blocks = range(self.step - self.step % BLOCK + BLOCK, branch.last, BLOCK)
@@ -153,13 +157,19 @@ class UnderWay:
             for inputs, targets in problem.batches(first, pause):
                 now = pace.at(self.step)
                 put_in_force(self._optimizer, now)
-                self._rates.append(now.lr)
+                random = random_of(model) if foresight is not None and foresight.asks_again else {}
                 loss = problem.loss(model(inputs), targets)
                 self._optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 if self._orders:
                     measured.append(norms(gradients(self._optimizer), self._orders).float())
-                self._optimizer.step()
+                if foresight is not None:
+                    now = self._foreseen(foresight, loss, partial(gradient_again, problem, inputs, targets, random))
+                else:
+                    if pace.clip is not None:
+                        clip_gradients(self._optimizer, pace.clip)
+                    self._optimizer.step()
+                self._rates.append(now.lr)
                 losses.append(loss.detach())
                 self.step += 1
                 if pace.hears and self.step < pause:
@@ -174,6 +184,24 @@ class UnderWay:
             if end is not None:
                 return end
         return None
+
+    def _foreseen(self, foresight: Foresight, loss: Tensor, again: Callable[[], None]) -> InForce:
+        """Make the update whose gradients are at hand as the control decides, having been shown them."""
+        pace, optimizer, step = self._pace, self._optimizer, self.step
+        assert isinstance(pace, Looking)  # noqa: S101 - what needs to be shown updates looks, told to the type checker
+        shown = foresight.shown([self._spec.base_lr] * len(optimizer.param_groups), loss.detach(), again)
+        if not foresight.is_tried:
+            pace.reconsider(Update(**shown))
+        multiplier = 1.0 if foresight.is_tried else pace.multiplier
+        put_in_force(optimizer, pace.at(step)._replace(lr=self._spec.base_lr * multiplier))
+        clipped = 1.0 if pace.clip is None else clip_gradients(optimizer, pace.clip)
+        foresight.expect()
+        optimizer.step()
+        descent = foresight.made(multiplier, clipped)
+        if foresight.is_tried:
+            pace.reconsider(Update(**shown, descent=descent))
+            foresight.scale_to(pace.multiplier)
+        return pace.at(step)
 
     def _look(self, branch: Branch, first: int, losses: NDArray[np.float32], looks: set[int]) -> End | None:
         """Look at the losses since update `first`, judge where it is time to, and tell the control."""

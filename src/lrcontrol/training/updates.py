@@ -16,10 +16,12 @@ __all__ = ["Updates", "hooked", "seen_through"]
 class Updates:
     """Whether an update was made since `made` was last set to False; see `hooked`."""
 
-    __slots__ = ("__weakref__", "before", "counts", "made")
+    __slots__ = ("__weakref__", "after", "before", "closure", "counts", "made")
 
     def __init__(self) -> None:
         self.before: Callable[[], Callable[[], bool] | None] | None = None
+        self.after: Callable[[], Callable[[], None] | None] | None = None
+        self.closure = False  # whether the update that is under way computes its gradients itself
         self.counts = True  # whether the update that is under way is one
         # True, False, or a tensor of one bool: then the device knows, and reading it waits for the device
         self.made: Any = False
@@ -29,6 +31,7 @@ class Updates:
         if torch.compiler.is_compiling():  # what is traced is played back, whatever it was then
             return
         before = self.before and self.before()
+        self.closure = kwargs.get("closure") is not None or any(each is not None for each in args[1:])
         self.counts = before() if before else True
 
     def note(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -38,6 +41,9 @@ class Updates:
         """
         if not self.counts:
             return
+        after = self.after and self.after()
+        if after:
+            after()
         found = getattr(optimizer, "found_inf", None)
         if found is None:
             self.made = True
@@ -46,10 +52,13 @@ class Updates:
             self.made = made if self.made is False else made | self.made
 
 
-def hooked(optimizer: Optimizer, owner: object, before: Callable[[], bool]) -> Updates:
+def hooked(
+    optimizer: Optimizer, owner: object, before: Callable[[], bool], after: Callable[[], None] | None = None
+) -> Updates:
     """Updates of this optimizer, noted as long as `owner` lives.
 
-    `before`, a method of the owner, is called before each of them, and says whether it counts. The optimizer holds
+    `before`, a method of the owner, is called before each of them, and says whether it counts; `after`, another, after
+    each that does. The optimizer holds
     neither the owner nor itself: no cycle. An optimizer that wraps others is seen through them too.
 
     Raises:
@@ -63,6 +72,7 @@ def hooked(optimizer: Optimizer, owner: object, before: Callable[[], bool]) -> U
         )
     updates = Updates()
     updates.before = weakref.WeakMethod(before)
+    updates.after = None if after is None else weakref.WeakMethod(after)
     for each in found:
         for handle in (
             each.register_step_pre_hook(updates.announce),

@@ -1,0 +1,77 @@
+"""The control that takes Polyak's step: how far the loss is above its lowest, over how steeply it falls."""
+
+import math
+
+import msgspec
+
+from lrcontrol import checks
+from lrcontrol.controls.alone import Alone
+from lrcontrol.controls.control import Decision, Observation, State, Update
+
+__all__ = ["Polyak"]
+
+RUN_IN_PERIODS = 20  # periods of a run, where none is given
+
+
+class Polyak(Alone, frozen=True, tag="polyak"):
+    """The stochastic Polyak step: the rate is `(loss - lowest) / (c * squared norm of the gradient)`, up to a cap.
+
+    The cap is the rate of the update before times `growth ** (1 / period)`: from one period to the next a rate grows
+    `growth`-fold at most. It begins at the base rate, which has no other meaning. Made for SGD; with momentum or Adam
+    the norm is still that of the gradient, as in the authors' code. A loss that is at its lowest, a gradient of 0, or
+    one that is not finite makes no update; the cap stays.
+
+    Args:
+        c: > 0; 0.5 is best for convex losses, 1 doubles the caution.
+        lowest: what a batch loss can come to; 0 for cross-entropy of models that can fit all their data.
+        growth: >= 1.
+        period: >= 1; updates, an epoch in the paper; by default a twentieth of the run, for a control knows of no
+            epochs.
+    Source:
+        Loizou, Vaswani, Laradji, Lacoste-Julien 2021, arXiv:2002.10542, SPS_max, and the smoothing
+        of its cap as in the authors' code, github.com/IssamLaradji/sps.
+    Example:
+        >>> control = Polyak()
+        >>> decision, state = control.start(100)
+        >>> control.reconsider(state, Update(batch_loss=1.0, fall=8.0))[0].multiplier
+        0.25
+    """
+
+    c: float = 0.5
+    lowest: float = 0.0
+    growth: float = 2.0
+    period: int | None = None
+
+    def __post_init__(self) -> None:
+        put = msgspec.structs.force_setattr
+        put(self, "c", checks.number("c", self.c, low=0, open_low=True))
+        put(self, "lowest", checks.number("lowest", self.lowest))
+        put(self, "growth", checks.number("growth", self.growth, low=1))
+        if self.period is not None:
+            put(self, "period", checks.integer("period", self.period, low=1))
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The loss of an update's batch, and how it falls along the gradient."""
+        return frozenset({"batch_loss", "fall"})
+
+    def start(self, total_steps: int) -> tuple[Decision, State]:
+        """The base rate."""
+        total = checks.integer("total_steps", total_steps, low=1)
+        period = max(total // RUN_IN_PERIODS, 1) if self.period is None else self.period
+        return Decision(1.0), {"multiplier": 1.0, "cap": 1.0, "growth": self.growth ** (1 / period)}
+
+    def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
+        """As before, until the gradient is known."""
+        del seen
+        return Decision(state["multiplier"]), state
+
+    def reconsider(self, state: State, update: Update) -> tuple[Decision, State]:
+        """Polyak's step for this batch."""
+        cap, growth = state["cap"], state["growth"]
+        loss, fall = update.batch_loss, update.fall
+        step = 0.0
+        if loss is not None and fall is not None and fall > 0 and math.isfinite(loss) and math.isfinite(fall):
+            step = min(max(loss - self.lowest, 0.0) / (self.c * fall), cap)
+        after = {"multiplier": step, "cap": step * growth if step > 0 else cap, "growth": growth}
+        return Decision(step), after

@@ -1,0 +1,243 @@
+"""What a control is shown of an update before it is made: how the loss of its batch lies along this one and the last.
+
+What an update changed is kept in the optimizer's own state, beside its moments: whoever saves that saves all.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, distributed
+from torch.optim import Optimizer
+
+from lrcontrol.controls.control import AHEAD
+from lrcontrol.errors import BadInput
+from lrcontrol.training.norms import add_up, gradients, norms, shares
+from lrcontrol.training.optimizers.lr_free import LRFree
+from lrcontrol.training.ring import wide
+from lrcontrol.training.scaled import told
+from lrcontrol.training.state import put_random, random_of
+from lrcontrol.training.tasks.problem import Problem
+
+__all__ = ["Foresight", "clip_gradients", "foresight_of", "gradient_again"]
+
+Shown = dict[str, float | None]
+"""What is known of an update, by the names of `Update`."""
+
+ALONG = frozenset({"slope", "cosine", "curvature"})
+"""What is of the update before, and so needs what that has changed."""
+
+CHANGE, MULTIPLIER = "lrcontrol_change", "lrcontrol_multiplier"
+"""Names in an optimizer's state, parameter by parameter: what the last update has changed, at which multiplier."""
+
+
+class _Change(NamedTuple):
+    """What an update has changed of a parameter, which was `before`."""
+
+    parameter: Tensor
+    before: Tensor
+    change: Tensor
+
+
+def foresight_of(optimizer: Optimizer, needs: frozenset[str]) -> "Foresight | None":
+    """What measures what a control needs, or None where it needs nothing of the kind."""
+    wanted = needs & AHEAD
+    return Foresight(optimizer, wanted) if wanted else None
+
+
+class Foresight:
+    """Measures what a control needs of every update of an optimizer.
+
+    For an update: `shown`, with its gradients at hand; then the multiplier is put in force and `expect` told; the
+    optimizer steps; then `made`. Where the update itself `is_tried`, its multiplier is 1 until it has been made, and
+    `made` says how the loss lies along it; `scale_to` then makes it one of another multiplier.
+
+    Args:
+        optimizer: whose updates they are.
+        wanted: at least one of `AHEAD`.
+    Raises:
+        BadInput: updates are to be tried, or the loss by Polyak's rule, on an optimizer that finds its rate itself.
+    """
+
+    def __init__(self, optimizer: Optimizer, wanted: frozenset[str]) -> None:
+        self._optimizer, self._wanted = optimizer, wanted
+        self._before: list[tuple[Tensor, Tensor]] = []
+        self._changes: list[_Change] = []
+        if isinstance(optimizer, LRFree) and not wanted <= {"slope", "cosine"}:
+            raise BadInput(
+                "a control that sets the rate by what the loss is must be on an optimizer that does not find its own, "
+                f"got {type(optimizer).__name__}; use SGD or AdamW, or another control."
+            )
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether an update is made at a multiplier of 1 first, looked at, and then scaled."""
+        return "descent" in self._wanted
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether the gradients of a batch are needed twice."""
+        return "curvature" in self._wanted
+
+    @torch.no_grad()
+    def shown(self, bases: Sequence[float], loss: Any = None, again: Callable[[], None] | None = None) -> Shown:
+        """What is known before the update.
+
+        Args:
+            bases: the base rate of every group.
+            loss: of this update's batch; its mean over all processes of torch.distributed is taken.
+            again: computes the gradients of this update's batch at the weights as they are when it is called.
+        """
+        unscaled = self._unscaled()
+        found: Shown = {}
+        if "batch_loss" in self._wanted:
+            found["batch_loss"] = _mean(loss)
+        if "fall" in self._wanted:
+            squares = [
+                base * float(norms([each.grad for each in group["params"] if each.grad is not None], ["l2"])) ** 2
+                for group, base in zip(self._optimizer.param_groups, bases, strict=True)
+            ]
+            found["fall"] = math.fsum(squares) * unscaled**2
+        return found | self._along(unscaled, again) if self._wanted & ALONG else found
+
+    @torch.no_grad()
+    def expect(self) -> None:
+        """The optimizer is about to step."""
+        if self.is_tried or self._wanted & ALONG:
+            self._before = [(each, each.detach().clone()) for each, _ in _updated(self._optimizer)]
+
+    @torch.no_grad()
+    def made(self, multiplier: float, clipped: float = 1.0) -> float | None:
+        """The optimizer has stepped at this multiplier, with gradients that were `clipped` to a part of themselves.
+
+        Returns:
+            How the loss falls along the update, where that is asked for.
+        """
+        self._changes = [_Change(each, before, each - before) for each, before in self._before]
+        self._before = []
+        if self.is_tried:
+            grads = [each.parameter.grad for each in self._changes]
+            return -_inner(grads, [each.change for each in self._changes]) * self._unscaled() / clipped
+        self._keep(multiplier)
+        return None
+
+    @torch.no_grad()
+    def scale_to(self, multiplier: float) -> None:
+        """Make the update that was made at a multiplier of 1 one at this."""
+        for each in self._changes:
+            each.parameter.copy_(torch.add(each.before, each.change.mul_(multiplier)))
+        self._keep(multiplier)
+
+    def _keep(self, multiplier: float) -> None:
+        """Keep what the update has changed for the next one, where that looks back at it."""
+        if self._wanted & ALONG:
+            for each in self._changes:
+                self._optimizer.state[each.parameter] |= {CHANGE: each.change, MULTIPLIER: multiplier}
+        self._changes = []
+
+    def _along(self, unscaled: float, again: Callable[[], None] | None) -> Shown:
+        """How the loss of this batch lies along the update before."""
+        state = self._optimizer.state
+        moved = {each: grad for each, grad in _updated(self._optimizer) if CHANGE in state.get(each, {})}
+        multiplier = next((float(state[each][MULTIPLIER]) for each in moved), 0.0)
+        if not multiplier:
+            return {}
+        changes = [state[each][CHANGE] for each in moved]
+        now = list(moved.values())
+        rise, length = _inner(now, changes) * unscaled, float(norms(changes, ["l2"]))
+        found: Shown = {"slope": rise / multiplier}
+        if "cosine" in self._wanted:
+            both = float(norms(now, ["l2"])) * unscaled * length
+            found["cosine"] = min(max(-rise / both, -1.0), 1.0) if both > 0 else None
+        if "curvature" in self._wanted:
+            if again is None:
+                raise BadInput(
+                    "a control that needs `curvature` needs the gradient of a batch twice, which only train, compare "
+                    "and select can compute; on an optimizer of your own use another, such as hypergradient."
+                )
+            turned = self._turned(list(moved), changes, again) * unscaled
+            found["curvature"] = turned * length / multiplier**2
+        return found
+
+    def _turned(self, moved: list[Tensor], changes: list[Tensor], again: Callable[[], None]) -> float:
+        """How far the gradient of this batch is from what it was before the update; all is put back."""
+        parameters = [each for group in self._optimizer.param_groups for each in group["params"]]
+        grads = [each.grad for each in parameters]
+        now = [each.detach().clone() for each in moved]
+        here = [each.grad for each in moved]
+        torch._foreach_sub_([each.detach() for each in moved], changes)
+        with torch.enable_grad():
+            again()
+        there = [each.grad for each in moved]
+        for each, grad in zip(parameters, grads, strict=True):
+            each.grad = grad
+        torch._foreach_copy_(moved, now)
+        apart = [a if b is None else a - b for a, b in zip(here, there, strict=True) if a is not None]
+        return float(norms(apart, ["l2"]))
+
+    def _unscaled(self) -> float:
+        """What makes gradients those of the loss, where a scaler leaves that to a fused optimizer."""
+        scale = told("grad_scale", [self._optimizer])
+        return 1.0 if scale is None else 1 / float(scale)
+
+
+@torch.no_grad()
+def clip_gradients(optimizer: Optimizer, norm: float) -> float:
+    """Scale all gradients down together where their L2 norm is larger; to which part of themselves.
+
+    A gradient that is not finite is left as it is.
+
+    Raises:
+        BadInput: gradients that a scaler leaves scaled.
+    """
+    if told("grad_scale", [optimizer]) is not None:
+        raise BadInput(
+            "gradients must be unscaled before they are clipped: call scaler.unscale_(optimizer), or take an "
+            "optimizer without fused=True."
+        )
+    found = gradients(optimizer)
+    whole = float(norms(found, ["l2"]))
+    if not math.isfinite(whole) or whole <= norm:
+        return 1.0
+    torch._foreach_mul_(found, norm / whole)
+    return norm / whole
+
+
+def gradient_again(problem: Problem, inputs: Any, targets: Any, random: dict[str, Tensor]) -> None:
+    """Compute the gradients of a batch as a step does that began with these random numbers; nothing else changes."""
+    model, here = problem.model, random_of(problem.model)
+    buffers = [(each, each.clone()) for each in model.buffers()]
+    model.zero_grad(set_to_none=True)
+    put_random(random, model)
+    problem.loss(model(inputs), targets).backward()  # type: ignore[no-untyped-call]
+    put_random(here, model)
+    for each, kept in buffers:
+        each.copy_(kept)
+
+
+def _updated(optimizer: Optimizer) -> list[tuple[Tensor, Tensor]]:
+    """The parameters that have gradients, each once, and these."""
+    found = dict.fromkeys(each for group in optimizer.param_groups for each in group["params"])
+    return [(each, each.grad) for each in found if each.grad is not None]
+
+
+def _inner(left: Sequence[Any], right: Sequence[Tensor]) -> float:
+    """The inner product of tensors, all together, over all processes that have a part of them."""
+    if any(each.layout is not torch.strided for each in left):
+        raise BadInput("a control that looks along updates needs gradients that are dense, got sparse ones.")
+    whole = 0.0
+    for one, other in zip(shares(left), shares(right), strict=True):
+        parts = [torch.dot(a.reshape(-1), b.reshape(-1)) for a, b in zip(one.tensors, other.tensors, strict=True)]
+        summed = torch.stack(parts).to(wide(parts[0].device)).sum() if parts else torch.zeros(())
+        whole += float(add_up(summed, one.groups))
+    return whole
+
+
+def _mean(loss: Any) -> float:
+    """A loss as a number, the same in every process."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return float(loss)
+    value = loss.detach().clone() if isinstance(loss, Tensor) else torch.tensor(float(loss))
+    distributed.all_reduce(value)
+    return float(value) / distributed.get_world_size()
