@@ -24,6 +24,7 @@ from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
 from lrcontrol.study_folder import folder_of, made
+from lrcontrol.training.range_options import OfModel
 from lrcontrol.training.tasks import catalogue
 from lrcontrol.training.tasks.own import OwnTask
 from lrcontrol.training.tasks.script import ScriptTask
@@ -31,7 +32,7 @@ from lrcontrol.training.tasks.script import ScriptTask
 if TYPE_CHECKING:
     from lrcontrol.report.theme import Chart
 
-__all__ = ["Besides", "Confirmation", "OfModel", "OfTask", "RangeTest", "range_test"]
+__all__ = ["Besides", "Confirmation", "OfTask", "RangeTest", "range_test"]
 
 LOW, HIGH, STEPS, REPEATS = 1e-6, 10.0, 100, 1
 BESIDE = 3.0  # factor between the suggestion and the rates that it is confirmed against
@@ -169,28 +170,6 @@ class OfTask(TypedDict, total=False):
 
     out: str | os.PathLike[str] | None
     progress: Callable[[int], None] | None
-
-
-class OfModel(TypedDict, total=False):
-    """What the range test of a model takes besides; see docs/range_test.md.
-
-    Args:
-        accumulate: >= 1; micro-batches of an update.
-        scaler: a gradient scaler.
-        schedules: one or several on the optimizer, to be put back, that are neither torch's nor ours; those are known.
-        autocast: a dtype such as torch.bfloat16, in which the loss is computed.
-        clip_norm: > 0; the norm that gradients are clipped to.
-        step: in place of the loss: a function of a batch that does all of a training step and returns the loss.
-        also: what else has a state that training changes, one or several, such as a moving average of the weights.
-    """
-
-    accumulate: int
-    scaler: Any
-    schedules: Any
-    autocast: Any
-    clip_norm: float | None
-    step: Callable[[Any], Any] | None
-    also: Any
 
 
 class Besides(OfTask, OfModel, total=False):
@@ -351,10 +330,9 @@ class _ModelRuns:
         from lrcontrol.training.range_test import confirm
 
         model, optimizer, loader, loss = self._objects
-        at = partial(confirm, model, optimizer, loader, loss, steps=steps, seed=seed, **self._how)
         records: list[Record] = []
         for rate in rates:
-            records.append(at(lr=rate))
+            records.append(confirm(model, optimizer, loader, loss, lr=rate, steps=steps, seed=seed, **self._how))
             if _interrupted(records[-1]):
                 break
         return tuple(records)

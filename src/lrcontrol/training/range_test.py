@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from lrcontrol import checks
 from lrcontrol.controls.composed import StopOnDivergence
 from lrcontrol.controls.control import Observation
 from lrcontrol.controls.scheduled import Scheduled
+from lrcontrol.docstrings import with_keys
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.method import Method, Own
 from lrcontrol.runs.range_spec import ASKED, Shape, range_spec
@@ -23,6 +24,7 @@ from lrcontrol.runs.spec import RunSpec
 from lrcontrol.schedules.recipes.single import constant
 from lrcontrol.training.borrow import Borrowed, several
 from lrcontrol.training.own_updates import OwnUpdates
+from lrcontrol.training.range_options import OfModel
 
 __all__ = ["OWN_MODEL", "confirm", "own_range_test"]
 
@@ -32,6 +34,7 @@ OWN_MODEL = "own-model"
 LOSS = Objective("loss", "minimize")
 
 
+@with_keys(OfModel)
 def own_range_test(
     model: nn.Module,
     optimizer: Optimizer | Callable[[], Optimizer],
@@ -42,15 +45,9 @@ def own_range_test(
     high: float = 10.0,
     steps: int = 100,
     shape: Shape = "exponential",
-    accumulate: int = 1,
-    scaler: Any = None,
-    schedules: Any = (),
-    autocast: torch.dtype | None = None,
-    clip_norm: float | None = None,
-    step: Callable[[Any], Any] | None = None,
-    also: Any = (),
     repeats: int = 1,
     seed: int = 0,
+    **how: Unpack[OfModel],
 ) -> list[Record]:
     """Train for a few updates at rates that grow from `low` to `high`, and put everything back.
 
@@ -75,14 +72,6 @@ def own_range_test(
         high: > low; of the last.
         steps: >= 20; updates.
         shape: whether the rate grows by the same factor at every update, or by the same amount.
-        accumulate: >= 1; micro-batches of an update; the last of a pass over the data has what is left.
-        scaler: a gradient scaler.
-        schedules: one or several on the optimizer, to be put back, that are neither torch's nor ours; those are known.
-        autocast: a dtype such as torch.bfloat16, in which the loss is computed.
-        clip_norm: > 0; the norm that gradients are clipped to.
-        step: in place of the loss and what follows it: a function of a batch that does all of a training step, also
-            the update, and returns the loss. Batches are not moved for it, and every call may or may not update.
-        also: what else has a state that training changes, one or several, such as a moving average of the weights.
         repeats: >= 1; tests, each from the same weights and with data in another order.
         seed: >= 0; repeat `r` draws all random numbers from `seed + r`, so that a test can be repeated.
     Returns:
@@ -111,22 +100,10 @@ def own_range_test(
         range_spec(OWN_MODEL, Own(), low=low, high=high, steps=steps, shape=shape, seed=seed + number)
         for number in range(repeats)
     ]
-    return _carried_out(
-        specs,
-        model,
-        optimizer,
-        loader,
-        loss,
-        schedules=schedules,
-        also=also,
-        scaler=scaler,
-        accumulate=accumulate,
-        autocast=autocast,
-        clip_norm=clip_norm,
-        step=step,
-    )
+    return _carried_out(specs, model, optimizer, loader, loss, how)
 
 
+@with_keys(OfModel)
 def confirm(
     model: nn.Module,
     optimizer: Optimizer | Callable[[], Optimizer],
@@ -135,14 +112,8 @@ def confirm(
     *,
     lr: float,
     steps: int = 100,
-    accumulate: int = 1,
-    scaler: Any = None,
-    schedules: Any = (),
-    autocast: torch.dtype | None = None,
-    clip_norm: float | None = None,
-    step: Callable[[Any], Any] | None = None,
-    also: Any = (),
     seed: int = 0,
+    **how: Unpack[OfModel],
 ) -> Record:
     """Train for some updates at one rate, and put everything back.
 
@@ -153,14 +124,7 @@ def confirm(
         loss: likewise.
         lr: > 0; the rate of the largest group.
         steps: >= 1; updates.
-        accumulate: as in `own_range_test`.
-        scaler: likewise.
-        schedules: likewise.
-        autocast: likewise.
-        clip_norm: likewise.
-        step: likewise.
-        also: likewise.
-        seed: likewise.
+        seed: as in `own_range_test`.
     Returns:
         A record with columns `loss` and `lr`, FINISHED where the loss stayed finite and did not diverge.
     Raises:
@@ -177,20 +141,7 @@ def confirm(
     rate = checks.number("lr", lr, low=0, open_low=True)
     method = Method(Own(), StopOnDivergence(Scheduled(constant())))
     spec = RunSpec(task=OWN_MODEL, method=method, base_lr=rate, total_steps=steps, seed=seed)
-    (record,) = _carried_out(
-        [spec],
-        model,
-        optimizer,
-        loader,
-        loss,
-        schedules=schedules,
-        also=also,
-        scaler=scaler,
-        accumulate=accumulate,
-        autocast=autocast,
-        clip_norm=clip_norm,
-        step=step,
-    )
+    (record,) = _carried_out([spec], model, optimizer, loader, loss, how)
     return record
 
 
@@ -200,26 +151,24 @@ def _carried_out(
     optimizer: Optimizer | Callable[[], Optimizer],
     loader: Iterable[Any] | Callable[[], Iterable[Any]],
     loss: Callable[..., Any] | None,
-    *,
-    schedules: Any,
-    also: Any,
-    scaler: Any,
-    **how: Any,
+    how: OfModel,
 ) -> list[Record]:
     """The records of runs that all begin where the user's objects are now, which is where these are at the end."""
     if torch.is_inference_mode_enabled():
         raise BadInput("updates must be made outside of torch.inference_mode(), got a call within it.")
+    of_updates: dict[str, Any] = {name: value for name, value in how.items() if name not in ("schedules", "also")}
+    given, maker = (optimizer, None) if isinstance(optimizer, Optimizer) else (None, optimizer)
     borrowed = Borrowed(
         model,
-        optimizer if isinstance(optimizer, Optimizer) else None,
+        given,
         loader=loader,
-        scaler=scaler,
-        schedules=schedules,
-        also=[*several(also), loss, how["step"], None if isinstance(optimizer, Optimizer) else optimizer],
+        scaler=how.get("scaler"),
+        schedules=how.get("schedules"),
+        also=[*several(how.get("also")), loss, how.get("step"), maker],
     )
     records: list[Record] = []
     with borrowed:
-        updates = OwnUpdates(model, optimizer, loader, loss, scaler=scaler, asked=lambda: borrowed.asked, **how)
+        updates = OwnUpdates(model, optimizer, loader, loss, asked=lambda: borrowed.asked, **of_updates)
         with closing(_runs(specs, borrowed, updates)) as runs:
             for record in runs:
                 records.append(record)  # noqa: PERF402 - a signal may end it, and those before are kept
