@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lrcontrol.runs import optimizer_specs as specs
-from lrcontrol.training.optimizers.blocks import blocks, into, with_decay
+from lrcontrol.training.optimizers.blocks import into, with_decay
 from lrcontrol.training.optimizers.lr_free import LRFree, Part
 
 __all__ = ["Cocob"]
@@ -29,10 +29,10 @@ class Cocob(LRFree):
         for part in parts:
             group = part.group
             eps, alpha, lr = group["eps"], group["alpha"], float(group["lr"])
-            kept = [part.kept("x0", torch.clone), part.kept("scale", partial(torch.full_like, fill_value=eps))]
-            kept += [part.kept(name, torch.zeros_like) for name in ("sum", "won", "bet")]
-            for g, p, x0, scale, sum_, won, bet, room_of_sizes, room in blocks(
-                part.grads, part.parameters, *kept, rooms=2
+            part.keep(x0=torch.clone, scale=partial(torch.full_like, fill_value=eps))
+            part.keep(sum=torch.zeros_like, won=torch.zeros_like, bet=torch.zeros_like)
+            for g, p, x0, scale, sum_, won, bet, room_of_sizes, room in part.blocks(
+                "x0", "scale", "sum", "won", "bet", rooms=2
             ):
                 slopes = with_decay(g, p, group["weight_decay"], room)
                 if lr != 1:

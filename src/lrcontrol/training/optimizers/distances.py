@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from lrcontrol.runs import optimizer_specs as specs
-from lrcontrol.training.optimizers.blocks import add_scaled, blocks, into, squares, total, with_decay
+from lrcontrol.training.optimizers.blocks import add_scaled, into, squares, total, with_decay
 from lrcontrol.training.optimizers.lr_free import LRFree, Part
 
 __all__ = ["DoG", "DoWG", "LDoG"]
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
-_WIDE = torch.float64
 
 
 class DoG(LRFree):
@@ -50,42 +49,48 @@ class DoG(LRFree):
         share = _last(step, first["average_power"])
         come: list[Tensor] = []
         for part in parts:
-            kept = [part.kept("x0", torch.clone), part.kept("average", torch.clone)]
-            come += _moved(part, reach / seen.sqrt() * float(part.group["lr"]), kept, share)
+            part.keep(x0=torch.clone, average=torch.clone)
+            come += _moved(part, reach / seen.sqrt() * float(part.group["lr"]), share)
         self._share(step=step, reach=torch.maximum(reach, total(come).sqrt()), squares=seen)
 
 
 class LDoG(DoG):
     """See `runs.optimizer_specs.LDoG`; `reach` and `squares` of a group hold a number for each of its tensors."""
 
+    _apart = True
+
     def _update(self, parts: list[Part]) -> None:
         for part in parts:
             self._update_group(part)
 
     def _update_group(self, part: Part) -> None:
-        group = part.group
-        ones = [
-            Part(group, [parameter], [grad], [state])
-            for parameter, grad, state in zip(part.parameters, part.grads, part.states, strict=True)
-        ]
-        now = [_sum(_of_gradients([one])) for one in ones]
-        places = [place for place, each in enumerate(group["params"]) if each.grad is not None]
+        group, layout = part.group, part.layout
+        owners = [owner for block in layout.owners for owner in block]
+
+        def each(numbers: list[Tensor]) -> Tensor:
+            """The sums of what belongs to each tensor."""
+            stacked = torch.stack(numbers).to(_wide(numbers[0]))
+            zeros = stacked.new_zeros(len(part.parameters))
+            return zeros.index_add_(0, torch.tensor(owners, device=zeros.device), stacked)
+
+        now = each(_of_gradients([part]))
+        places = [place for place, given in enumerate(group["params"]) if given.grad is not None]
         if group["reach"] is None:
-            reach, seen = ([torch.zeros_like(now[0])] * len(group["params"]) for _ in range(2))
+            reach, seen = (now.new_zeros(len(group["params"])) for _ in range(2))
         else:
-            reach, seen = (list(group[name].to(now[0].device).unbind()) for name in ("reach", "squares"))
-        for place, one, square in zip(places, ones, now, strict=True):
-            if "x0" not in one.states[0]:
-                reach[place] = group["initial_distance"] * (1 + _sum(_of_parameters([one])).sqrt())
-                seen[place] = seen[place] + group["eps"]
-            seen[place] = seen[place] + square
-        rates = (torch.stack(reach) / torch.stack(seen).sqrt() * float(group["lr"])).unbind()
+            reach, seen = (group[name].to(now.device, copy=True) for name in ("reach", "squares"))
+        new = torch.tensor(["x0" not in state for state in part.states], device=now.device)
+        if any("x0" not in state for state in part.states):
+            begun = group["initial_distance"] * (1 + each(_of_parameters([part])).sqrt())
+            reach[places] = torch.where(new, begun, reach[places])
+            seen[places] += torch.where(new, group["eps"], 0.0)
+        seen[places] += now
+        rates = reach[places] / seen[places].sqrt() * float(group["lr"])
+        part.keep(x0=torch.clone, average=torch.clone)
         step = group["step"] + 1
-        share = _last(step, group["average_power"])
-        for place, one in zip(places, ones, strict=True):
-            come = _moved(one, rates[place], [one.kept("x0", torch.clone), one.kept("average", torch.clone)], share)
-            reach[place] = torch.maximum(reach[place], _sum(come).sqrt())
-        group.update(step=step, reach=torch.stack(reach), squares=torch.stack(seen))
+        come = each(_moved(part, rates, _last(step, group["average_power"])))
+        reach[places] = torch.maximum(reach[places], come.sqrt())
+        group.update(step=step, reach=reach, squares=seen)
 
 
 class DoWG(LRFree):
@@ -111,22 +116,31 @@ class DoWG(LRFree):
         rate = reach / (seen.sqrt() + first["eps"])
         come: list[Tensor] = []
         for part in parts:
-            come += _moved(part, rate * float(part.group["lr"]), [part.kept("x0", torch.clone)], 0.0)
+            part.keep(x0=torch.clone)
+            come += _moved(part, rate * float(part.group["lr"]), None)
         self._share(reach=torch.maximum(reach, total(come)), squares=seen)
 
 
-def _moved(part: Part, rate: Tensor, kept: list[list[Tensor]], share: float) -> list[Tensor]:
-    """Step the parameters of a part; squared distances to where they began, which add up.
+def _moved(part: Part, rate: Tensor, share: float | None) -> list[Tensor]:
+    """Step the parameters of a part; squared distances to where they began, piece by piece.
 
-    What is kept is where they began, and their averages where there are some.
+    The rate is one, or one for each tensor; the share is that of the new weights in their averages, where there are
+    some.
     """
     come: list[Tensor] = []
     decay = part.group["weight_decay"]
-    for g, p, begun, *averaged, room in blocks(part.grads, part.parameters, *kept, rooms=1):
-        add_scaled(p, with_decay(g, p, decay, room), -rate)
+    names = ("x0",) if share is None else ("x0", "average")
+    rates = None if rate.dim() == 0 else rate.tolist() if rate.device.type == "cpu" else rate.unbind()
+    for (g, p, begun, *averaged, room), owners in zip(part.blocks(*names, rooms=1), part.layout.owners, strict=True):
+        slopes = with_decay(g, p, decay, room)
+        if rates is None:
+            add_scaled(p, slopes, -rate)
+        else:
+            for owner, of_p, slope in zip(owners, p, slopes, strict=True):
+                add_scaled([of_p], [slope], -rates[owner])
         come += squares(into(room, "sub", p, begun))
         for each in averaged:
-            torch._foreach_lerp_(each, p, share)
+            torch._foreach_lerp_(each, p, share or 0.0)
     return come
 
 
@@ -139,16 +153,16 @@ def _of_gradients(parts: list[Part]) -> list[Tensor]:
     """Squared norms of the gradients, with weight decay where it is added to them, which add up."""
     found: list[Tensor] = []
     for part in parts:
-        for g, p, room in blocks(part.grads, part.parameters, rooms=1):
+        for g, p, room in part.blocks(rooms=1):
             found += squares(with_decay(g, p, part.group["weight_decay"], room))
     return found
 
 
 def _of_parameters(parts: list[Part]) -> list[Tensor]:
     """Squared norms of the parameters, which add up."""
-    return [each for part in parts for (p,) in blocks(part.parameters) for each in squares(p)]
+    return [each for part in parts for _, p in part.blocks() for each in squares(p)]
 
 
-def _sum(numbers: list[Tensor]) -> Tensor:
-    """The sum of one or more numbers; of one without a detour."""
-    return numbers[0].to(_WIDE) if len(numbers) == 1 and numbers[0].device.type != "mps" else total(numbers)
+def _wide(numbers: Tensor) -> torch.dtype:
+    """float64 where the device has it."""
+    return torch.float32 if numbers.device.type == "mps" else torch.float64

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lrcontrol.runs import optimizer_specs as specs
 from lrcontrol.training.optimizers.adam_step import NO_CORRECTION, adam_step
-from lrcontrol.training.optimizers.blocks import blocks, dots, into, sizes, squares, total, with_decay
+from lrcontrol.training.optimizers.blocks import dots, into, sizes, squares, total, with_decay
 from lrcontrol.training.optimizers.lr_free import LRFree, Part, one_lr
 
 __all__ = ["DAdaptAdam", "DAdaptSGD", "Prodigy"]
@@ -52,8 +52,8 @@ class Prodigy(LRFree):
         gains: list[Tensor] = []
         norms: list[Tensor] = []
         for part in parts:
-            kept = part.kept("p0", torch.clone), part.kept("s", torch.zeros_like)
-            for g, p, x0, sums_of, room, other in blocks(part.grads, part.parameters, *kept, rooms=2):
+            part.keep(p0=torch.clone, s=torch.zeros_like, exp_avg=torch.zeros_like, exp_avg_sq=torch.zeros_like)
+            for g, p, x0, sums_of, room, other in part.blocks("p0", "s", rooms=2):
                 slopes = _slopes(part.group, g, p, other)
                 gains += dots(slopes, into(room, "sub", x0, p))
                 torch._foreach_mul_(sums_of, beta3)
@@ -70,18 +70,21 @@ class Prodigy(LRFree):
         for part in parts:
             group = part.group
             decay = group["weight_decay"] if group["decoupled"] else 0.0
-            kept = part.kept("exp_avg", torch.zeros_like), part.kept("exp_avg_sq", torch.zeros_like)
-            for g, p, of_first, of_second, room in blocks(part.grads, part.parameters, *kept, rooms=1):
+            aged = _in_units(part, d, exp_avg=1, exp_avg_sq=2)
+            for g, p, of_first, of_second, room in part.blocks("exp_avg", "exp_avg_sq", rooms=1):
+                if aged != 1:
+                    torch._foreach_mul_(of_first, aged)
+                    torch._foreach_mul_(of_second, aged**2)
                 adam_step(
                     p,
-                    into(room, "mul", _slopes(group, g, p, room), d),
+                    _slopes(group, g, p, room),
                     of_first,
                     of_second,
                     NO_CORRECTION,
                     lr=dlr,
                     beta1=beta1,
                     beta2=beta2,
-                    eps=group["eps"] * after,
+                    eps=group["eps"] * after / d,
                     weight_decay=decay,
                 )
         self._share(step=first["step"] + 1, d=after, d_max=largest, numerator=numerator)
@@ -116,8 +119,9 @@ class DAdaptAdam(LRFree):
         for part in parts:
             group = part.group
             decay, eps = (group["weight_decay"] if group["decoupled"] else 0.0), group["eps"]
-            kept = [part.kept(name, torch.zeros_like) for name in ("exp_avg", "exp_avg_sq", "s")]
-            for g, p, of_first, of_second, sums, room, other in blocks(part.grads, part.parameters, *kept, rooms=2):
+            part.keep(exp_avg=torch.zeros_like, exp_avg_sq=torch.zeros_like, s=torch.zeros_like)
+            aged = _in_units(part, dlr, exp_avg=1)
+            for g, p, of_first, of_second, sums, room, other in part.blocks("exp_avg", "exp_avg_sq", "s", rooms=2):
                 slopes = _slopes(group, g, p, other)
                 scales = into(room, "sqrt", of_second)
                 torch._foreach_add_(scales, eps)
@@ -125,8 +129,8 @@ class DAdaptAdam(LRFree):
                 torch._foreach_mul_(sums, keep)
                 torch._foreach_add_(sums, slopes, alpha=dlr * (1 - keep))
                 norms += sizes(sums, room)
-                # the first moment is of dlr times the gradients, and the second of the gradients
-                torch._foreach_mul_(of_first, 1 / dlr)
+                if aged != 1:
+                    torch._foreach_mul_(of_first, aged)
                 adam_step(
                     p,
                     slopes,
@@ -139,7 +143,6 @@ class DAdaptAdam(LRFree):
                     eps=eps,
                     weight_decay=decay,
                 )
-                torch._foreach_mul_(of_first, dlr)
         gain, norm = _known(gains, norms)
         if norm == 0:
             return
@@ -176,14 +179,13 @@ class DAdaptSGD(LRFree):
         norms: list[Tensor] = []
         for part in parts:
             momentum, decay = part.group["momentum"], part.group["weight_decay"]
-            kept = part.kept("x0", torch.clone), part.kept("s", torch.zeros_like)
-            for g, p, starts_of, sums, room in blocks(part.grads, part.parameters, *kept, rooms=1):
+            part.keep(x0=torch.clone, s=torch.zeros_like)
+            for g, p, starts_of, sums, room in part.blocks("x0", "s", rooms=1):
                 slopes = with_decay(g, p, decay, room)
                 gains += dots(slopes, sums)
                 torch._foreach_add_(sums, slopes, alpha=dlr)
                 norms += squares(sums)
-                torch._foreach_mul_(p, momentum)
-                torch._foreach_add_(p, starts_of, alpha=1 - momentum)
+                torch._foreach_lerp_(p, starts_of, 1 - momentum)
                 torch._foreach_add_(p, sums, alpha=momentum - 1)
         gain, norm = _known(gains, norms)
         numerator = first["numerator"] + dlr * gain
@@ -193,8 +195,27 @@ class DAdaptSGD(LRFree):
     def _norm(self, parts: list[Part]) -> float:
         """Of the first gradient, without weight decay."""
         return math.sqrt(
-            float(total([each for part in parts for (grads,) in blocks(part.grads) for each in squares(grads)]))
+            float(total([each for part in parts for grads, _ in part.blocks() for each in squares(grads)]))
         )
+
+
+def _in_units(part: Part, unit: float, **powers: int) -> float:
+    """What makes moments, of gradients in units of what d was, moments of gradients in units of what it is.
+
+    They are kept in such units so that Adam's kernel can take the gradients as they are. Each parameter knows its own,
+    for what had no gradient stayed behind; moments of different units are brought to the new one here.
+    """
+    units = {state.get("unit", 1.0) for state in part.states}
+    aged = 1.0
+    if len(units) == 1:
+        aged = units.pop() / unit
+    else:
+        for state in part.states:
+            for name, power in powers.items():
+                state[name].mul_((state.get("unit", 1.0) / unit) ** power)
+    for state in part.states:
+        state["unit"] = unit
+    return aged
 
 
 def _slopes(group: dict[str, Any], grads: list[Tensor], parameters: list[Tensor], rooms: list[Tensor]) -> list[Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lrcontrol.errors import BadInput
+from lrcontrol.training.optimizers.layout import Layout
 
 __all__ = ["LRFree", "Part", "one_lr"]
 
@@ -20,13 +21,32 @@ class Part(NamedTuple):
     parameters: list[Tensor]
     grads: list[Tensor]
     states: list[dict[str, Any]]
+    layout: Layout
 
-    def kept(self, name: str, first: Callable[[Tensor], Tensor]) -> list[Tensor]:
-        """The state `name` of every parameter, made from the parameter where it has none yet."""
-        for state, parameter in zip(self.states, self.parameters, strict=True):
-            if name not in state:
-                state[name] = first(parameter)
+    def keep(self, **firsts: Callable[[Tensor], Any]) -> None:
+        """See to it that every parameter has these in its state, made from the parameter where it has none yet."""
+        for name, first in firsts.items():
+            for state, parameter in zip(self.states, self.parameters, strict=True):
+                if name not in state:
+                    state[name] = first(parameter)
+
+    def kept(self, name: str) -> list[Tensor]:
+        """The state `name` of every parameter."""
+        self.layout.kept(name, self.states)
         return [state[name] for state in self.states]
+
+    def blocks(self, *names: str, rooms: int = 0) -> Iterator[tuple[list[Tensor], ...]]:
+        """Block by block: pieces of the gradients, which are not to be written to, of the parameters, and of states.
+
+        What is written to a piece is written to the tensor.
+
+        Args:
+            names: of the states.
+            rooms: how many lists come with them to put in what is needed on the way.
+        """
+        layout = self.layout
+        kept = [layout.kept(name, self.states) for name in names]
+        yield from zip(layout.grads, layout.parameters, *kept, *layout.rooms(rooms), strict=True)
 
 
 class LRFree(Optimizer):
@@ -41,6 +61,12 @@ class LRFree(Optimizer):
     Raises:
         BadInput: a step while evaluation weights are in place, or with gradients that are sparse.
     """
+
+    _apart = False
+    """Whether tensors are gone through one by one."""
+
+    _layouts: dict[int, Layout] | None = None
+    """How the tensors of each group lie in blocks; found anew by a copy."""
 
     _trained: list[tuple[Tensor, Tensor]] | None = None
     """Parameters and the values that training goes on from, while they have their values for evaluation."""
@@ -78,8 +104,14 @@ class LRFree(Optimizer):
                 loss = closure()
         with torch.no_grad():
             parts = self._parts()
-            if parts:
-                self._update(parts)
+            for part in parts:
+                part.layout.enter(part.grads)
+            try:
+                if parts:
+                    self._update(parts)
+            finally:
+                for part in parts:
+                    part.layout.leave()
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -112,7 +144,8 @@ class LRFree(Optimizer):
     def _parts(self) -> list[Part]:
         """What the update is made of; groups without gradients are left out."""
         found = []
-        for group in self.param_groups:
+        layouts = self._layouts = self._layouts or {}
+        for place, group in enumerate(self.param_groups):
             pairs = [(each, each.grad) for each in group["params"] if each.grad is not None]
             if any(grad.is_sparse for _, grad in pairs):
                 raise BadInput(
@@ -121,8 +154,11 @@ class LRFree(Optimizer):
                 )
             if pairs:
                 parameters, grads = zip(*pairs, strict=True)
+                layout = layouts.get(place)
+                if layout is None or not layout.fits(parameters):
+                    layout = layouts[place] = Layout(parameters, apart=self._apart)
                 states = [self.state[each] for each in parameters]
-                found.append(Part(group, [each.detach() for each in parameters], list(grads), states))
+                found.append(Part(group, layout.tensors, list(grads), states, layout))
         return found
 
     def _share(self, **numbers: Any) -> None:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from lrcontrol import checks
 from lrcontrol.runs import optimizer_specs as specs
-from lrcontrol.training.optimizers.blocks import add_scaled, blocks, dots, squares, total
+from lrcontrol.training.optimizers.blocks import add_scaled, dots, squares, total
 from lrcontrol.training.optimizers.lr_free import LRFree, Part
 
 __all__ = ["Mechanic"]
@@ -63,14 +63,14 @@ class Mechanic(LRFree):
         return {**super().__getstate__(), "inner": self.inner}
 
     def _update(self, parts: list[Part]) -> None:
-        starts = [part.kept("x0", torch.clone) for part in parts]
-        deltas = [part.kept("delta", torch.zeros_like) for part in parts]
-        scale = self._tune(*_slope(parts, deltas, decays=bool(self.param_groups[0]["mechanic_decay"])))
-        self._advance(parts, deltas)
+        for part in parts:
+            part.keep(x0=torch.clone, delta=torch.zeros_like)
+        scale = self._tune(*_slope(parts, decays=bool(self.param_groups[0]["mechanic_decay"])))
+        self._advance(parts)
         on_cpu = scale.device.type == "cpu"
         known = float(scale) if on_cpu else 0.0
-        for part, x0, delta in zip(parts, starts, deltas, strict=True):
-            for _, p, begun, sum_ in blocks(part.grads, part.parameters, x0, delta):
+        for part in parts:
+            for _, p, begun, sum_ in part.blocks("x0", "delta"):
                 if on_cpu:
                     for new, old, moved in zip(p, begun, sum_, strict=True):
                         torch.add(old, moved, alpha=known, out=new)
@@ -99,17 +99,16 @@ class Mechanic(LRFree):
         scale: Tensor = scales.sum()
         return scale
 
-    def _advance(self, parts: list[Part], deltas: list[list[Tensor]]) -> None:
+    def _advance(self, parts: list[Part]) -> None:
         """Add the updates of the optimizer inside, all at the parameters as they are, to the sums."""
         kind = type(self.inner)
         if kind not in (torch.optim.SGD, torch.optim.AdamW):
             before = [[each.clone() for each in part.parameters] for part in parts]
             self._step_inner()
-            for part, were, delta in zip(parts, before, deltas, strict=True):
-                for _, p, was, sum_ in blocks(part.grads, part.parameters, were, delta):
-                    torch._foreach_add_(sum_, torch._foreach_sub(p, was))
+            for part, were in zip(parts, before, strict=True):
+                torch._foreach_add_(part.kept("delta"), torch._foreach_sub(part.parameters, were))
             return
-        with _standing_in(parts, deltas, coupled=kind is torch.optim.SGD):
+        with _standing_in(parts, coupled=kind is torch.optim.SGD):
             self._step_inner()
 
     def _step_inner(self) -> None:
@@ -117,14 +116,14 @@ class Mechanic(LRFree):
             self.inner.step()
 
 
-def _slope(parts: list[Part], deltas: list[list[Tensor]], *, decays: bool) -> tuple[Tensor, Tensor]:
+def _slope(parts: list[Part], *, decays: bool) -> tuple[Tensor, Tensor]:
     """The slope of the loss along the sums, and that of what pulls the weights to 0 as hard as the gradient pulls."""
     gains: list[Tensor] = []
     grads_of: list[Tensor] = []
     sizes: list[Tensor] = []
     inner: list[Tensor] = []
-    for part, delta in zip(parts, deltas, strict=True):
-        for g, p, sum_ in blocks(part.grads, part.parameters, delta):
+    for part in parts:
+        for g, p, sum_ in part.blocks("delta"):
             gains += dots(sum_, g)
             if decays:
                 grads_of += squares(g)
@@ -139,21 +138,22 @@ def _slope(parts: list[Part], deltas: list[list[Tensor]], *, decays: bool) -> tu
 
 
 @contextmanager
-def _standing_in(parts: list[Part], deltas: list[list[Tensor]], *, coupled: bool) -> Iterator[None]:
+def _standing_in(parts: list[Part], *, coupled: bool) -> Iterator[None]:
     """The sums in the place of the parameters, so that what steps these steps those.
 
     Weight decay is of the parameters: it is seen to here, added to the gradient or to the sum, and put away.
     """
     put_back: list[Callable[[], None]] = []
     try:
-        for part, delta in zip(parts, deltas, strict=True):
+        for part in parts:
+            delta = part.kept("delta")
             group, decay = part.group, part.group["weight_decay"]
             own = [each for each in group["params"] if each.grad is not None]
             put_back.append(lambda group=group, decay=decay: group.update(weight_decay=decay))  # type: ignore[misc]
             group["weight_decay"] = 0.0
             if decay and not coupled:
                 shrink = -float(group["lr"]) * float(decay)
-                for _, p, sum_ in blocks(part.grads, part.parameters, delta):
+                for _, p, sum_ in part.blocks("delta"):
                     torch._foreach_add_(sum_, p, alpha=shrink)
             slopes = part.grads
             if decay and coupled:

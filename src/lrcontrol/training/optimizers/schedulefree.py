@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lrcontrol.runs import optimizer_specs as specs
 from lrcontrol.training.optimizers.adam_step import adam_step
-from lrcontrol.training.optimizers.blocks import blocks, into, with_decay
+from lrcontrol.training.optimizers.blocks import into, with_decay
 from lrcontrol.training.optimizers.lr_free import LRFree, Part
 
 __all__ = ["ScheduleFreeAdamW", "ScheduleFreeSGD"]
@@ -36,7 +36,8 @@ class _ScheduleFree(LRFree):
 
     def _update(self, parts: list[Part]) -> None:
         for part in parts:
-            group, zs = part.group, part.kept("z", torch.clone)
+            group = part.group
+            part.keep(z=torch.clone)
             lr, step = float(group["lr"]), group["step"] + 1
             largest = max(lr, group["largest_lr"])
             weight = step ** group["average_power"] * largest ** group["lr_power"]
@@ -44,13 +45,13 @@ class _ScheduleFree(LRFree):
             share = weight / weight_sum if weight_sum else 0.0
             held, beta = group["mixed"], self._beta(group)
             group.update(step=step, largest_lr=largest, weight_sum=weight_sum, mixed=beta)
-            self._descend(part, zs, lr, share, held)
+            self._descend(part, lr, share, held)
 
     def _beta(self, group: dict[str, Any]) -> float:
         """How much of the average gradients are taken at from now on."""
         raise NotImplementedError
 
-    def _descend(self, part: Part, zs: list[Tensor], lr: float, share: float, held: float) -> None:
+    def _descend(self, part: Part, lr: float, share: float, held: float) -> None:
         """Step z, and put y between it and the average, in which it has a share; `held` is what mixed them so far."""
         raise NotImplementedError
 
@@ -73,16 +74,16 @@ class ScheduleFreeSGD(_ScheduleFree):
     def _beta(self, group: dict[str, Any]) -> float:
         return float(group["momentum"])
 
-    def _descend(self, part: Part, zs: list[Tensor], lr: float, share: float, held: float) -> None:
+    def _descend(self, part: Part, lr: float, share: float, held: float) -> None:
         decay, beta = part.group["weight_decay"], part.group["mixed"]
-        ys = part.parameters  # three passes, each bound by memory: blocks gain nothing here
-        slopes = with_decay(part.grads, ys, decay, [])
-        if beta != held:
-            torch._foreach_lerp_(ys, zs, 1 - beta / held)
-        # y' = (1 - beta) z' + beta ((1 - c) x + c z'), in terms of y: x is never made
-        torch._foreach_lerp_(ys, zs, share)
-        torch._foreach_add_(ys, slopes, alpha=lr * (beta * (1 - share) - 1))
-        torch._foreach_sub_(zs, slopes, alpha=lr)
+        for g, y, z, room in part.blocks("z", rooms=1):
+            slopes = with_decay(g, y, decay, room)
+            if beta != held:
+                torch._foreach_lerp_(y, z, 1 - beta / held)
+            # y' = (1 - beta) z' + beta ((1 - c) x + c z'), in terms of y: x is never made
+            torch._foreach_lerp_(y, z, share)
+            torch._foreach_add_(y, slopes, alpha=lr * (beta * (1 - share) - 1))
+            torch._foreach_sub_(z, slopes, alpha=lr)
 
 
 class ScheduleFreeAdamW(_ScheduleFree):
@@ -104,17 +105,16 @@ class ScheduleFreeAdamW(_ScheduleFree):
     def _beta(self, group: dict[str, Any]) -> float:
         return float(group["betas"][0])
 
-    def _descend(self, part: Part, zs: list[Tensor], lr: float, share: float, held: float) -> None:
+    def _descend(self, part: Part, lr: float, share: float, held: float) -> None:
         group = part.group
         decay, beta2, eps = group["weight_decay"], group["betas"][1], group["eps"]
-        seconds = part.kept("exp_avg_sq", torch.zeros_like)
-        for g, y, z, second, room, other in blocks(part.grads, part.parameters, zs, seconds, rooms=2):
-            decayed = into(other, "mul", y, -lr * decay) if decay else None
+        part.keep(exp_avg_sq=torch.zeros_like)
+        for g, y, z, second, nothing, room in part.blocks("z", "exp_avg_sq", rooms=2):
+            decayed = into(room, "mul", y, -lr * decay) if decay else None
             torch._foreach_lerp_(y, z, 1 - 1 / held)  # x
-            nothing = into(room, "mul", g, 0.0)
+            nothing = nothing or list(torch._foreach_mul(g, 0.0))
             adam_step(z, g, nothing, second, group["step"], lr=lr, beta1=0.0, beta2=beta2, eps=eps)
             if decayed is not None:
                 torch._foreach_add_(z, decayed)
-            torch._foreach_lerp_(
-                y, z, 1 - group["mixed"] * (1 - share)
-            )  # y' = (1 - beta) z' + beta ((1 - c) x + c z')
+            # y' = (1 - beta) z' + beta ((1 - c) x + c z')
+            torch._foreach_lerp_(y, z, 1 - group["mixed"] * (1 - share))
