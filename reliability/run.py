@@ -276,6 +276,15 @@ def range_ends(folder):
     return sum(each.tried for each in found), bad, f"SIGTERM=100 raised=100 kill -9=100 changed={bad}"
 
 
+def range_content(folder):
+    found = range_faults.end_content(300, seed=1)
+    early = found.tried - found.ended  # their losses were fewer than the one at which a signal was to come
+    figure = (
+        f"signals={found.ended} of {found.tried}, in ramps and confirming runs, changed or gone on={found.changed}"
+    )
+    return found.tried, found.changed + (early > found.tried / 4), figure
+
+
 def range_losses(folder):
     tried, wrong = range_faults.end_by_losses(4)
     return tried, wrong, f"losses not finite, exploding, flat at updates 0 to 60={tried} ended late or in vain={wrong}"
@@ -332,6 +341,7 @@ ROWS = {
     "range-errors": ("a range test that an error ends changes nothing", range_errors),
     "range-interrupts": ("a range test under Ctrl-C, once or twice, changes nothing", range_interrupts),
     "range-ends": ("a range test that is ended from outside changes nothing", range_ends),
+    "range-content": ("a range test whose handler is content ends there and changes nothing", range_content),
     "range-losses": ("a range test ends where its loss diverges", range_losses),
     "range-after": ("training after a range test is as without", range_after),
     "range-again": ("a range test repeated is the same, and its points are updates", range_again),
