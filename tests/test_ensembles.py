@@ -374,6 +374,38 @@ def test_bad_arguments_are_told() -> None:
         empty.select([], functional.cross_entropy)
 
 
+class Biased(nn.Module):
+    """The same scores for whatever it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores = nn.Parameter(torch.zeros(2))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.scores.expand(len(inputs), 2)
+
+
+@pytest.mark.parametrize(("classes", "wanted"), [((1, 1, 1, 0), (10, 20)), ((7, 7, 7, 0), (30,))])
+def test_members_that_are_equally_good_are_told_apart_by_their_loss(
+    classes: tuple[int, ...], wanted: tuple[int, ...]
+) -> None:
+    """All are right in three of four; where targets are none of a loss, the latest alone is taken, as ever."""
+    model = Biased()
+    ensemble = lrc.snapshots(model, [10, 20, 30])
+    for step, surety in ((10, 0.1), (20, 3.0), (30, 9.0)):  # the second is too sure, and the third far too sure
+        with torch.no_grad():
+            model.scores.copy_(torch.tensor([0.0, surety]))
+        ensemble.step(step)
+
+    def accuracy(outputs: torch.Tensor, targets: torch.Tensor) -> float:
+        return float((outputs.argmax(1) == targets.clamp(max=1)).float().mean())
+
+    assert ensemble.select([(torch.zeros(4, 3), torch.tensor(classes))], accuracy, "maximize") == wanted
+    for bad in (math.nan, math.inf):
+        with pytest.raises(BadInput, match="must be finite for one snapshot at least"):
+            ensemble.select([data()], lambda outputs, targets: bad)  # noqa: B023 - called at once
+
+
 def test_numbers_are_averaged_and_a_function_may_combine() -> None:
     model = nn.Linear(8, 1)
     averaged = lrc.snapshots(model, [1, 2], combine="outputs")
@@ -387,6 +419,9 @@ def test_numbers_are_averaged_and_a_function_may_combine() -> None:
         largest.step()
     torch.testing.assert_close(averaged.predict(inputs), (seen[0] + seen[1]) / 2)
     torch.testing.assert_close(largest.predict(inputs), torch.maximum(*seen))
+    for targets, wanted in ((seen[0], (1,)), (seen[0][:, 0], (2,))):  # of another shape, which no loss is taken of
+        assert averaged.select([(inputs, targets)], lambda *_: 1.0) == wanted
+    assert largest.select([(inputs, seen[0])], lambda *_: 1.0) == (2,)
 
 
 def test_statistics_of_batch_norm_are_taken_anew_and_nothing_else_changes() -> None:

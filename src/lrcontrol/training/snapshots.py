@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import math
 import os
+import sys
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lrcontrol import checks
 from lrcontrol.controls.control import Control
@@ -33,6 +35,11 @@ COMBINE: dict[str, Combine] = {
     "chances": mean_of_chances,
     "outputs": mean_of_outputs,
     "probabilities": mean_of_probabilities,
+}
+LOSSES: dict[Combine, Callable[[Tensor, Tensor], Tensor]] = {
+    mean_of_chances: functional.binary_cross_entropy_with_logits,
+    mean_of_outputs: functional.mse_loss,
+    mean_of_probabilities: functional.cross_entropy,
 }
 
 
@@ -140,7 +147,8 @@ class SnapshotEnsemble:
             batches: of (inputs, targets), such as a loader of the validation set. Every snapshot predicts each once;
                 the outputs of all are held in memory, on the processor.
             metric: of (outputs, targets) of all batches together, one number: a loss such as
-                `torch.nn.functional.cross_entropy`, or a metric.
+                `torch.nn.functional.cross_entropy`, or a metric. What is equally good by it is told apart by its loss,
+                that which goes with the way in which outputs are combined, where the targets are such.
             direction: which way it is better.
         Returns:
             The members, by the updates after which they were taken.
@@ -163,13 +171,14 @@ class SnapshotEnsemble:
                 raise BadInput("`batches` must give batches of inputs and targets, got none.")
             whole, targets = {step: torch.cat(each) for step, each in outputs.items()}, torch.cat(all_targets)
 
-            def key(members: tuple[int, ...]) -> float:
-                return sign * float(metric(self._combine([whole[step] for step in members]), targets))
+            def key(members: tuple[int, ...]) -> tuple[float, float]:
+                together = self._combine([whole[step] for step in members])
+                return sign * float(metric(together, targets)), self._loss(together, targets)
 
             chosen = chosen_greedily(self.steps, key)
-            if not math.isfinite(key(chosen)):
+            if not math.isfinite(key(chosen)[0]):
                 raise BadInput(
-                    f"`metric` must be finite for one snapshot at least, got {key(chosen)}; look at what the model "
+                    f"`metric` must be finite for one snapshot at least, got {key(chosen)[0]}; look at what the model "
                     "gives for these batches."
                 )
         self._chosen = chosen
@@ -222,6 +231,17 @@ class SnapshotEnsemble:
 
     def __repr__(self) -> str:
         return f"<SnapshotEnsemble after {_told(self.steps)} updates, members {_told(self.members)}>"
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> float:
+        """What tells members apart that are equally good; 0 where there is nothing to tell them by."""
+        loss = LOSSES.get(self._combine)
+        if loss is functional.mse_loss and outputs.shape != targets.shape:  # it would be of every pair
+            return 0.0
+        try:
+            value = 0.0 if loss is None else float(loss(outputs, targets))
+        except (IndexError, RuntimeError, TypeError, ValueError):  # targets that the metric alone understands
+            return 0.0
+        return value if math.isfinite(value) else sys.float_info.max
 
     def _some(self, steps: tuple[int, ...]) -> dict[int, dict[str, Tensor]]:
         if not steps:
