@@ -457,7 +457,7 @@ def test_the_method_list_is_json_and_names_what_there_is() -> None:
     listed = json.loads(json.dumps(method_list()))
     ours = "cocob dadapt_adam dadapt_sgd dog dowg ldog mechanic prodigy schedulefree_adamw schedulefree_sgd"
     assert {each["name"] for each in listed["optimizers"]} == {"sgd", "adamw", "own", *ours.split()}
-    alone = "alignment greedy hypergradient l4 plateau polyak"
+    alone = "alignment greedy hypergradient l4 learned plateau polyak"
     around = "clip snapshots stop_early stop_on_divergence whole_cycles"
     assert {each["name"] for each in listed["controls"]} == {*alone.split(), *around.split()}
     assert "rex" in {each["name"] for each in listed["schedules"]}

@@ -15,6 +15,7 @@ from lrcontrol.controls.divergence import Divergence
 from lrcontrol.controls.greedy import Greedy
 from lrcontrol.controls.hypergradient import Hypergradient
 from lrcontrol.controls.l4 import L4
+from lrcontrol.controls.learned import Learned
 from lrcontrol.controls.patience import Patience
 from lrcontrol.controls.plateau import Plateau
 from lrcontrol.controls.polyak import Polyak
@@ -569,7 +570,7 @@ def snapshots(
     return Snapshots(Scheduled(inner) if isinstance(inner, Schedule) else inner, members)
 
 
-Single = Plateau | Hypergradient | Polyak | L4 | Alignment | Greedy
+Single = Plateau | Hypergradient | Polyak | L4 | Alignment | Greedy | Learned
 """A control that stands for itself."""
 
 Looking = Single | Times | AtLeast | AtMost | Then | Clip | StopOnDivergence | StopEarly | WholeCycles | Snapshots

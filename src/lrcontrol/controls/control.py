@@ -81,8 +81,8 @@ class Update(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             `slope`, and where one of the two is 0.
         curvature: >= 0; `L |u|**2`, `u` of the update before and `L` how much the gradient of this batch has changed
             over it, a distance over a distance. None as `slope`.
-        hypergradient: how a validation loss depends on a multiplier of all rates since it was told last, one number a
-            time that it is due. See `Learned`.
+        hypergradient: how the validation loss depends on the logarithm of all rates since it was told last: its
+            derivative. Told for the update after each of the places where the control `looks`.
     """
 
     batch_loss: float | None = None

@@ -29,6 +29,7 @@ from lrcontrol.controls.composed import (
 from lrcontrol.controls.greedy import Greedy
 from lrcontrol.controls.hypergradient import Hypergradient
 from lrcontrol.controls.l4 import L4
+from lrcontrol.controls.learned import Learned
 from lrcontrol.controls.plateau import Plateau
 from lrcontrol.controls.polyak import Polyak
 from lrcontrol.controls.scheduled import Scheduled
@@ -45,6 +46,7 @@ CONTROLS: dict[str, type[Single]] = {
     "greedy": Greedy,
     "hypergradient": Hypergradient,
     "l4": L4,
+    "learned": Learned,
     "plateau": Plateau,
     "polyak": Polyak,
 }

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.optim import Optimizer
 
 from lrcontrol.controls.control import AHEAD
 from lrcontrol.errors import BadInput
-from lrcontrol.training.norms import add_up, gradients, norms, shares
+from lrcontrol.training.norms import add_up, gradients, norms, parameters, shares
 from lrcontrol.training.optimizers.lr_free import LRFree
 from lrcontrol.training.ring import wide
 from lrcontrol.training.scaled import told
@@ -30,6 +30,11 @@ ALONG = frozenset({"slope", "cosine", "curvature"})
 
 CHANGE, MULTIPLIER = "lrcontrol_change", "lrcontrol_multiplier"
 """Names in an optimizer's state, parameter by parameter: what the last update has changed, at which multiplier."""
+
+SMOOTHED, COUNT = "lrcontrol_gradient", "lrcontrol_gradients"
+"""The same, where updates are tried: the mean of the gradients so far, later ones counting more, and how many."""
+
+SMOOTHING = 0.9  # of the weight of a gradient in that mean, what it has an update later; as the authors of L4
 
 
 class _Change(NamedTuple):
@@ -64,6 +69,7 @@ class Foresight:
         self._optimizer, self._wanted = optimizer, wanted
         self._before: list[tuple[Tensor, Tensor]] = []
         self._changes: list[_Change] = []
+        self._means: dict[Tensor, tuple[Tensor, int]] = {}
         if isinstance(optimizer, LRFree) and not wanted <= {"slope", "cosine"}:
             raise BadInput(
                 "a control that sets the rate by what the loss is must be on an optimizer that does not find its own, "
@@ -77,8 +83,8 @@ class Foresight:
 
     @property
     def asks_again(self) -> bool:
-        """Whether the gradients of a batch are needed twice."""
-        return "curvature" in self._wanted
+        """Whether a batch is gone through more than once, each time with the same random numbers."""
+        return not self._wanted.isdisjoint({"curvature", "hypergradient"})
 
     @torch.no_grad()
     def shown(self, bases: Sequence[float], loss: Any = None, again: Callable[[], None] | None = None) -> Shown:
@@ -86,13 +92,19 @@ class Foresight:
 
         Args:
             bases: the base rate of every group.
-            loss: of this update's batch; its mean over all processes of torch.distributed is taken.
+            loss: of this update's batch.
             again: computes the gradients of this update's batch at the weights as they are when it is called.
+        Raises:
+            BadInput: gradients that are sparse, where more than their norm is looked at.
         """
         unscaled = self._unscaled()
         found: Shown = {}
+        if self.is_tried or self._wanted & ALONG:
+            _check_dense(gradients(self._optimizer))
+        if self.is_tried:
+            self._smooth(unscaled)
         if "batch_loss" in self._wanted:
-            found["batch_loss"] = _mean(loss)
+            found["batch_loss"] = float(loss)
         if "fall" in self._wanted:
             squares = [
                 base * float(norms([each.grad for each in group["params"] if each.grad is not None], ["l2"])) ** 2
@@ -108,8 +120,8 @@ class Foresight:
             self._before = [(each, each.detach().clone()) for each, _ in _updated(self._optimizer)]
 
     @torch.no_grad()
-    def made(self, multiplier: float, clipped: float = 1.0) -> float | None:
-        """The optimizer has stepped at this multiplier, with gradients that were `clipped` to a part of themselves.
+    def made(self, multiplier: float) -> float | None:
+        """The optimizer has stepped at this multiplier.
 
         Returns:
             How the loss falls along the update, where that is asked for.
@@ -117,8 +129,8 @@ class Foresight:
         self._changes = [_Change(each, before, each - before) for each, before in self._before]
         self._before = []
         if self.is_tried:
-            grads = [each.parameter.grad for each in self._changes]
-            return -_inner(grads, [each.change for each in self._changes]) * self._unscaled() / clipped
+            means = [self._means[each.parameter][0] for each in self._changes]
+            return -_inner(means, [each.change for each in self._changes])
         self._keep(multiplier)
         return None
 
@@ -130,25 +142,41 @@ class Foresight:
         self._keep(multiplier)
 
     def _keep(self, multiplier: float) -> None:
-        """Keep what the update has changed for the next one, where that looks back at it."""
+        """Keep of the update what the next one is looked at with, and nothing of the one before."""
+        state = self._optimizer.state
+        for each, (mean, count) in self._means.items():
+            state[each] |= {SMOOTHED: mean, COUNT: count}
         if self._wanted & ALONG:
-            for each in self._changes:
-                self._optimizer.state[each.parameter] |= {CHANGE: each.change, MULTIPLIER: multiplier}
-        self._changes = []
+            for each in parameters(self._optimizer):
+                for name in (CHANGE, MULTIPLIER):
+                    state.get(each, {}).pop(name, None)
+            for made in self._changes:
+                state[made.parameter] |= {CHANGE: made.change, MULTIPLIER: multiplier}
+        self._changes, self._means = [], {}
+
+    def _smooth(self, unscaled: float) -> None:
+        """Have the gradients count in their means, which are not biased to the 0 they begin with."""
+        for each, grad in _updated(self._optimizer):
+            kept = self._optimizer.state.get(each, {})
+            count = kept.get(COUNT, 0) + 1
+            weight = (1 - SMOOTHING) / (1 - SMOOTHING**count)
+            mean = kept[SMOOTHED] if SMOOTHED in kept else torch.zeros_like(each)
+            self._means[each] = mean.mul_(1 - weight).add_(grad, alpha=weight * unscaled), count
 
     def _along(self, unscaled: float, again: Callable[[], None] | None) -> Shown:
         """How the loss of this batch lies along the update before."""
-        state = self._optimizer.state
-        moved = {each: grad for each, grad in _updated(self._optimizer) if CHANGE in state.get(each, {})}
-        multiplier = next((float(state[each][MULTIPLIER]) for each in moved), 0.0)
+        state, grads = self._optimizer.state, dict(_updated(self._optimizer))
+        moved = [each for each in parameters(self._optimizer) if CHANGE in state.get(each, {})]
+        multiplier = float(state[moved[0]][MULTIPLIER]) if moved else 0.0
         if not multiplier:
             return {}
         changes = [state[each][CHANGE] for each in moved]
-        now = list(moved.values())
-        rise, length = _inner(now, changes) * unscaled, float(norms(changes, ["l2"]))
+        met = [(grads[each], change) for each, change in zip(moved, changes, strict=True) if each in grads]
+        rise = _inner([grad for grad, _ in met], [change for _, change in met]) * unscaled
+        length = float(norms(changes, ["l2"]))
         found: Shown = {"slope": rise / multiplier}
         if "cosine" in self._wanted:
-            both = float(norms(now, ["l2"])) * unscaled * length
+            both = float(norms(list(grads.values()), ["l2"])) * unscaled * length
             found["cosine"] = min(max(-rise / both, -1.0), 1.0) if both > 0 else None
         if "curvature" in self._wanted:
             if again is None:
@@ -156,25 +184,24 @@ class Foresight:
                     "a control that needs `curvature` needs the gradient of a batch twice, which only train, compare "
                     "and select can compute; on an optimizer of your own use another, such as hypergradient."
                 )
-            turned = self._turned(list(moved), changes, again) * unscaled
+            turned = self._turned(moved, changes, again) * unscaled
             found["curvature"] = turned * length / multiplier**2
         return found
 
     def _turned(self, moved: list[Tensor], changes: list[Tensor], again: Callable[[], None]) -> float:
         """How far the gradient of this batch is from what it was before the update; all is put back."""
-        parameters = [each for group in self._optimizer.param_groups for each in group["params"]]
-        grads = [each.grad for each in parameters]
+        whole = parameters(self._optimizer)
+        here = [each.grad for each in whole]
         now = [each.detach().clone() for each in moved]
-        here = [each.grad for each in moved]
         torch._foreach_sub_([each.detach() for each in moved], changes)
         with torch.enable_grad():
             again()
-        there = [each.grad for each in moved]
-        for each, grad in zip(parameters, grads, strict=True):
+        there = [each.grad for each in whole]
+        for each, grad in zip(whole, here, strict=True):
             each.grad = grad
         torch._foreach_copy_(moved, now)
-        apart = [a if b is None else a - b for a, b in zip(here, there, strict=True) if a is not None]
-        return float(norms(apart, ["l2"]))
+        apart = [_difference(a, b) for a, b in zip(here, there, strict=True)]
+        return float(norms([each for each in apart if each is not None], ["l2"]))
 
     def _unscaled(self) -> float:
         """What makes gradients those of the loss, where a scaler leaves that to a fused optimizer."""
@@ -222,22 +249,33 @@ def _updated(optimizer: Optimizer) -> list[tuple[Tensor, Tensor]]:
     return [(each, each.grad) for each in found if each.grad is not None]
 
 
-def _inner(left: Sequence[Any], right: Sequence[Tensor]) -> float:
+def _difference(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """One gradient less another, where none is 0."""
+    if one is None or other is None:
+        return one if other is None else other
+    return one - other
+
+
+def _check_dense(grads: Sequence[Tensor]) -> None:
+    if any(each.layout is not torch.strided for each in grads):
+        raise BadInput(
+            "a control that looks along updates needs gradients that are dense, got sparse ones; leave sparse=True "
+            "out, or use another control, such as polyak."
+        )
+
+
+def _inner(left: Sequence[Tensor], right: Sequence[Tensor]) -> float:
     """The inner product of tensors, all together, over all processes that have a part of them."""
-    if any(each.layout is not torch.strided for each in left):
-        raise BadInput("a control that looks along updates needs gradients that are dense, got sparse ones.")
     whole = 0.0
     for one, other in zip(shares(left), shares(right), strict=True):
-        parts = [torch.dot(a.reshape(-1), b.reshape(-1)) for a, b in zip(one.tensors, other.tensors, strict=True)]
+        parts = [_dot(a.reshape(-1), b.reshape(-1)) for a, b in zip(one.tensors, other.tensors, strict=True)]
         summed = torch.stack(parts).to(wide(parts[0].device)).sum() if parts else torch.zeros(())
         whole += float(add_up(summed, one.groups))
     return whole
 
 
-def _mean(loss: Any) -> float:
-    """A loss as a number, the same in every process."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return float(loss)
-    value = loss.detach().clone() if isinstance(loss, Tensor) else torch.tensor(float(loss))
-    distributed.all_reduce(value)
-    return float(value) / distributed.get_world_size()
+def _dot(one: Tensor, other: Tensor) -> Tensor:
+    """The inner product of two vectors, in float32 at least."""
+    if one.is_complex():
+        one, other = torch.view_as_real(one).reshape(-1), torch.view_as_real(other).reshape(-1)
+    return torch.dot(one.float(), other.float()) if one.dtype.itemsize < 4 else torch.dot(one, other)

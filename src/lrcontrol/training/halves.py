@@ -1,7 +1,8 @@
 """A user's update in two halves: what a control decides with its gradients at hand, and what has come of it."""
 
-from typing import Any
 
+import torch
+from torch import distributed
 from torch.optim import Optimizer
 
 from lrcontrol.controls.control import Update
@@ -9,9 +10,12 @@ from lrcontrol.errors import BadInput
 from lrcontrol.training.closed import Loop
 from lrcontrol.training.foresight import Foresight, Shown, clip_gradients, foresight_of
 from lrcontrol.training.groups import Groups
+from lrcontrol.training.norms import parameters
+from lrcontrol.training.ring import wide
+from lrcontrol.training.scaled import told
 from lrcontrol.training.updates import seen_through
 
-__all__ = ["Halves", "halves_of"]
+__all__ = ["Halves", "halves_of", "mean_loss"]
 
 
 def halves_of(optimizer: Optimizer, loop: Loop, how: str) -> "Halves":
@@ -25,9 +29,9 @@ def halves_of(optimizer: Optimizer, loop: Loop, how: str) -> "Halves":
         BadInput: the control looks at updates in a way that cannot be seen, or not on this optimizer.
     """
     needs = loop.control.needs
-    if "curvature" in needs:
+    if not needs.isdisjoint({"curvature", "hypergradient"}):
         raise BadInput(
-            f"{loop.name} needs the gradient of every batch twice, which only a task with a model can give; on an "
+            f"{loop.name} goes through every batch more than once, which only a task with a model allows; on an "
             "optimizer of your own use another control, such as hypergradient."
         )
     foresight = foresight_of(optimizer, needs)
@@ -45,15 +49,18 @@ class Halves:
     def __init__(self, optimizer: Optimizer, foresight: Foresight | None, how: str | None) -> None:
         self._optimizer, self._foresight, self._how = optimizer, foresight, how
         self._shown: Shown = {}
-        self._multiplier = self._clipped = 1.0
+        self._multiplier = 1.0
+        self._skipped = False  # whether the update that is under way is left out on the device
 
-    def before(self, loop: Loop, groups: Groups, loss: Any, *, closure: bool) -> None:
+    def before(self, loop: Loop, groups: Groups, loss: float | None, *, closure: bool) -> None:
         """The optimizer is about to step: decide, and write what is in force.
+
+        An update that a gradient scaler has a fused optimizer leave out is none: nothing is decided.
 
         Args:
             loop: the control.
             groups: of the optimizer, which are written.
-            loss: of the batch, or None where it has not been told.
+            loss: of the batch in this process, or None where it has not been told.
             closure: whether the gradients are yet to be computed, within the step.
         Raises:
             BadInput: no loss, or no gradients yet, where the control needs them.
@@ -67,7 +74,11 @@ class Halves:
         if foresight is not None:
             if self._how is not None and loss is None:
                 raise BadInput(f"{loop.name} needs the loss of a batch before its update, got none; {self._how}.")
-            self._shown = foresight.shown(groups.lrs.bases, loss)
+            found = told("found_inf", [optimizer])
+            self._skipped = found is not None and bool(found)
+            if self._skipped:
+                return
+            self._shown = foresight.shown(groups.lrs.bases, None if loss is None else mean_loss(loss, optimizer))
             if foresight.is_tried:
                 groups.write(optimizer, loop.settings._replace(multiplier=1.0))
                 self._multiplier = 1.0
@@ -75,17 +86,28 @@ class Halves:
                 groups.write(optimizer, loop.reconsidered(Update(**self._shown)))
                 self._multiplier = loop.settings.multiplier
         clip = loop.decision.clip
-        self._clipped = 1.0 if clip is None else clip_gradients(optimizer, clip)
+        if clip is not None:
+            clip_gradients(optimizer, clip)
         if foresight is not None:
             foresight.expect()
 
     def after(self, loop: Loop, groups: Groups) -> None:
         """The optimizer has stepped."""
         foresight = self._foresight
-        if foresight is None:
+        if foresight is None or self._skipped:
             return
-        descent = foresight.made(self._multiplier, self._clipped)
+        descent = foresight.made(self._multiplier)
         if foresight.is_tried:
             settings = loop.reconsidered(Update(**self._shown, descent=descent))
             foresight.scale_to(settings.multiplier)
             groups.write(self._optimizer, settings)
+
+
+def mean_loss(loss: float, optimizer: Optimizer) -> float:
+    """The mean of a loss over all processes that train together, the same in each of them."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return loss
+    home = next((each.device for each in parameters(optimizer)), torch.device("cpu"))
+    whole = torch.tensor(loss, dtype=wide(home), device=home)
+    distributed.all_reduce(whole)
+    return float(whole) / distributed.get_world_size()

@@ -25,6 +25,7 @@ from lrcontrol.training.norms import gradients, norms
 from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.pace import InForce, Looking, pace_of, put_in_force
 from lrcontrol.training.state import State, put, random_of, taken
+from lrcontrol.training.tangent import Tangent
 from lrcontrol.training.tasks.problem import Problem, Split
 
 __all__ = [
@@ -45,6 +46,14 @@ FEWEST = 5  # the same, of a full run at least
 SHOWN = 50  # the same, where the control looks at them
 WORTH = 0.1  # of what a run computes, what looking may take; an update is reckoned as three looks at its batch
 BLOCK = 50  # updates between two looks at the losses: the device is not made to wait at each
+
+
+class _Batch(NamedTuple):
+    """What an update is made of, and where the random numbers were before it."""
+
+    inputs: Tensor
+    targets: Tensor
+    random: dict[str, Tensor]
 
 
 class End(NamedTuple):
@@ -108,6 +117,8 @@ class UnderWay:
         self._spec, self._pace = spec, pace_of(spec)
         self._optimizer = make_optimizer(spec.method.optimizer, problem.model.parameters(), spec.base_lr)
         self._foresight = foresight_of(self._optimizer, self._pace.needs)
+        needs_tangent = "hypergradient" in self._pace.needs
+        self._tangent = Tangent(problem, self._optimizer) if needs_tangent else None
         self._first = self.step = spec.first_step
         self._losses = np.full(max(each.updates for each in tree.specs), np.nan, np.float32)
         told = {"l2"} if "grad_norm" in self._pace.needs else set()
@@ -164,7 +175,7 @@ class UnderWay:
                 if self._orders:
                     measured.append(norms(gradients(self._optimizer), self._orders).float())
                 if foresight is not None:
-                    now = self._foreseen(foresight, loss, partial(gradient_again, problem, inputs, targets, random))
+                    now = self._foreseen(foresight, loss, _Batch(inputs, targets, random))
                 else:
                     if pace.clip is not None:
                         clip_gradients(self._optimizer, pace.clip)
@@ -185,19 +196,28 @@ class UnderWay:
                 return end
         return None
 
-    def _foreseen(self, foresight: Foresight, loss: Tensor, again: Callable[[], None]) -> InForce:
+    def _foreseen(self, foresight: Foresight, loss: Tensor, batch: "_Batch") -> InForce:
         """Make the update whose gradients are at hand as the control decides, having been shown them."""
         pace, optimizer, step = self._pace, self._optimizer, self.step
         assert isinstance(pace, Looking)  # noqa: S101 - what needs to be shown updates looks, told to the type checker
+        tangent = self._tangent
+        again = partial(gradient_again, self._problem, *batch)
         shown = foresight.shown([self._spec.base_lr] * len(optimizer.param_groups), loss.detach(), again)
+        if tangent is not None and step in self._spec.method.control.looks(self._spec.total_steps).at:
+            shown["hypergradient"] = tangent.hypergradient()
+            tangent.begin_anew()
         if not foresight.is_tried:
             pace.reconsider(Update(**shown))
         multiplier = 1.0 if foresight.is_tried else pace.multiplier
         put_in_force(optimizer, pace.at(step)._replace(lr=self._spec.base_lr * multiplier))
         clipped = 1.0 if pace.clip is None else clip_gradients(optimizer, pace.clip)
+        if tangent is not None:
+            tangent.carry_on(*batch, self._spec.base_lr * multiplier, clipped)
         foresight.expect()
         optimizer.step()
-        descent = foresight.made(multiplier, clipped)
+        if tangent is not None:
+            tangent.made()
+        descent = foresight.made(multiplier)
         if foresight.is_tried:
             pace.reconsider(Update(**shown, descent=descent))
             foresight.scale_to(pace.multiplier)
