@@ -16,8 +16,8 @@ class Greedy(Alone, frozen=True, tag="greedy"):
     """GreedyLR: the multiplier over `factor` after a run of improvements, times `factor` after a run of none.
 
     A run is one of more than `patience`. What improves is the mean of the last `window` losses, or the metric
-    wherever it is measured. At the floor for `reset` lowerings in a row it begins anew, at the base rate. A loss that
-    is not finite is passed over.
+    wherever it is measured. At the floor for `reset` lowerings in a row it begins anew, at the base rate, having
+    forgotten all it saw. A loss that is not finite is passed over.
 
     Args:
         factor: in (0, 1).
@@ -98,7 +98,7 @@ class Greedy(Alone, frozen=True, tag="greedy"):
             lowered = max(multiplier * self.factor, self.floor)
             left = state["left"] - (lowered <= self.floor)
             if left <= 0:
-                return self._fresh()
+                return {**self._fresh(), "waiting": self.cooldown}
             return {**after, "multiplier": lowered, "bad": 0, "waiting": self.cooldown, "left": left}
         return after
 

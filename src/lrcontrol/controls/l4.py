@@ -7,6 +7,7 @@ import msgspec
 from lrcontrol import checks
 from lrcontrol.controls.alone import Alone
 from lrcontrol.controls.control import Decision, Observation, State, Update
+from lrcontrol.errors import BadInput
 
 __all__ = ["L4"]
 
@@ -18,8 +19,9 @@ class L4(Alone, frozen=True, tag="l4"):
     """The rate at which the loss would fall by `alpha` of what is between it and `gamma` of its lowest.
 
     `alpha * (loss - gamma * lowest) / descent`, the descent of the loss along what the optimizer would do at a rate of
-    1: `<g, v>`. The lowest begins at 0.75 of the first loss, is never above any loss, and is forgotten over `memory`
-    updates. Losses must be positive. The base rate has no meaning.
+    1: `<g, v>`, where `g` is the gradient averaged over some ten updates, for that of one batch is mostly noise. The
+    lowest begins at 0.75 of the first loss, is never above any loss, and is forgotten over `memory` updates. Losses
+    must be positive. The base rate has no meaning, but that updates at it are tried first: it should be a usual one.
 
     Beside the paper: an update that would go uphill is not made, and the multiplier is at most `ceiling`.
 
@@ -29,7 +31,8 @@ class L4(Alone, frozen=True, tag="l4"):
         memory: >= 1; updates in which the lowest grows e-fold.
         ceiling: > 0; the highest multiplier.
     Source:
-        Rolinek, Martius 2018, arXiv:1802.05074, algorithm 1, its defaults among it.
+        Rolinek, Martius 2018, arXiv:1802.05074, algorithm 1 with its defaults; the average of the gradient as in the
+        authors' code, github.com/martius-lab/l4-optimizer.
     Example:
         >>> control = L4()
         >>> decision, state = control.start(100)
@@ -70,6 +73,8 @@ class L4(Alone, frozen=True, tag="l4"):
         loss, descent = update.batch_loss, update.descent
         if loss is None or descent is None or not math.isfinite(loss) or not math.isfinite(descent):
             return Decision(0.0), {**state, "multiplier": 0.0}
+        if state["lowest"] is None and loss < 0:
+            raise BadInput(f"losses must be positive under l4, got {loss:g}; use another control, such as alignment.")
         lowest = FIRST * loss if state["lowest"] is None else min(state["lowest"], loss)
         wanted = self.alpha * (loss - self.gamma * lowest)
         multiplier = min(max(wanted, 0.0) / (descent + TINY), self.ceiling) if descent >= 0 else 0.0

@@ -17,9 +17,9 @@ class Polyak(Alone, frozen=True, tag="polyak"):
     """The stochastic Polyak step: the rate is `(loss - lowest) / (c * squared norm of the gradient)`, up to a cap.
 
     The cap is the rate of the update before times `growth ** (1 / period)`: from one period to the next a rate grows
-    `growth`-fold at most. It begins at the base rate, which has no other meaning. Made for SGD; with momentum or Adam
-    the norm is still that of the gradient, as in the authors' code. A loss that is at its lowest, a gradient of 0, or
-    one that is not finite makes no update; the cap stays.
+    `growth`-fold at most. It begins at the base rate, which has no other meaning. Made for SGD without
+    momentum: the norm is that of the gradient, also where momentum makes longer steps of it, or Adam others. Where the
+    loss is at its lowest, or the gradient is 0 or not finite, the rate is 0; the cap stays.
 
     Args:
         c: > 0; 0.5 is best for convex losses, 1 doubles the caution.

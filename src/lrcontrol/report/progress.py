@@ -53,8 +53,8 @@ class Progress:
     def seen(self, record: Record) -> None:
         """Count a run that has ended."""
         self._runs += 1
-        self._updates += record.spec.updates
-        self._bars.update(self._bar, advance=record.spec.updates, description=f"{self._runs} runs done")
+        self._updates += record.spec.charge
+        self._bars.update(self._bar, advance=record.spec.charge, description=f"{self._runs} runs done")
         if record.outcome is Outcome.FAILED:
             spec = record.spec
             run = f"{spec.method.label} at {spec.base_lr:g}, seed {spec.seed}, over {spec.stop_step} updates"

@@ -32,7 +32,21 @@ __all__ = [
     "method",
     "optimizer_name",
     "read_method",
+    "without_added",
 ]
+
+
+ADDED: dict[str, Any] = {
+    "checkpoint": False,
+    "growth": 1.0,
+    "momentum": None,
+    "norms": (),
+    "reverse": False,
+    "shrink": 1.0,
+    "start": None,
+    "weight_decay": None,
+}
+"""Fields that specs did not have when the first ids were published, and the values at which they say nothing."""
 
 
 class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
@@ -58,10 +72,10 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
                 "leave `momentum` out."
             )
         alone = AHEAD - {"slope", "cosine"}
-        if self.optimizer.usual_lr is not None and self.control.needs & alone:
+        if self.control.needs & alone and not isinstance(self.optimizer, SGD | AdamW | Own):
             raise BadInput(
-                f"one of the two must find the rate, but {optimizer_name(self.optimizer)} does and so does "
-                f"{shortened(self.control_text)}; use sgd or adamw, or a schedule."
+                f"{shortened(self.control_text)} finds the rate itself, so its optimizer must be sgd or adamw, got "
+                f"{optimizer_name(self.optimizer)}; use one of these, or a schedule."
             )
 
     def __str__(self) -> str:
@@ -71,6 +85,11 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
     def _text(self) -> str:
         """The text, made once: a report of many runs asks for it again and again."""
         return f"{optimizer_text(self.optimizer)}:{self.control_text}"
+
+    @cached_property
+    def content(self) -> msgspec.Raw:
+        """The method in one canonical form, made once: of a store of many runs each has one of a few."""
+        return msgspec.Raw(msgspec.json.encode(without_added(msgspec.to_builtins(self))))
 
     @cached_property
     def label(self) -> str:
@@ -120,3 +139,14 @@ def _schedules_momentum(control: Any) -> bool:
             return True
         control = getattr(control, "inner", None)
     return False
+
+
+def without_added(value: Any) -> Any:
+    """JSON values without the fields that say nothing, see `ADDED`."""
+    if isinstance(value, dict):
+        return {
+            name: without_added(inner)
+            for name, inner in value.items()
+            if name not in ADDED or type(inner) is not type(ADDED[name]) or inner != ADDED[name]
+        }
+    return [without_added(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict
 import msgspec
 
 from lrcontrol import checks
+from lrcontrol.controls.composed import Clip, inside
 from lrcontrol.controls.control import AHEAD, Control, Decision, Observation, State, Update, reconsidered
 from lrcontrol.controls.text import AnyControl, control_text
 from lrcontrol.controls.text import control as parse_control
@@ -70,6 +71,12 @@ class Loop:
     def settings(self) -> Settings:
         """What is in force."""
         return Settings(self.decision.multiplier, self.decision.momentum, self.decision.weight_decay)
+
+    @property
+    def clips(self) -> bool:
+        """Whether gradients are clipped under it."""
+        known = inside(self.control) if isinstance(self.control, AnyControl) else ()
+        return self.decision.clip is not None or any(isinstance(each, Clip) for each in known)
 
     def hear(self, told: Mapping[str, Any]) -> None:
         """Keep what one call of `step()` was told, also where no update was made, until something is decided."""
@@ -210,8 +217,10 @@ class Loop:
                 made._before = before.state, Observation(int(before.seen["step"]), **numbers)
             made.decision = msgspec.convert(state["decision"], Decision, strict=True)
             _checked(made.decision)
-            tried, _ = self.control.next(made._state, Observation(0, loss=1.0, metric=1.0, grad_norm=1.0))
+            tried, after = self.control.next(made._state, Observation(0, loss=1.0, metric=1.0, grad_norm=1.0))
             _checked(tried)
+            if self.control.needs & AHEAD:
+                _checked(reconsidered(self.control, after, Update(**dict.fromkeys(AHEAD, 1.0)))[0])
         except OutOfSchedule:
             return made
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:

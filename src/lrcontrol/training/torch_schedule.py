@@ -16,7 +16,7 @@ from lrcontrol.schedules.horizon import Horizon, horizon
 from lrcontrol.training.closed import Loop, Told, one_number
 from lrcontrol.training.course import Change, Rule
 from lrcontrol.training.groups import Groups, known, left_over, own_bases
-from lrcontrol.training.halves import Halves, halves_of
+from lrcontrol.training.halves import Halves, halves_of, mean_loss
 from lrcontrol.training.meters import Meter, meter
 from lrcontrol.training.plan import Plan
 from lrcontrol.training.readings import Readings
@@ -193,6 +193,8 @@ class TorchSchedule(Readings):
         if made and self._ticks >= self.horizon.ticks and (isinstance(source, Plan) or self.beyond == "raise"):
             self._past_the_end()
         if isinstance(source, Loop):
+            if "loss" in told and "loss" in source.control.needs:
+                told = {**told, "loss": mean_loss(one_number("loss", told["loss"]), self.optimizer)}
             source.hear(told)
         if counter is not None:
             counter.told(amount)
@@ -318,12 +320,14 @@ class TorchSchedule(Readings):
         self._admit()
         state = with_bases(state, self._given, self.on_mismatch)
         source = agreed(self._source, state, self.on_mismatch)
+        halves = self._halves_of(source)
         self._groups = self._groups.restored(self.optimizer, source.settings, state)
         known(self.optimizer, self._groups)
         self.last_epoch, self._extra_count, self._doubt = state["step"], 1, None
         if self._meter is not None:
             self._meter.restart(state["ticks"], state["told"])
         self._updates.made = self._always or state["updated"]
+        self._be_shown(halves)
         self._go_on(source)
 
     def _go_on(self, source: Plan | Loop) -> None:
@@ -369,20 +373,27 @@ class TorchSchedule(Readings):
         _ON[self.optimizer] = weakref.ref(self)
         known(self.optimizer, self._groups)
         self._always = self.count == "calls"
-        self._halves, self._batch_loss = None, None
-        source = self._source
-        if isinstance(source, Loop) and not self._always:
-            self._halves = halves_of(self.optimizer, source, "call tell(loss=loss) before optimizer.step()")
-        elif isinstance(source, Loop) and source.control.needs & AHEAD:
-            raise BadInput(f'{source.name} looks at every update, so it needs count="updates", got count="calls".')
-        self._updates = (
-            Updates()
-            if self._always
-            else hooked(self.optimizer, self, self._about_to_update, self._has_updated if self._halves else None)
-        )
+        halves = self._halves_of(self._source)
+        self._updates = Updates() if self._always else hooked(self.optimizer, self, self._about_to_update)
+        self._be_shown(halves)
         self._updates.made = self._always
         self._idle_at, self._idle = 0, 0
         self._set_pace()
+
+    def _halves_of(self, source: Plan | Loop) -> Halves | None:
+        """What shows updates to the control of `source`, or BadInput where it needs that and there is nothing."""
+        if not isinstance(source, Loop):
+            return None
+        if not self._always:
+            return halves_of(self.optimizer, source, "call tell(loss=loss) before optimizer.step()")
+        if source.control.needs & AHEAD or source.clips:
+            raise BadInput(f'{source.name} looks at every update, so it needs count="updates", got count="calls".')
+        return None
+
+    def _be_shown(self, halves: Halves | None) -> None:
+        """Show updates from now on so, or not at all."""
+        self._halves, self._batch_loss = halves, None
+        self._updates.after = None if halves is None else weakref.WeakMethod(self._has_updated)
 
     def _admit(self) -> None:
         """Let groups that were added or put in the place of others join, before they are updated."""
