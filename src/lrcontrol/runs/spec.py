@@ -10,24 +10,12 @@ import msgspec
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
-from lrcontrol.runs.method import Method
+from lrcontrol.runs.method import Method, without_added
 from lrcontrol.runs.method import method as parse_method
 
 __all__ = ["RunSpec", "Start"]
 
 NORMS = ("l1", "l2")
-
-ADDED: dict[str, Any] = {
-    "checkpoint": False,
-    "growth": 1.0,
-    "momentum": None,
-    "norms": (),
-    "reverse": False,
-    "shrink": 1.0,
-    "start": None,
-    "weight_decay": None,
-}
-"""Fields that specs did not have when the first ids were published, and the values at which they say nothing."""
 
 
 class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,7 +120,11 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     def to_json(self) -> bytes:
         """The content, in one canonical form."""
-        return msgspec.json.encode(_without_added(msgspec.to_builtins(self)))
+        parts: dict[str, Any] = {
+            name: self.method.content if name == "method" else msgspec.to_builtins(getattr(self, name))
+            for name in self.__struct_fields__
+        }
+        return msgspec.json.encode(without_added(parts))
 
     @classmethod
     def from_json(cls, text: bytes | str) -> "RunSpec":
@@ -145,13 +137,3 @@ def _norms(given: Any) -> tuple[str, ...]:
     if isinstance(given, str) or not isinstance(given, Collection):
         raise BadInput(f"`norms` must be a tuple of names such as ('l2',), got norms={checks.shown(given)}.")
     return tuple(sorted({checks.one_of("norm", name, NORMS) for name in given}))
-
-
-def _without_added(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: _without_added(inner)
-            for name, inner in value.items()
-            if name not in ADDED or type(inner) is not type(ADDED[name]) or inner != ADDED[name]
-        }
-    return [_without_added(inner) for inner in value] if isinstance(value, list | tuple) else value
