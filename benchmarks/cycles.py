@@ -5,7 +5,8 @@
 `clr` runs a triangular rate and looks 50 times on the way: where in a cycle is the metric best? `stopping` runs 100
 of equal cycles and 50 of growing ones in full once, and replays what ordinary patience and patience in cycles would
 have done with each.
-`ensembles` compares snapshots with single runs and with independent ensembles, all of one cost, on the test split.
+`ensembles` compares snapshots with single runs and with independent ensembles, all of one cost, on the test split,
+and with ensembles of full runs, which cost as many times more as there are members.
 One process; resumable; figures go to cycles.json, the picture of `clr` to docs/cyclical.svg.
 """
 
@@ -44,6 +45,7 @@ GROWING = ("sgdr(4)", "sgdr(3, growth=3)")
 WORSE = 0.005  # of accuracy: a run was stopped wrongly where a later cycle end would have won more
 ENSEMBLES = {"digits-cnn": (1, 3), "sst-bag": (1, 3), "mnist-mlp": (1, 3), "cifar10-resnet8": (1,)}
 MEMBERS = 5
+DEARER = ("digits-cnn", "sst-bag", "mnist-mlp")  # whose full runs are averaged too, at five times the cost
 
 
 def of(store, folder, **asked):
@@ -246,6 +248,8 @@ def ensembles(store, folder, tasks=()):
                          "total_steps": task.full_steps, "save": True}  # fmt: skip
                 made[factor] = (of(store, folder, seed=0, **asked), asked)
             asked = min(made.values(), key=lambda each: each[0].rank_key)[1]
+            if label == "one run":
+                full = asked
             for seed in SEEDS:
                 record = of(store, folder, seed=seed, **asked)
                 if not record.members:
@@ -254,6 +258,7 @@ def ensembles(store, folder, tasks=()):
                 judged = tested(name, folder, {0: record})
                 rows.setdefault(f"{label}, all", []).append(judged["all"])
                 rows.setdefault(f"{label}, chosen", []).append(judged["chosen"])
+                rows.setdefault(f"{label}, chosen by the metric alone", []).append(judged["by metric"])
                 rows.setdefault(f"{label}, last alone", []).append(judged["last"])
         parts = {}
         for factor in factors:
@@ -265,6 +270,12 @@ def ensembles(store, folder, tasks=()):
             several = {place: of(store, folder, seed=MEMBERS * seed + place, **best) for place in range(MEMBERS)}
             judged = tested(name, folder, several)
             rows.setdefault(f"{MEMBERS} runs of a fifth, all", []).append(judged["all"])
+            rows.setdefault(f"{MEMBERS} runs of a fifth, mean of each", []).append(judged["each"])
+        for repeat in range(1, 1 + len(SEEDS)) if name in DEARER else ():  # of seeds that single runs have not
+            several = {place: of(store, folder, seed=MEMBERS * repeat + place, **full) for place in range(MEMBERS)}
+            judged = tested(name, folder, several)
+            rows.setdefault(f"{MEMBERS} full runs, all", []).append(judged["all"])
+            rows.setdefault(f"{MEMBERS} full runs, mean of each", []).append(judged["each"])
         found[name] = {"metric": f"test {task.objective.metric}", "steps": task.full_steps, "finals": rows}
         show(name, found[name])
         FOUND.write_text(json.dumps({**read(), "ensembles": found}, indent=1) + "\n")
@@ -272,7 +283,10 @@ def ensembles(store, folder, tasks=()):
 
 
 def tested(name, folder, records):
-    """The test metric of the ensemble of all states of these records, of those chosen on validation, of the last."""
+    """The test metric of the ensemble of all states of these records, of those chosen on validation, of the last.
+
+    And of those chosen by the metric alone, by which more are equally good; and the mean of what each has by itself.
+    """
     task = find_task(name)
     metric = task.objective.metric
     states = {}
@@ -292,8 +306,14 @@ def tested(name, folder, records):
             values = validation(members)
             return task.objective.lower_is_better(values[metric]), values["loss"]
 
-        chosen = chosen_greedily(steps, key)
-        return {"all": test(steps)[metric], "chosen": test(chosen)[metric], "last": test(steps[-1:])[metric]}
+        members = {
+            "all": steps,
+            "chosen": chosen_greedily(steps, key),
+            "by metric": chosen_greedily(steps, lambda members: key(members)[0]),
+            "last": steps[-1:],
+        }
+        each = statistics.fmean(test((step,))[metric] for step in steps)
+        return {"each": each} | {way: test(chosen)[metric] for way, chosen in members.items()}
 
 
 def show(name, row):
