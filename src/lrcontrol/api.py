@@ -194,6 +194,8 @@ def select(
     run_gigabytes: float | None = None,
     run_cpus: float = 1.0,
     run_gpus: float = 0.0,
+    methods: Sequence[str | Method] | None = None,
+    base_lrs: Sequence[float] | None = None,
     candidates: Sequence[Candidate] | None = None,
     seen: Seen | None = None,
     planned: Planned | None = None,
@@ -219,7 +221,9 @@ def select(
         run_gigabytes: > 0; memory that a run's process may hold.
         run_cpus: > 0; processors that a cluster sets aside for a run.
         run_gpus: >= 0; accelerators, or a part of one, that it sets aside for a run.
-        candidates: what to choose between; by default the whole portfolio.
+        methods: what to choose between; by default those of the portfolio.
+        base_lrs: for all of them; by default those of the portfolio for each optimizer.
+        candidates: methods at base learning rates of their own, instead of the two.
         seen: called with each new record.
         planned: called once with the updates planned and made already, before anything runs.
         told: called with sentences on what was found out about this machine.
@@ -243,7 +247,9 @@ def select(
     default = DEFAULT
     if catalogue.makes_own_optimizer(known):
         default = Candidate(parse_method(known.method), known.base_lr)
-    entered = _portfolio_of(known) if candidates is None else tuple(candidates)
+    if candidates is not None and (methods is not None or base_lrs is not None):
+        raise BadInput("give either `candidates`, or `methods` and `base_lrs`, got both.")
+    entered = _entered(known, methods, base_lrs) if candidates is None else tuple(candidates)
     for each in entered:
         catalogue.check_optimizer(known, each.method)
     if not entered:
@@ -465,7 +471,7 @@ def search(
     named = [parse_method(each, steps_per_epoch=known.steps_per_epoch) for each in methods or usual]
     for method in named:
         catalogue.check_optimizer(known, method)
-        method.control.check_fits(full)
+        method.control.check_fits(method.updates_for(full))
     if base_lrs is None and catalogue.makes_own_optimizer(known):
         base_lrs = rates_around(known.base_lr)
     entered = candidates_of(named, base_lrs)
@@ -541,6 +547,19 @@ def _selected(
     test = test_metrics(full.record, weights)
     default_test = test_metrics(full.default, weights) if full.default.weights is not None else None
     return Selection(task, budget, seed, folder, full, test, default_test)
+
+
+def _entered(
+    task: Task, methods: Sequence[str | Method] | None, base_lrs: Sequence[float] | None
+) -> tuple[Candidate, ...]:
+    """The candidates of a selection: the portfolio, unless methods or rates are named."""
+    usual = _portfolio_of(task)
+    if methods is None and base_lrs is None:
+        return usual
+    named = [parse_method(each, steps_per_epoch=task.steps_per_epoch) for each in methods or ()]
+    if base_lrs is None and catalogue.makes_own_optimizer(task):
+        base_lrs = rates_around(task.base_lr)
+    return candidates_of(named or list(dict.fromkeys(each.method for each in usual)), base_lrs)
 
 
 def _portfolio_of(task: Task) -> tuple[Candidate, ...]:

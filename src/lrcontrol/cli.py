@@ -67,6 +67,9 @@ Budget = Annotated[
         help="Everything included: `20runs`, `5000steps`, `50epochs`, `30min`.",
     ),
 ]
+Methods = Annotated[
+    list[str] | None, Parameter("--method", negative="", help="May be repeated; by default the portfolio's.")
+]
 Seed = Annotated[int, Parameter("--seed", converter=whole, help="Of weights, data order and all other chance.")]
 
 
@@ -75,6 +78,8 @@ def select(
     task: str,
     /,
     *,
+    methods: Methods = None,
+    lrs: Annotated[list[float] | None, Parameter("--lr", negative="", help=LRS_HELP)] = None,
     budget: Budget = "20runs",
     seed: Seed = 0,
     out: Out = None,
@@ -97,6 +102,8 @@ def select(
     with Progress(quiet=as_json) as progress, results_alone():
         found = api.select(
             task,
+            methods=None if methods is None else [with_files(each) for each in methods],
+            base_lrs=lrs,
             budget=budget,
             seed=seed,
             out=out,
@@ -195,9 +202,7 @@ def search(
     strategy: Annotated[
         Literal["grid", "random", "halving", "refinement"], Parameter(help="How the runs are chosen.")
     ] = "halving",
-    methods: Annotated[
-        list[str] | None, Parameter("--method", negative="", help="May be repeated; by default the portfolio's.")
-    ] = None,
+    methods: Methods = None,
     lrs: Annotated[list[float] | None, Parameter("--lr", negative="", help=LRS_HELP)] = None,
     rungs: Annotated[
         Literal["compressed", "cut", "continued"],

@@ -96,6 +96,15 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
         """The text as people are shown it: long tables are told by their length and a digest."""
         return shortened(self._text)
 
+    def updates_for(self, steps: int) -> int:
+        """The updates that cost what so many of a schedule's do, at least one: methods are compared at equal cost.
+
+        Example:
+            >>> method("adamw:cosine").updates_for(100), method("adamw:alignment").updates_for(100)
+            (100, 50)
+        """
+        return max(steps // self.control.price, min(steps, 1))
+
     @property
     def control_text(self) -> str:
         """The control's part of the method's text."""

@@ -113,6 +113,10 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         """20 hexadecimal digits of the SHA-256 of the content; equal specs have equal ids, in every process."""
         return hashlib.sha256(self.to_json()).hexdigest()[:20]
 
+    def is_full(self, full_steps: int) -> bool:
+        """Whether it makes all the updates that a full run of so many of a schedule's pays for."""
+        return self.stop_step >= self.method.updates_for(full_steps)
+
     @property
     def is_cut(self) -> bool:
         """Whether the run ends before its schedule does."""

@@ -99,7 +99,7 @@ class SuccessiveHalving(msgspec.Struct, frozen=True):
         for rung in self.rungs:
             horizon = rung.steps if rung.horizon == "compressed" else self.full_steps
             for method in {candidate.method for candidate in self.candidates}:
-                method.control.check_fits(horizon)
+                method.control.check_fits(method.updates_for(horizon))
 
     @property
     def cost(self) -> int:
@@ -169,13 +169,14 @@ class SuccessiveHalving(msgspec.Struct, frozen=True):
     def _spec(self, candidate: Candidate, before: RunSpec | None, index: int) -> RunSpec:
         """What a candidate runs in a rung, after what it ran in the one before."""
         rung, last = self.rungs[index], index + 1 == len(self.rungs)
-        goes_on = before is not None and rung.horizon == "continued" and before.stop_step < rung.steps
+        steps = candidate.method.updates_for(rung.steps)
+        goes_on = before is not None and rung.horizon == "continued" and before.stop_step < steps
         return RunSpec(
             task=self.task,
             method=candidate.method,
             base_lr=candidate.base_lr,
-            total_steps=rung.steps if rung.horizon == "compressed" else self.full_steps,
-            stop_step=rung.steps,
+            total_steps=steps if rung.horizon == "compressed" else candidate.method.updates_for(self.full_steps),
+            stop_step=steps,
             seed=self.seed,
             save=self.save_last and last,
             start=Start(before.id, before.stop_step) if goes_on and before is not None else None,

@@ -127,5 +127,6 @@ def random_draws(
 
 
 def spec_of(task: str, candidate: Candidate, total_steps: int, seed: int) -> RunSpec:
-    """The run of a candidate."""
-    return RunSpec(task=task, method=candidate.method, base_lr=candidate.base_lr, total_steps=total_steps, seed=seed)
+    """The run of a candidate that costs what `total_steps` updates of a schedule do."""
+    steps = candidate.method.updates_for(total_steps)
+    return RunSpec(task=task, method=candidate.method, base_lr=candidate.base_lr, total_steps=steps, seed=seed)

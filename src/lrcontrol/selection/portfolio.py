@@ -76,10 +76,15 @@ def rates_around(base_lr: float) -> tuple[float, ...]:
 def candidates_of(methods: Sequence[Method], base_lrs: Sequence[float] | None = None) -> tuple[Candidate, ...]:
     """Every method at each of `base_lrs`, or at the rates of the portfolio for its optimizer; each once.
 
+    An optimizer that finds its rate itself has the one that its paper says, whatever rates there are for others.
+
     Raises:
         BadInput: nothing to choose between, or no rates for an optimizer that a script makes.
     """
-    rates = [_usual(each) if base_lrs is None else tuple(base_lrs) for each in methods]
+    rates = [
+        _usual(each) if base_lrs is None or each.optimizer.usual_lr is not None else tuple(base_lrs)
+        for each in methods
+    ]
     unknown = [each for each, own in zip(methods, rates, strict=True) if base_lrs is None and not own]
     if unknown:
         raise BadInput(f"base learning rates must be given for {unknown[0]}, of whose optimizer none are usual.")

@@ -50,7 +50,7 @@ class Race(msgspec.Struct, frozen=True):
     @property
     def cost(self) -> int:
         """Updates of all runs, where none ends early."""
-        return self.default.stop_step + (0 if self.halving is None else self.halving.cost)
+        return self.default.charge + (0 if self.halving is None else self.halving.cost)
 
 
 def plan_race(task: Task, budget: Budget, candidates: Sequence[Candidate], default: Candidate, seed: int) -> Race:
@@ -68,7 +68,12 @@ def plan_race(task: Task, budget: Budget, candidates: Sequence[Candidate], defau
             f"got {budget.steps} steps; give at least '1run'."
         )
     first = RunSpec(
-        task=task.name, method=default.method, base_lr=default.base_lr, total_steps=full, seed=seed, save=True
+        task=task.name,
+        method=default.method,
+        base_lr=default.base_lr,
+        total_steps=default.method.updates_for(full),
+        seed=seed,
+        save=True,
     )
     others = tuple(dict.fromkeys(candidate for candidate in candidates if candidate != default))
     rungs = rungs_within(budget.steps - full, full, len(others))

@@ -49,7 +49,7 @@ def search_reasons(way: Search, stages: Sequence[Stage], budget: Budget) -> list
     best, records = best_of(stages), [record for stage in stages for record in stage.records]
     if best is not None and best.final is not None:
         metric = f"{best.objective.told} {best.final:.4g}"
-        where = "in full" if best.spec.stop_step == budget.full_steps else f"over {best.spec.stop_step} steps"
+        where = "in full" if best.spec.is_full(budget.full_steps) else f"over {best.spec.stop_step} steps"
         reasons.append(f"{best.spec.method.label} at {best.spec.base_lr:g} was best {where}: {metric}, with one seed.")
         reasons += edge_of(best, stages)
         lost = endings_of(records)

@@ -30,8 +30,8 @@ def caution_of(way: Search, stages: Sequence[Stage], budget: Budget) -> str:
     if best is None:
         return f"No run finished: {endings_of(records)}." if records else "No run was made in the time there was."
     told = []
-    if best.spec.stop_step < budget.full_steps:
-        full = [record for record in records if record.spec.stop_step == budget.full_steps]
+    if not best.spec.is_full(budget.full_steps):
+        full = [record for record in records if record.spec.is_full(budget.full_steps)]
         why = f": {endings_of(full)}" if full else " in the time there was"
         told.append(f"No full run finished{why}; what is told is of {best.spec.stop_step} updates.")
     if isinstance(way, Plan) and len(way.specs) > len(records):
