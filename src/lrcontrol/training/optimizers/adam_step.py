@@ -3,10 +3,12 @@
 import torch
 from torch import Tensor
 
-__all__ = ["NO_CORRECTION", "adam_step"]
+__all__ = ["NO_CORRECTION", "adam_step", "over_roots"]
 
 NO_CORRECTION = 1e30
 """A step so late that the corrections of the moments are 1."""
+
+_NEXT_TO_1 = 1 - 2**-53
 
 _HAVE_KERNEL = ("cpu", "cuda")
 
@@ -16,7 +18,7 @@ def adam_step(
     grads: list[Tensor],
     firsts: list[Tensor],
     seconds: list[Tensor],
-    step: float,
+    step: float | list[Tensor],
     *,
     lr: float,
     beta1: float,
@@ -31,7 +33,8 @@ def adam_step(
         grads: of their shapes.
         firsts: their first moments, changed; where `beta1` is 0 any memory, of finite numbers.
         seconds: their second moments, changed.
-        step: from 1; the corrections of the moments are those of this step.
+        step: from 1; the corrections of the moments are those of this step. Where there is a kernel, also one for
+            each tensor, on its device.
         lr: may be 0.
         beta1: in [0, 1).
         beta2: in [0, 1).
@@ -46,15 +49,15 @@ def adam_step(
         tensor([0.5000])
     """
     device = tensors[0].device
-    if device.type in _HAVE_KERNEL:
-        at = torch.full((), float(step), device=device)
+    if device.type in _HAVE_KERNEL or isinstance(step, list):
+        at = step if isinstance(step, list) else [torch.full((), float(step), device=device)] * len(tensors)
         torch._fused_adamw_(
             tensors,
             grads,
             firsts,
             seconds,
             [],
-            [at] * len(tensors),
+            at,
             lr=lr,
             beta1=beta1,
             beta2=beta2,
@@ -72,3 +75,20 @@ def adam_step(
     torch._foreach_add_(roots, eps)
     torch._foreach_mul_(tensors, 1 - lr * weight_decay)
     torch._foreach_addcdiv_(tensors, firsts, roots, value=-lr / (1 - beta1**step))
+
+
+def over_roots(
+    tensors: list[Tensor], seconds: list[Tensor], eps: float, rooms: list[Tensor], zeros: list[Tensor]
+) -> list[Tensor]:
+    """The tensors over the roots of second moments plus `eps`, put into the rooms where there are some.
+
+    torch's square roots on a processor cost as much as a whole step of Adam's kernel, which divides by them, too. The
+    tensors are its first moments here, and at betas next to 1 it leaves what it is given as it is, to rounding.
+    """
+    if not rooms:
+        roots = torch._foreach_sqrt(seconds)
+        torch._foreach_add_(roots, eps)
+        return list(torch._foreach_div(tensors, roots))
+    torch._foreach_zero_(rooms)
+    adam_step(rooms, zeros, tensors, seconds, NO_CORRECTION, lr=-1.0, beta1=_NEXT_TO_1, beta2=_NEXT_TO_1, eps=eps)
+    return rooms

@@ -81,9 +81,8 @@ def with_decay(grads: list[Tensor], parameters: list[Tensor], decay: float, room
 
 def dots(left: list[Tensor], right: list[Tensor]) -> list[Tensor]:
     """The inner products of dense tensors with others, one by one."""
-    if left[0].device.type == "cpu":
-        return list(map(torch.dot, left, right))
-    return [torch.dot(line(a), line(b)) for a, b in zip(left, right, strict=True)]
+    pairs = zip(left, right, strict=True)
+    return [torch.dot(a, b) if a.dim() == 1 else torch.dot(line(a), line(b)) for a, b in pairs]
 
 
 def squares(tensors: list[Tensor]) -> list[Tensor]:
@@ -106,8 +105,8 @@ def total(numbers: Sequence[Tensor]) -> Tensor:
 
 def add_scaled(tensors: list[Tensor], others: list[Tensor], scale: Tensor | float) -> None:
     """Add `scale` times the others; where it is a number on their device, the host does not wait for it."""
-    if isinstance(scale, float) or scale.device.type == "cpu":
-        torch._foreach_add_(tensors, others, alpha=float(scale))
+    if isinstance(scale, float):
+        torch._foreach_add_(tensors, others, alpha=scale)
     else:
         torch._foreach_add_(tensors, torch._foreach_mul(others, scale.to(others[0].dtype)))
 

@@ -51,5 +51,8 @@ class Cocob(LRFree):
                 torch._foreach_mul_(sizes, scale)
                 stakes = into(room, "add", won, scale)
                 torch._foreach_mul_(stakes, bet)
-                torch._foreach_copy_(p, x0)
-                torch._foreach_addcdiv_(p, stakes, sizes)
+                if room:
+                    into(p, "addcdiv", x0, stakes, sizes)
+                else:
+                    torch._foreach_copy_(p, x0)
+                    torch._foreach_addcdiv_(p, stakes, sizes)

@@ -65,22 +65,22 @@ class LDoG(DoG):
 
     def _update_group(self, part: Part) -> None:
         group, layout = part.group, part.layout
-        owners = [owner for block in layout.owners for owner in block]
+        owners = layout.index("owners", [owner for block in layout.owners for owner in block])
 
         def each(numbers: list[Tensor]) -> Tensor:
             """The sums of what belongs to each tensor."""
             stacked = torch.stack(numbers).to(_wide(numbers[0]))
-            zeros = stacked.new_zeros(len(part.parameters))
-            return zeros.index_add_(0, torch.tensor(owners, device=zeros.device), stacked)
+            return stacked.new_zeros(len(part.parameters)).index_add_(0, owners, stacked)
 
         now = each(_of_gradients([part]))
-        places = [place for place, given in enumerate(group["params"]) if given.grad is not None]
+        with_grads = [place for place, given in enumerate(group["params"]) if given.grad is not None]
+        places = layout.index("places", with_grads)
         if group["reach"] is None:
             reach, seen = (now.new_zeros(len(group["params"])) for _ in range(2))
         else:
             reach, seen = (group[name].to(now.device, copy=True) for name in ("reach", "squares"))
-        new = torch.tensor(["x0" not in state for state in part.states], device=now.device)
         if any("x0" not in state for state in part.states):
+            new = torch.tensor(["x0" not in state for state in part.states], device=now.device)
             begun = group["initial_distance"] * (1 + each(_of_parameters([part])).sqrt())
             reach[places] = torch.where(new, begun, reach[places])
             seen[places] += torch.where(new, group["eps"], 0.0)
@@ -130,14 +130,14 @@ def _moved(part: Part, rate: Tensor, share: float | None) -> list[Tensor]:
     come: list[Tensor] = []
     decay = part.group["weight_decay"]
     names = ("x0",) if share is None else ("x0", "average")
-    rates = None if rate.dim() == 0 else rate.tolist() if rate.device.type == "cpu" else rate.unbind()
+    rates: Any = (-rate).tolist() if rate.device.type == "cpu" else -rate
     for (g, p, begun, *averaged, room), owners in zip(part.blocks(*names, rooms=1), part.layout.owners, strict=True):
         slopes = with_decay(g, p, decay, room)
-        if rates is None:
-            add_scaled(p, slopes, -rate)
+        if rate.dim() == 0:
+            add_scaled(p, slopes, rates)
         else:
             for owner, of_p, slope in zip(owners, p, slopes, strict=True):
-                add_scaled([of_p], [slope], -rates[owner])
+                add_scaled([of_p], [slope], rates[owner])
         come += squares(into(room, "sub", p, begun))
         for each in averaged:
             torch._foreach_lerp_(each, p, share or 0.0)

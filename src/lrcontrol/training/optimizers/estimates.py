@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lrcontrol.runs import optimizer_specs as specs
-from lrcontrol.training.optimizers.adam_step import NO_CORRECTION, adam_step
+from lrcontrol.training.optimizers.adam_step import NO_CORRECTION, adam_step, over_roots
 from lrcontrol.training.optimizers.blocks import dots, into, sizes, squares, total, with_decay
 from lrcontrol.training.optimizers.lr_free import LRFree, Part, one_lr
 
@@ -120,17 +120,17 @@ class DAdaptAdam(LRFree):
             group = part.group
             decay, eps = (group["weight_decay"] if group["decoupled"] else 0.0), group["eps"]
             part.keep(exp_avg=torch.zeros_like, exp_avg_sq=torch.zeros_like, s=torch.zeros_like)
-            aged = _in_units(part, dlr, exp_avg=1)
-            for g, p, of_first, of_second, sums, room, other in part.blocks("exp_avg", "exp_avg_sq", "s", rooms=2):
+            aged = _in_units(part, dlr, exp_avg=1, s=1)
+            for g, p, of_first, of_second, sums, room, other, zeros in part.blocks(
+                "exp_avg", "exp_avg_sq", "s", rooms=3
+            ):
                 slopes = _slopes(group, g, p, other)
-                scales = into(room, "sqrt", of_second)
-                torch._foreach_add_(scales, eps)
-                gains += dots(slopes, into(room, "div", sums, scales))
-                torch._foreach_mul_(sums, keep)
-                torch._foreach_add_(sums, slopes, alpha=dlr * (1 - keep))
-                norms += sizes(sums, room)
                 if aged != 1:
                     torch._foreach_mul_(of_first, aged)
+                    torch._foreach_mul_(sums, aged)
+                gains += dots(slopes, over_roots(sums, of_second, eps, room, zeros))
+                torch._foreach_lerp_(sums, slopes, 1 - keep)
+                norms += sizes(sums, room)
                 adam_step(
                     p,
                     slopes,
@@ -143,7 +143,7 @@ class DAdaptAdam(LRFree):
                     eps=eps,
                     weight_decay=decay,
                 )
-        gain, norm = _known(gains, norms)
+        gain, norm = (dlr * each for each in _known(gains, norms))
         if norm == 0:
             return
         numerator = keep * first["numerator"] + (1 - keep) * dlr * gain

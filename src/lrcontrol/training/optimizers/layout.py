@@ -6,6 +6,7 @@ their gradients and values are copied for the update, and what is kept of them l
 other devices all are one block as they are: there a pass over many tensors is one kernel.
 """
 
+import sys
 from collections.abc import Sequence
 from operator import is_
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from lrcontrol.training.optimizers.blocks import block_size, line, order
 
-__all__ = ["Layout"]
+__all__ = ["Blocks", "Layout"]
 
 SMALL = 16
 """Tensors of fewer numbers than this part of a block are put together."""
@@ -32,11 +33,17 @@ class _Pool(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    """Where a piece of a block lies: in which line, and there from where to where."""
+    """Where a piece of a block lies: in which line, there from where to where, and whether that is all of it."""
 
     line: int
     start: int
     stop: int
+    whole: bool
+
+
+def in_pieces(device: torch.device) -> bool:
+    """Whether large tensors are gone through a piece at a time there, as lines, and small ones put together."""
+    return device.type == "cpu"
 
 
 class Layout:
@@ -50,9 +57,9 @@ class Layout:
     def __init__(self, parameters: Sequence[Tensor], *, apart: bool = False) -> None:
         self.tensors = parameters = [each.detach() for each in parameters]
         self._laid = _laid(parameters)
-        self._most = block_size(parameters[0].device)
-        self._on_cpu = parameters[0].device.type == "cpu"
-        small = self._most // SMALL if self._on_cpu and not apart else 0
+        self._in_pieces = in_pieces(parameters[0].device)
+        self._most = block_size(parameters[0].device) if self._in_pieces else sys.maxsize
+        small = self._most // SMALL if self._in_pieces and not apart else 0
         together: dict[Any, list[int]] = {}
         alone: list[int] = []
         for place, each in enumerate(parameters):
@@ -60,6 +67,7 @@ class Layout:
             key = each.dtype, place if apart else None
             (together.setdefault(key, []) if pooled else alone).append(place)
         self._together, self._alone = list(together.values()), alone
+        self._small = [[parameters[place] for place in places] for places in self._together]
         self._plain = [parameters[place].is_contiguous() for place in alone]
         self._pools = [self._pool(places) for places in self._together]
         self._grad_pools = [self._pool(places) for places in self._together]
@@ -71,6 +79,12 @@ class Layout:
         self.grads: Blocks = []
         self._kept: dict[str, tuple[list[Tensor], Blocks]] = {}
         self._rooms: list[Blocks] = []
+        self._indices: dict[str, tuple[list[int], Tensor]] = {}
+
+    @property
+    def puts_together(self) -> bool:
+        """Whether some are put together."""
+        return bool(self._together)
 
     def fits(self, parameters: Sequence[Tensor]) -> bool:
         """Whether these are the parameters that it is of, where they were."""
@@ -78,15 +92,17 @@ class Layout:
 
     def enter(self, grads: list[Tensor]) -> None:
         """An update begins: take up what the gradients and the parameters are now."""
-        for pool, of_grads, places in zip(self._pools, self._grad_pools, self._together, strict=True):
-            torch._foreach_copy_(pool.views, [self.tensors[place] for place in places])
+        for pool, of_grads, places, own in zip(
+            self._pools, self._grad_pools, self._together, self._small, strict=True
+        ):
+            torch._foreach_copy_(pool.views, own)
             torch._foreach_copy_(of_grads.views, [grads[place] for place in places])
         self.grads = self._cut(self._lines(self._grad_pools, grads))
 
     def leave(self) -> None:
         """An update ends: the parameters become what their blocks are, and the gradients are let go."""
-        for pool, places in zip(self._pools, self._together, strict=True):
-            torch._foreach_copy_([self.tensors[place] for place in places], pool.views)
+        for pool, own in zip(self._pools, self._small, strict=True):
+            torch._foreach_copy_(own, pool.views)
         self.grads = []
 
     def kept(self, name: str, states: list[dict[str, Any]]) -> Blocks:
@@ -111,8 +127,15 @@ class Layout:
     def rooms(self, count: int) -> list[Blocks]:
         """Lists of memory for every block, the same for each; it begins with zeros."""
         while len(self._rooms) < count:
-            self._rooms.append(self._room() if self._on_cpu else [[] for _ in self._batches])
+            self._rooms.append(self._room() if self._in_pieces else [[] for _ in self._batches])
         return self._rooms[:count]
+
+    def index(self, name: str, numbers: list[int]) -> Tensor:
+        """The numbers on the device, to which they are sent once."""
+        known = self._indices.get(name)
+        if known is None or known[0] != numbers:
+            known = self._indices[name] = numbers, torch.tensor(numbers, device=self.tensors[0].device)
+        return known[1]
 
     def _pool(self, places: list[int], dtype: torch.dtype | None = None) -> _Pool:
         tensors = [self.tensors[place] for place in places]
@@ -127,14 +150,14 @@ class Layout:
         found = [pool.whole for pool in pools]
         for place, plain in zip(self._alone, self._plain, strict=True):
             each = tensors[place]
-            if plain and self._on_cpu and each.is_contiguous():
+            if plain and self._in_pieces and each.is_contiguous():
                 found.append(each.view(-1))
                 continue
             if not plain or not each.is_contiguous():
                 parameter = self.tensors[place]
                 if each.stride() != parameter.stride():
                     each = torch.empty_like(parameter, dtype=each.dtype).copy_(each)
-            found.append(line(each) if self._on_cpu else each)
+            found.append(line(each) if self._in_pieces else each)
         return found
 
     def _divided(self, lines: list[Tensor]) -> list[list[_Piece]]:
@@ -144,11 +167,9 @@ class Layout:
         dtype = None
         for place in sorted(range(len(lines)), key=lambda place: str(lines[place].dtype)):
             size = lines[place].numel()
-            if not size:
-                continue
-            many = -(-size // self._most)
+            many = -(-size // self._most) or 1
             for part in range(many):
-                piece = _Piece(place, size * part // many, size * (part + 1) // many)
+                piece = _Piece(place, size * part // many, size * (part + 1) // many, many == 1)
                 numbers = piece.stop - piece.start
                 if not batches or held + numbers > self._most or lines[place].dtype != dtype:
                     batches.append([])
@@ -158,13 +179,10 @@ class Layout:
         return batches
 
     def _cut(self, lines: list[Tensor]) -> Blocks:
-        if not self._on_cpu:
+        if not self._in_pieces:
             return [[lines[piece.line] for piece in batch] for batch in self._batches]
         return [
-            [
-                lines[place] if stop - start == lines[place].numel() else lines[place][start:stop]
-                for place, start, stop in batch
-            ]
+            [lines[place] if whole else lines[place][start:stop] for place, start, stop, whole in batch]
             for batch in self._batches
         ]
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,8 @@ from lrcontrol.errors import BadInput
 from lrcontrol.training.optimizers.layout import Layout
 
 __all__ = ["LRFree", "Part", "one_lr"]
+
+_is_sparse = attrgetter("is_sparse")
 
 
 class Part(NamedTuple):
@@ -146,19 +149,19 @@ class LRFree(Optimizer):
         found = []
         layouts = self._layouts = self._layouts or {}
         for place, group in enumerate(self.param_groups):
-            pairs = [(each, each.grad) for each in group["params"] if each.grad is not None]
-            if any(grad.is_sparse for _, grad in pairs):
+            parameters = [each for each in group["params"] if each.grad is not None]
+            grads = [each.grad for each in parameters]
+            if any(map(_is_sparse, grads)):
                 raise BadInput(
                     f"gradients of {type(self).__name__} must be dense, got a sparse one; build the embedding with "
                     "sparse=False."
                 )
-            if pairs:
-                parameters, grads = zip(*pairs, strict=True)
+            if parameters:
                 layout = layouts.get(place)
                 if layout is None or not layout.fits(parameters):
                     layout = layouts[place] = Layout(parameters, apart=self._apart)
                 states = [self.state[each] for each in parameters]
-                found.append(Part(group, layout.tensors, list(grads), states, layout))
+                found.append(Part(group, layout.tensors, grads, states, layout))
         return found
 
     def _share(self, **numbers: Any) -> None:

@@ -1,8 +1,6 @@
 """Mechanic: the sum of another optimizer's updates, scaled by what would have paid so far."""
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ from torch.optim import Optimizer
 from lrcontrol import checks
 from lrcontrol.runs import optimizer_specs as specs
 from lrcontrol.training.optimizers.blocks import add_scaled, dots, squares, total
+from lrcontrol.training.optimizers.inner_step import can_step, moments_of, step_block
 from lrcontrol.training.optimizers.lr_free import LRFree, Part
 
 __all__ = ["Mechanic"]
@@ -24,8 +23,8 @@ class Mechanic(LRFree):
     follow a schedule whose base is 1.
 
     Args:
-        inner: makes the updates; before its first one. torch's SGD and AdamW step the sum itself; with others their
-            updates are read off the parameters, which costs a copy.
+        inner: makes the updates; before its first one. The usual steps of torch's SGD and AdamW are made on the sum
+            itself; those of others are read off the parameters, which costs a copy.
         spec: the numbers of the tuner; its own `inner` is not looked at.
     """
 
@@ -66,14 +65,19 @@ class Mechanic(LRFree):
         for part in parts:
             part.keep(x0=torch.clone, delta=torch.zeros_like)
         scale = self._tune(*_slope(parts, decays=bool(self.param_groups[0]["mechanic_decay"])))
-        self._advance(parts)
-        on_cpu = scale.device.type == "cpu"
-        known = float(scale) if on_cpu else 0.0
+        number = float(scale) if scale.device.type == "cpu" else 0.0
+        known = can_step(self.inner, parts)
+        if not known:
+            self._read_off(parts)
         for part in parts:
-            for _, p, begun, sum_ in part.blocks("x0", "delta"):
-                if on_cpu:
+            moments, steps = moments_of(self.inner, part) if known else ([], part.layout.owners)
+            every = zip(part.blocks("x0", "delta", rooms=1), steps, *moments, strict=True)
+            for (g, p, begun, sum_, room), of_block, *kept in every:
+                if known:
+                    step_block(sum_, g, p, kept, of_block, part.group, room)
+                if room:
                     for new, old, moved in zip(p, begun, sum_, strict=True):
-                        torch.add(old, moved, alpha=known, out=new)
+                        torch.add(old, moved, alpha=number, out=new)
                 else:
                     torch._foreach_copy_(p, begun)
                     add_scaled(p, sum_, scale)
@@ -99,21 +103,22 @@ class Mechanic(LRFree):
         scale: Tensor = scales.sum()
         return scale
 
-    def _advance(self, parts: list[Part]) -> None:
-        """Add the updates of the optimizer inside, all at the parameters as they are, to the sums."""
-        kind = type(self.inner)
-        if kind not in (torch.optim.SGD, torch.optim.AdamW):
-            before = [[each.clone() for each in part.parameters] for part in parts]
-            self._step_inner()
-            for part, were in zip(parts, before, strict=True):
-                torch._foreach_add_(part.kept("delta"), torch._foreach_sub(part.parameters, were))
-            return
-        with _standing_in(parts, coupled=kind is torch.optim.SGD):
-            self._step_inner()
-
-    def _step_inner(self) -> None:
-        with torch.enable_grad():
-            self.inner.step()
+    def _read_off(self, parts: list[Part]) -> None:
+        """Let the optimizer inside make its update, and add that to the sums."""
+        before = [[each.clone() for each in part.parameters] for part in parts]
+        every = [each for part in parts for each in part.group["params"] if each.grad is not None]
+        # torch's fused optimizers silently take gradients to lie as parameters do
+        otherwise = [(each, each.grad) for each in every if each.grad.stride() != each.stride()]
+        for each, grad in otherwise:
+            each.grad = torch.empty_like(each, requires_grad=False).copy_(grad)
+        try:
+            with torch.enable_grad():
+                self.inner.step()
+        finally:
+            for each, grad in otherwise:
+                each.grad = grad
+        for part, were in zip(parts, before, strict=True):
+            torch._foreach_add_(part.kept("delta"), torch._foreach_sub(part.parameters, were))
 
 
 def _slope(parts: list[Part], *, decays: bool) -> tuple[Tensor, Tensor]:
@@ -135,39 +140,3 @@ def _slope(parts: list[Part], *, decays: bool) -> tuple[Tensor, Tensor]:
     size = total(sizes)
     pull = total(grads_of).sqrt() * total(inner) / torch.where(size > 0, size, 1).sqrt()
     return gain, pull
-
-
-@contextmanager
-def _standing_in(parts: list[Part], *, coupled: bool) -> Iterator[None]:
-    """The sums in the place of the parameters, so that what steps these steps those.
-
-    Weight decay is of the parameters: it is seen to here, added to the gradient or to the sum, and put away.
-    """
-    put_back: list[Callable[[], None]] = []
-    try:
-        for part in parts:
-            delta = part.kept("delta")
-            group, decay = part.group, part.group["weight_decay"]
-            own = [each for each in group["params"] if each.grad is not None]
-            put_back.append(lambda group=group, decay=decay: group.update(weight_decay=decay))  # type: ignore[misc]
-            group["weight_decay"] = 0.0
-            if decay and not coupled:
-                shrink = -float(group["lr"]) * float(decay)
-                for _, p, sum_ in part.blocks("delta"):
-                    torch._foreach_add_(sum_, p, alpha=shrink)
-            slopes = part.grads
-            if decay and coupled:
-                slopes = list(torch._foreach_add(part.grads, part.parameters, alpha=float(decay)))
-            for each, value, slope in zip(own, delta, slopes, strict=True):
-                put_back.append(lambda each=each, was=each.data, grad=each.grad: _set(each, was, grad))  # type: ignore[misc]
-                _set(each, value, slope if slope.stride() == value.stride() else torch.empty_like(value).copy_(slope))
-        yield
-    finally:
-        for back in put_back:
-            back()
-
-
-def _set(parameter: Tensor, value: Tensor, grad: Tensor | None) -> None:
-    parameter.grad = None  # a gradient must be of the value's layout when the value is set
-    parameter.data = value
-    parameter.grad = grad

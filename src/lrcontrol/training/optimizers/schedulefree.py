@@ -112,7 +112,8 @@ class ScheduleFreeAdamW(_ScheduleFree):
         for g, y, z, second, nothing, room in part.blocks("z", "exp_avg_sq", rooms=2):
             decayed = into(room, "mul", y, -lr * decay) if decay else None
             torch._foreach_lerp_(y, z, 1 - 1 / held)  # x
-            nothing = nothing or list(torch._foreach_mul(g, 0.0))
+            nothing = nothing or list(map(torch.empty_like, g))
+            torch._foreach_zero_(nothing)
             adam_step(z, g, nothing, second, group["step"], lr=lr, beta1=0.0, beta2=beta2, eps=eps)
             if decayed is not None:
                 torch._foreach_add_(z, decayed)

@@ -1,0 +1,93 @@
+"""Steps of torch's SGD and AdamW on other tensors than their parameters, with their own kernels and states."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lrcontrol.training.optimizers.adam_step import adam_step
+from lrcontrol.training.optimizers.blocks import with_decay
+from lrcontrol.training.optimizers.layout import Blocks
+from lrcontrol.training.optimizers.lr_free import Part
+
+__all__ = ["can_step", "moments_of", "step_block"]
+
+_OTHERWISE = ("amsgrad", "capturable", "dampening", "differentiable", "maximize")
+
+
+def can_step(inner: Optimizer, parts: list[Part]) -> bool:
+    """Whether these steps are those of an optimizer, on parts of its parameters; it has to make its own otherwise.
+
+    That is so for another kind of optimizer, or another device, or where something else than its usual steps is asked
+    for; where it is watched; and where some parameters have made more steps than others, on a processor.
+    """
+    watched = inner._optimizer_step_pre_hooks or inner._optimizer_step_post_hooks or "step" in vars(inner)
+    device = parts[0].parameters[0].device.type
+    if type(inner) not in (torch.optim.SGD, torch.optim.AdamW) or watched or device not in ("cpu", "cuda"):
+        return False
+    for part in parts:
+        if any(part.group.get(name) for name in _OTHERWISE) or isinstance(part.group["lr"], Tensor):
+            return False
+        if device == "cuda" and (part.layout.puts_together or not part.group["fused"]):
+            return False
+        if device == "cpu" and len({float(inner.state.get(each, {}).get("step", 0)) for each in _own(part)}) > 1:
+            return False
+    return True
+
+
+def moments_of(inner: Optimizer, part: Part) -> tuple[list[Blocks], list[list[Tensor]]]:
+    """For each block what the optimizer keeps of it, and the numbers of the steps that are made, which it counts."""
+    states = [inner.state[each] for each in _own(part)]
+    part, layout = part._replace(states=states), part.layout
+    nothing: list[list[Tensor]] = [[] for _ in layout.owners]
+    if type(inner) is torch.optim.SGD:
+        if not part.group["momentum"]:
+            return [], nothing
+        for state in states:
+            if state.get("momentum_buffer", 0) is None:
+                del state["momentum_buffer"]
+        part.keep(momentum_buffer=torch.zeros_like)
+        return [layout.kept("momentum_buffer", states)], nothing
+    device = part.parameters[0].device
+    part.keep(step=lambda _: torch.zeros((), device=device))
+    part.keep(exp_avg=torch.zeros_like, exp_avg_sq=torch.zeros_like)
+    steps = [state["step"] for state in states]
+    torch._foreach_add_(steps, 1)
+    moments = [layout.kept(name, states) for name in ("exp_avg", "exp_avg_sq")]
+    return moments, [[steps[owner] for owner in block] for block in layout.owners]
+
+
+def step_block(
+    tensors: list[Tensor],
+    grads: list[Tensor],
+    parameters: list[Tensor],
+    moments: list[list[Tensor]],
+    steps: list[Tensor],
+    group: dict[str, Any],
+    rooms: list[Tensor],
+) -> None:
+    """Step `tensors` as the parameters would be, with weight decay that is of the parameters."""
+    lr, decay = float(group["lr"]), float(group["weight_decay"])
+    if steps:
+        if decay:
+            torch._foreach_add_(tensors, parameters, alpha=-lr * decay)
+        (beta1, beta2), (firsts, seconds) = group["betas"], moments
+        adam_step(tensors, grads, firsts, seconds, steps, lr=lr, beta1=beta1, beta2=beta2, eps=group["eps"])
+        return
+    torch._fused_sgd_(
+        tensors,
+        with_decay(grads, parameters, decay, rooms),
+        moments[0] if moments else [],
+        weight_decay=0.0,
+        momentum=group["momentum"],
+        lr=lr,
+        dampening=0.0,
+        nesterov=group["nesterov"],
+        maximize=False,
+        is_first_step=False,
+    )
+
+
+def _own(part: Part) -> list[Tensor]:
+    return [each for each in part.group["params"] if each.grad is not None]
