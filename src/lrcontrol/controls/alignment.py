@@ -23,7 +23,7 @@ class Alignment(Alone, frozen=True, tag="alignment"):
     update's own. The regularizer counts the base rate as `prior` updates like the first.
 
     Args:
-        prior: >= 0; how much the base rate counts.
+        prior: in [0, 1e6]; how much the base rate counts.
         floor: in (0, 1]; the lowest multiplier.
         ceiling: >= 1; the highest.
     Source:
@@ -41,7 +41,7 @@ class Alignment(Alone, frozen=True, tag="alignment"):
 
     def __post_init__(self) -> None:
         put = msgspec.structs.force_setattr
-        put(self, "prior", checks.number("prior", self.prior, low=0))
+        put(self, "prior", checks.number("prior", self.prior, low=0, high=1e6))
         put(self, "floor", checks.number("floor", self.floor, low=0, high=1, open_low=True))
         put(self, "ceiling", checks.number("ceiling", self.ceiling, low=1))
 

@@ -74,8 +74,8 @@ class Update(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         batch_loss: of this update's batch, at the weights as they are.
         fall: >= 0; by how much that loss falls along the gradient itself: the sum over groups of base rate times the
             squared L2 norm of their gradient.
-        descent: by how much it falls along the update, `-<g, u>`, where `g` is the mean of the gradients so
-            far, each counting 0.9 times as much as the next.
+        descent: by how much it falls along the update, `-<g, u>`, where `g` is the gradient averaged as the
+            optimizer averages it, by its momentum or beta1.
         slope: how it depends on the multiplier of the update before, whose change was `u`: `<g, u>`. None for the
             first update, and after one with a multiplier of 0.
         cosine: in [-1, 1], between `-g` and the change of the update before: positive where that can go on. None as

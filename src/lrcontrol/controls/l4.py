@@ -19,9 +19,10 @@ class L4(Alone, frozen=True, tag="l4"):
     """The rate at which the loss would fall by `alpha` of what is between it and `gamma` of its lowest.
 
     `alpha * (loss - gamma * lowest) / descent`, the descent of the loss along what the optimizer would do at a rate of
-    1: `<g, v>`, where `g` is the gradient averaged over some ten updates, for that of one batch is mostly noise. The
-    lowest begins at 0.75 of the first loss, is never above any loss, and is forgotten over `memory` updates. Losses
-    must be positive. The base rate has no meaning, but that updates at it are tried first: it should be a usual one.
+    1: `<g, v>`, where `g` is the gradient averaged as the optimizer averages it, by its momentum or beta1, for that of
+    one batch is mostly noise. The lowest begins at 0.75 of the first loss, is never above any loss, and is forgotten
+    over `memory` updates. Losses must be positive. The base rate has no meaning, but that updates at it are tried
+    first: it should be a usual one.
 
     Beside the paper: an update that would go uphill is not made, and the multiplier is at most `ceiling`.
 
@@ -31,8 +32,8 @@ class L4(Alone, frozen=True, tag="l4"):
         memory: >= 1; updates in which the lowest grows e-fold.
         ceiling: > 0; the highest multiplier.
     Source:
-        Rolinek, Martius 2018, arXiv:1802.05074, algorithm 1 with its defaults; the average of the gradient as in the
-        authors' code, github.com/martius-lab/l4-optimizer.
+        Rolinek, Martius 2018, arXiv:1802.05074, algorithm 1 with its defaults; an average of the gradient as in the
+        authors' code, github.com/martius-lab/l4-optimizer, over ten updates there.
     Example:
         >>> control = L4()
         >>> decision, state = control.start(100)

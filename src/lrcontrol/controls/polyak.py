@@ -11,6 +11,7 @@ from lrcontrol.controls.control import Decision, Observation, State, Update
 __all__ = ["Polyak"]
 
 RUN_IN_PERIODS = 20  # periods of a run, where none is given
+LARGEST = 1e30  # multiplier that the cap grows to, so that numbers stay finite
 
 
 class Polyak(Alone, frozen=True, tag="polyak"):
@@ -73,5 +74,5 @@ class Polyak(Alone, frozen=True, tag="polyak"):
         step = 0.0
         if loss is not None and fall is not None and fall > 0 and math.isfinite(loss) and math.isfinite(fall):
             step = min(max(loss - self.lowest, 0.0) / (self.c * fall), cap)
-        after = {"multiplier": step, "cap": step * growth if step > 0 else cap, "growth": growth}
+        after = {"multiplier": step, "cap": min(step * growth, LARGEST) if step > 0 else cap, "growth": growth}
         return Decision(step), after

@@ -31,10 +31,10 @@ ALONG = frozenset({"slope", "cosine", "curvature"})
 CHANGE, MULTIPLIER = "lrcontrol_change", "lrcontrol_multiplier"
 """Names in an optimizer's state, parameter by parameter: what the last update has changed, at which multiplier."""
 
-SMOOTHED, COUNT = "lrcontrol_gradient", "lrcontrol_gradients"
-"""The same, where updates are tried: the mean of the gradients so far, later ones counting more, and how many."""
+SMOOTHED, WEIGHT = "lrcontrol_gradient", "lrcontrol_weight"
+"""The same, where updates are tried: the mean of the gradients so far, later ones counting more, and its weight."""
 
-SMOOTHING = 0.9  # of the weight of a gradient in that mean, what it has an update later; as the authors of L4
+LARGEST_MOMENTUM = 0.999  # of that mean
 
 
 class _Change(NamedTuple):
@@ -69,7 +69,7 @@ class Foresight:
         self._optimizer, self._wanted = optimizer, wanted
         self._before: list[tuple[Tensor, Tensor]] = []
         self._changes: list[_Change] = []
-        self._means: dict[Tensor, tuple[Tensor, int]] = {}
+        self._means: dict[Tensor, tuple[Tensor, float]] = {}
         if isinstance(optimizer, LRFree) and not wanted <= {"slope", "cosine"}:
             raise BadInput(
                 "a control that sets the rate by what the loss is must be on an optimizer that does not find its own, "
@@ -144,8 +144,8 @@ class Foresight:
     def _keep(self, multiplier: float) -> None:
         """Keep of the update what the next one is looked at with, and nothing of the one before."""
         state = self._optimizer.state
-        for each, (mean, count) in self._means.items():
-            state[each] |= {SMOOTHED: mean, COUNT: count}
+        for each, (mean, weight) in self._means.items():
+            state[each] |= {SMOOTHED: mean, WEIGHT: weight}
         if self._wanted & ALONG:
             for each in parameters(self._optimizer):
                 for name in (CHANGE, MULTIPLIER):
@@ -155,13 +155,20 @@ class Foresight:
         self._changes, self._means = [], {}
 
     def _smooth(self, unscaled: float) -> None:
-        """Have the gradients count in their means, which are not biased to the 0 they begin with."""
-        for each, grad in _updated(self._optimizer):
-            kept = self._optimizer.state.get(each, {})
-            count = kept.get(COUNT, 0) + 1
-            weight = (1 - SMOOTHING) / (1 - SMOOTHING**count)
-            mean = kept[SMOOTHED] if SMOOTHED in kept else torch.zeros_like(each)
-            self._means[each] = mean.mul_(1 - weight).add_(grad, alpha=weight * unscaled), count
+        """Have the gradients count in their means, which are not biased to the 0 they begin with.
+
+        They count as in the optimizer's own momentum or first moment, so that an update goes downhill along the mean.
+        """
+        for group in self._optimizer.param_groups:
+            momentum = _momentum(group)
+            for each in group["params"]:
+                if each.grad is None or each in self._means:
+                    continue
+                kept = self._optimizer.state.get(each, {})
+                weight = momentum * kept.get(WEIGHT, 0.0) + 1 - momentum
+                part = (1 - momentum) / weight
+                mean = kept[SMOOTHED] if SMOOTHED in kept else torch.zeros_like(each)
+                self._means[each] = mean.mul_(1 - part).add_(each.grad, alpha=part * unscaled), weight
 
     def _along(self, unscaled: float, again: Callable[[], None] | None) -> Shown:
         """How the loss of this batch lies along the update before."""
@@ -247,6 +254,11 @@ def _updated(optimizer: Optimizer) -> list[tuple[Tensor, Tensor]]:
     """The parameters that have gradients, each once, and these."""
     found = dict.fromkeys(each for group in optimizer.param_groups for each in group["params"])
     return [(each, each.grad) for each in found if each.grad is not None]
+
+
+def _momentum(group: dict[str, Any]) -> float:
+    """How much a gradient counts in a group's updates, of what it counted in the one before."""
+    return min(float(group["betas"][0] if "betas" in group else group.get("momentum", 0.0)), LARGEST_MOMENTUM)
 
 
 def _difference(one: Tensor | None, other: Tensor | None) -> Tensor | None:

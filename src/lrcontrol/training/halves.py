@@ -1,6 +1,5 @@
 """A user's update in two halves: what a control decides with its gradients at hand, and what has come of it."""
 
-
 import torch
 from torch import distributed
 from torch.optim import Optimizer
