@@ -127,3 +127,45 @@ def test_the_page_runs() -> None:
     for command in commands:
         app.parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
     assert len(commands) == 3
+
+
+FORGETS = """
+import torch
+import lrcontrol as lrc
+
+@lrc.task(metric="val_loss", direction="minimize", full_steps=6, method="schedulefree_sgd:constant", base_lr=0.1)
+def averaging(run):
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = run.optimizer([weight])
+    while not run.should_stop:
+        optimizer.zero_grad()
+        weight.square().sum().backward()
+        optimizer.step()
+    run.log(val_loss=weight.square().item())
+    run.log(val_loss=weight.square().item())
+"""
+
+
+def test_weights_to_judge_by_that_were_forgotten_are_told_once(tmp_path: Path) -> None:
+    forgets, remembers = tmp_path / "forgets.py", tmp_path / "remembers.py"
+    forgets.write_text(FORGETS)
+    inside = "    with lrc.evaluation_weights(optimizer):\n        run.log"
+    remembers.write_text(FORGETS.replace("    run.log", inside))
+    with pytest.warns(UserWarning, match="ScheduleFreeSGD trains with other weights") as told:
+        lrc.train(f"{forgets}:averaging")
+    assert len(told) == 1
+    lrc.train(f"{remembers}:averaging")  # says nothing
+
+
+def test_a_metric_of_the_wrong_weights_is_told_in_a_loop_of_ones_own() -> None:
+    weight = nn.Parameter(torch.ones(1))
+    for name, warned in (("dog", True), ("prodigy", False)):
+        optimizer = make_optimizer(name, [weight])
+        scheduler = lrc.as_torch_scheduler(optimizer, "plateau", 10)
+        weight.grad = torch.ones(1)
+        optimizer.step()
+        if warned:
+            with pytest.warns(UserWarning, match="DoG trains with other weights than a model is to be judged by"):
+                scheduler.step(metrics=1.0)
+        else:
+            scheduler.step(metrics=1.0)

@@ -1,5 +1,6 @@
 """Steering: the rates of a run on the optimizer of a script, and the updates that it really makes."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from lrcontrol.schedules.horizon import Horizon
 from lrcontrol.training.closed import Loop
 from lrcontrol.training.groups import Groups, own_bases
 from lrcontrol.training.halves import halves_of
+from lrcontrol.training.optimizers.evaluation import forgotten
 from lrcontrol.training.plan import Plan
 from lrcontrol.training.state import settings_of
 from lrcontrol.training.updates import hooked
@@ -107,6 +109,9 @@ class Steering:
 
     def hear(self, metric: float) -> None:
         """Tell the control the metric after the last update, unless it has decided on the next one already."""
+        forgot = forgotten(self._optimizer)
+        if forgot is not None:
+            warnings.warn(forgot, stacklevel=3)
         if isinstance(self._source, Loop) and self._decided < self.count():
             self._source.hear({"metrics": metric})
             self._told = True

@@ -18,6 +18,7 @@ from lrcontrol.training.course import Change, Rule
 from lrcontrol.training.groups import Groups, known, left_over, own_bases
 from lrcontrol.training.halves import Halves, halves_of, mean_loss
 from lrcontrol.training.meters import Meter, meter
+from lrcontrol.training.optimizers.evaluation import forgotten
 from lrcontrol.training.plan import Plan
 from lrcontrol.training.readings import Readings
 from lrcontrol.training.states import FORMAT, MISMATCHES, VERSION, OnMismatch, agreed, read_state, with_bases
@@ -196,6 +197,9 @@ class TorchSchedule(Readings):
             if "loss" in told and "loss" in source.control.needs:
                 told = {**told, "loss": mean_loss(one_number("loss", told["loss"]), self.optimizer)}
             source.hear(told)
+            forgot = forgotten(self.optimizer) if "metrics" in told else None
+            if forgot is not None:
+                warnings.warn(forgot, stacklevel=3)
         if counter is not None:
             counter.told(amount)
         if not made:

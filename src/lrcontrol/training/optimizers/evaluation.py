@@ -1,5 +1,6 @@
 """The weights to judge a model by, where they are not those it trains with; batch norm measured for them."""
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,9 +14,10 @@ from lrcontrol.errors import BadInput
 from lrcontrol.training.optimizers.lr_free import LRFree
 from lrcontrol.training.own_losses import moved
 
-__all__ = ["evaluation_weights", "recalibrate", "statistics_of"]
+__all__ = ["evaluation_weights", "forgotten", "recalibrate", "statistics_of"]
 
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
+_JUDGED: "weakref.WeakSet[Optimizer]" = weakref.WeakSet()  # optimizers whose evaluation weights have been in place
 
 
 @contextmanager
@@ -44,6 +46,7 @@ def evaluation_weights(*optimizers: Optimizer) -> Iterator[None]:
         0.0
     """
     ours = [_plain(each) for each in optimizers]
+    _JUDGED.update(ours)
     for place, each in enumerate(ours):
         if getattr(each, "_trained", None) is not None or any(each is other for other in ours[:place]):
             raise BadInput("`evaluation_weights` must not be used inside itself, got the same optimizer twice.")
@@ -54,6 +57,22 @@ def evaluation_weights(*optimizers: Optimizer) -> Iterator[None]:
     finally:
         for back in reversed(put_back):
             back()
+
+
+@torch.no_grad()
+def forgotten(optimizer: Any) -> str | None:
+    """What to say where a model is judged though its evaluation weights have never been in place; else None.
+
+    It is said once.
+    """
+    plain = _plain(optimizer)
+    if plain in _JUDGED or not isinstance(plain, LRFree) or next(plain.values_for_evaluation(), None) is None:
+        return None
+    _JUDGED.add(plain)
+    return (
+        f"{type(plain).__name__} trains with other weights than a model is to be judged by, but those have not been in "
+        "place: measure inside `with lrcontrol.evaluation_weights(optimizer):`."
+    )
 
 
 @torch.no_grad()
