@@ -130,14 +130,15 @@ def _moved(part: Part, rate: Tensor, share: float | None) -> list[Tensor]:
     come: list[Tensor] = []
     decay = part.group["weight_decay"]
     names = ("x0",) if share is None else ("x0", "average")
-    rates: Any = (-rate).tolist() if rate.device.type == "cpu" else -rate
+    on_cpu = rate.device.type == "cpu"
+    rates: Any = (-rate).tolist() if on_cpu else -rate
     for (g, p, begun, *averaged, room), owners in zip(part.blocks(*names, rooms=1), part.layout.owners, strict=True):
         slopes = with_decay(g, p, decay, room)
         if rate.dim() == 0:
             add_scaled(p, slopes, rates)
         else:
             for owner, of_p, slope in zip(owners, p, slopes, strict=True):
-                add_scaled([of_p], [slope], rates[owner])
+                of_p.add_(slope, alpha=rates[owner]) if on_cpu else add_scaled([of_p], [slope], rates[owner])
         come += squares(into(room, "sub", p, begun))
         for each in averaged:
             torch._foreach_lerp_(each, p, share or 0.0)

@@ -11,13 +11,15 @@ from lrcontrol.training.optimizers.blocks import with_decay
 from lrcontrol.training.optimizers.layout import Blocks
 from lrcontrol.training.optimizers.lr_free import Part
 
-__all__ = ["can_step", "moments_of", "step_block"]
+__all__ = ["known_states", "moments_of", "step_block"]
+
+States = list[dict[str, Any]]
 
 _OTHERWISE = ("amsgrad", "capturable", "dampening", "differentiable", "maximize")
 
 
-def can_step(inner: Optimizer, parts: list[Part]) -> bool:
-    """Whether these steps are those of an optimizer, on parts of its parameters; it has to make its own otherwise.
+def known_states(inner: Optimizer, parts: list[Part]) -> list[States] | None:
+    """The states of an optimizer for the parts; None where these steps are not its own, so that it has to make them.
 
     That is so for another kind of optimizer, or another device, or where something else than its usual steps is asked
     for; where it is watched; and where some parameters have made more steps than others, on a processor.
@@ -25,20 +27,23 @@ def can_step(inner: Optimizer, parts: list[Part]) -> bool:
     watched = inner._optimizer_step_pre_hooks or inner._optimizer_step_post_hooks or "step" in vars(inner)
     device = parts[0].parameters[0].device.type
     if type(inner) not in (torch.optim.SGD, torch.optim.AdamW) or watched or device not in ("cpu", "cuda"):
-        return False
+        return None
+    found = []
     for part in parts:
-        if any(part.group.get(name) for name in _OTHERWISE) or isinstance(part.group["lr"], Tensor):
-            return False
-        if device == "cuda" and (part.layout.puts_together or not part.group["fused"]):
-            return False
-        if device == "cpu" and len({float(inner.state.get(each, {}).get("step", 0)) for each in _own(part)}) > 1:
-            return False
-    return True
+        group = part.group
+        if any(group.get(name) for name in _OTHERWISE) or isinstance(group["lr"], Tensor):
+            return None
+        if device == "cuda" and (part.layout.puts_together or not group["fused"]):
+            return None
+        states = [inner.state[each] for each in group["params"] if each.grad is not None]
+        if device == "cpu" and len({float(state.get("step", 0)) for state in states}) > 1:
+            return None
+        found.append(states)
+    return found
 
 
-def moments_of(inner: Optimizer, part: Part) -> tuple[list[Blocks], list[list[Tensor]]]:
+def moments_of(inner: Optimizer, part: Part, states: States) -> tuple[list[Blocks], list[list[Tensor]]]:
     """For each block what the optimizer keeps of it, and the numbers of the steps that are made, which it counts."""
-    states = [inner.state[each] for each in _own(part)]
     part, layout = part._replace(states=states), part.layout
     nothing: list[list[Tensor]] = [[] for _ in layout.owners]
     if type(inner) is torch.optim.SGD:
@@ -53,7 +58,7 @@ def moments_of(inner: Optimizer, part: Part) -> tuple[list[Blocks], list[list[Te
     part.keep(step=lambda _: torch.zeros((), device=device))
     part.keep(exp_avg=torch.zeros_like, exp_avg_sq=torch.zeros_like)
     steps = [state["step"] for state in states]
-    torch._foreach_add_(steps, 1)
+    torch._foreach_add_(steps, torch.ones((), device=device) if device.type == "cpu" else 1)
     moments = [layout.kept(name, states) for name in ("exp_avg", "exp_avg_sq")]
     return moments, [[steps[owner] for owner in block] for block in layout.owners]
 
@@ -87,7 +92,3 @@ def step_block(
         maximize=False,
         is_first_step=False,
     )
-
-
-def _own(part: Part) -> list[Tensor]:
-    return [each for each in part.group["params"] if each.grad is not None]

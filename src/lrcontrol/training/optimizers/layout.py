@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lrcontrol.training.optimizers.blocks import block_size, line, order
 
-__all__ = ["Blocks", "Layout"]
+__all__ = ["Blocks", "Layout", "in_pieces"]
 
 SMALL = 16
 """Tensors of fewer numbers than this part of a block are put together."""

@@ -1,6 +1,7 @@
 """Mechanic: the sum of another optimizer's updates, scaled by what would have paid so far."""
 
 import copy
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch.optim import Optimizer
 from lrcontrol import checks
 from lrcontrol.runs import optimizer_specs as specs
 from lrcontrol.training.optimizers.blocks import add_scaled, dots, squares, total
-from lrcontrol.training.optimizers.inner_step import can_step, moments_of, step_block
+from lrcontrol.training.optimizers.inner_step import known_states, moments_of, step_block
 from lrcontrol.training.optimizers.lr_free import LRFree, Part
 
 __all__ = ["Mechanic"]
@@ -66,14 +67,14 @@ class Mechanic(LRFree):
             part.keep(x0=torch.clone, delta=torch.zeros_like)
         scale = self._tune(*_slope(parts, decays=bool(self.param_groups[0]["mechanic_decay"])))
         number = float(scale) if scale.device.type == "cpu" else 0.0
-        known = can_step(self.inner, parts)
-        if not known:
+        known = known_states(self.inner, parts)
+        if known is None:
             self._read_off(parts)
-        for part in parts:
-            moments, steps = moments_of(self.inner, part) if known else ([], part.layout.owners)
+        for part, states in zip(parts, known or repeat(None), strict=False):
+            moments, steps = ([], part.layout.owners) if states is None else moments_of(self.inner, part, states)
             every = zip(part.blocks("x0", "delta", rooms=1), steps, *moments, strict=True)
             for (g, p, begun, sum_, room), of_block, *kept in every:
-                if known:
+                if states is not None:
                     step_block(sum_, g, p, kept, of_block, part.group, room)
                 if room:
                     for new, old, moved in zip(p, begun, sum_, strict=True):
