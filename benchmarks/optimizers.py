@@ -6,7 +6,10 @@ One thread. The tensors of small transformers of 1 and 10 million weights. Gradi
 its opposite, and so for a few sets in turn, so that nothing wanders off; they are written where gradients lie before
 every step, as a backward pass does, outside of its time. Each optimizer is stepped in turns with fused AdamW and fused
 SGD with momentum; a figure is the median over rounds of its steps' time over that of AdamW's (or SGD's) beside it.
-Some steps are made before, for estimates of distances grow as training begins.
+Some steps are made before. Estimates of distances stay as they are, as they do in most of training.
+
+The bound of a step is what it would take if it did nothing but read and write its numbers, each as often as it must,
+as fast as one long vector is added to another in the same round.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import contextlib
 import io
 import itertools
 import json
+import math
 import platform
 import statistics
 import time
@@ -37,6 +41,21 @@ def shapes(width: int, layers: int) -> list[tuple[int, ...]]:
     block = [(3 * width, width), (3 * width,), (width, width), (width,), (4 * width, width), (4 * width,)]
     block += [(width, 4 * width), (width,), (width,), (width,), (width,), (width,)]
     return block * layers
+
+
+class Plain:
+    """One long vector, to which another is added: two numbers read and one written for each."""
+
+    def __init__(self, size: str) -> None:
+        count = sum(math.prod(shape) for shape in shapes(*SIZES[size]))
+        self._sum, self._other = torch.zeros(count), torch.zeros(count)
+
+    def seconds(self, steps: int) -> float:
+        """The time of one number read or written, for every weight."""
+        began = time.thread_time()
+        for _ in range(steps):
+            self._sum.add_(self._other)
+        return (time.thread_time() - began) / steps / 3
 
 
 class Contestant:
@@ -111,27 +130,48 @@ OURS: dict[str, Made] = {
     "mechanic(adamw)": ours("mechanic(adamw)"),
     "mechanic(sgd)": ours("mechanic(sgd)"),
 }
+MOVED = {
+    "schedulefree_sgd": 5,  # g y z, y z
+    "schedulefree_adamw": 7,  # g y z v, y z v
+    "prodigy": 12,  # g p x0 s, s; and when the estimate is known g p m v, p m v
+    "dadapt_sgd": 6,  # g p x0 s, p s
+    "dadapt_adam": 9,  # g p m v s, p m v s
+    "dog": 7,  # g; and when its norm is known g p x0 average, p average
+    "ldog": 7,
+    "dowg": 5,  # g; and when its norm is known g p x0, p
+    "cocob": 12,  # g p x0 and four sums, p and these
+    "mechanic(adamw)": 13,  # g p sum; and when the scale is known g p x0 sum m v, p sum m v
+    "mechanic(sgd)": 10,  # g p sum; and when the scale is known g x0 sum m, p sum m
+    "adamw fused": 7,  # g p m v, p m v
+    "sgd fused, momentum": 5,  # g p m, p m
+}
+"""How many numbers are read and written for each weight in a step that reads each once for every pass it must make."""
 TORCH: dict[str, Made] = {
+    "adamw fused": lambda given: torch.optim.AdamW(given, fused=True),
     "adamw foreach": lambda given: torch.optim.AdamW(given, foreach=True),
     "adamw one by one": lambda given: torch.optim.AdamW(given, foreach=False, fused=False),
     "sgd fused, momentum": lambda given: torch.optim.SGD(given, lr=0.1, momentum=0.9, fused=True),
 }
 
 
-def measured(make: Made, size: str, rounds: int) -> dict[str, float]:
+def measured(make: Made, size: str, rounds: int, moved: int | None) -> dict[str, float]:
     """A step's time, over that of fused AdamW's and of fused SGD's, and in milliseconds."""
     adamw = Contestant(lambda given: torch.optim.AdamW(given, fused=True), size)
     sgd = Contestant(lambda given: torch.optim.SGD(given, lr=1e-6, momentum=0.9, fused=True), size)
-    contestant = Contestant(make, size)
+    contestant, plain = Contestant(make, size), Plain(size)
     steps = 8 if size == "1M" else 2
-    for each in (adamw, sgd, contestant):
+    for each in (adamw, sgd, contestant, plain):
         each.seconds(WARM)
-    rows = [tuple(each.seconds(steps) for each in (adamw, contestant, sgd)) for _ in range(rounds)]
-    return {
-        "of_adamw": round(statistics.median(own / base for base, own, _ in rows), 2),
-        "of_sgd": round(statistics.median(own / base for _, own, base in rows), 2),
-        "milliseconds": round(1e3 * statistics.median(own for _, own, _ in rows), 3),
+    rows = [tuple(each.seconds(steps) for each in (adamw, contestant, sgd, plain)) for _ in range(rounds)]
+    found = {
+        "of_adamw": round(statistics.median(own / base for base, own, _, _ in rows), 2),
+        "of_sgd": round(statistics.median(own / base for _, own, base, _ in rows), 2),
+        "milliseconds": round(1e3 * statistics.median(own for _, own, _, _ in rows), 3),
     }
+    if moved is not None:
+        found["bound_of_adamw"] = round(statistics.median(moved * each / base for base, _, _, each in rows), 2)
+        found["bound_of_sgd"] = round(statistics.median(moved * each / base for _, _, base, each in rows), 2)
+    return found
 
 
 def main() -> None:
@@ -149,10 +189,13 @@ def main() -> None:
                 if given.only and given.only not in name:
                     continue
                 with contextlib.redirect_stdout(io.StringIO()):
-                    row = measured(make, size, given.rounds)
+                    row = measured(make, size, given.rounds, MOVED.get(name) if kind != "packages" else None)
                 found.setdefault(size, {}).setdefault(kind, {})[name] = row
+                bound = (
+                    f", bound {row['bound_of_adamw']:.2f} {row['bound_of_sgd']:.2f}" if "bound_of_adamw" in row else ""
+                )
                 print(
-                    f"{size:>4} {kind:9} {name:20} {row['of_adamw']:6.2f} of AdamW {row['of_sgd']:6.2f} of SGD",
+                    f"{size:>4} {kind:9} {name:20} {row['of_adamw']:6.2f} of AdamW {row['of_sgd']:6.2f} of SGD{bound}",
                     flush=True,
                 )
     if given.out:
