@@ -3,6 +3,7 @@
     python benchmarks/lr_range.py synthetic               # two minutes
     python benchmarks/lr_range.py real --out DIR          # goes on where it was ended; hours, of full runs
     python benchmarks/lr_range.py real --out DIR --there  # of the grids that are in DIR already
+    python benchmarks/lr_range.py runs --out DIR          # full runs at what lr_range.json says was suggested
 
 `synthetic`: losses that are flat, fall by 1.4 and diverge, with noise; how far each rule is from the steepest point,
 in decades. `real`: a range test of each task and optimizer, beside the best rate of a fine grid of full runs, and full
@@ -141,11 +142,11 @@ TASKS = FIRST + LATER + LAST
 CHOSEN_ON = {*(("adamw", name) for name in FIRST + LATER), *(("sgd", name) for name in FIRST[:-1])}
 """By these the rule was chosen, and not by others."""
 
-MOMENTUM = "sgd(momentum=0.9)"
+PLAIN = "sgd(momentum=0)"  # sgd alone has momentum 0.9
 COARSE = {
     "adamw": range(-18, 1, 2),
     "sgd": range(-14, 5, 2),
-    MOMENTUM: range(-18, 1, 2),
+    PLAIN: range(-12, 7, 2),
 }  # quarters of a decade: rates of 10 ** (k / 4)
 CLOSER = (-1, 1, -3, 3)  # from the best of those
 LOW, HIGH, UPDATES, RAMPS = 1e-6, 10.0, 100, 3
@@ -268,15 +269,47 @@ class Bench:
         }
 
 
-def real(out, names, only_there, second, known):
+def real(out, names, optimizers, only_there, second, known):
     out.mkdir(parents=True, exist_ok=True)
-    for optimizer in COARSE:
+    for optimizer in optimizers or COARSE:
         for name in names or TASKS:
             row = Bench(name, optimizer, out, only_there).measured(second)
             if row is not None:
                 known[f"{name} {optimizer}"] = row
                 print(f"{name:24}{optimizer:7}best {row['best']:6.2f}  as good {row['as good']}", flush=True)
     return known
+
+
+def runs(out, found):
+    """Full runs at the first ramp's suggestion of every pair that has one, beside the best of its grid."""
+    out.mkdir(parents=True, exist_ok=True)
+    for key, row in found.items():
+        suggested = row["rules"]["lrcontrol"][0]
+        if suggested is None:
+            continue
+        name, optimizer = key.split()
+        bench = Bench(name, optimizer, out, False)
+        (record,) = bench.run([bench.full(float(f"{10 ** suggested['log']:.3g}"))])
+        final, best = record.final, bench.sign * row["value at best"]
+        row["ran"], row["value at suggestion"] = True, final
+        row["regret of the run"] = None if final is None else round((bench.sign * final - best) / row["tolerance"], 3)
+        print(
+            f"{key:40}{row['value at best']:10.4g}{final or float('nan'):10.4g}{row['regret of the run']}", flush=True
+        )
+
+
+def print_runs(found):
+    """What full runs at the suggestion came to: how many are as good as the best of the grid, and how far off."""
+    for half, keys in halves(found).items():
+        ran = [found[key] for key in keys if found[key]["ran"]]
+        regrets = [MOST if row["regret of the run"] is None else row["regret of the run"] for row in ran]
+        good = sum(each <= 1 for each in regrets)
+        lost = sum(row["regret of the run"] is None for row in ran)
+        middle, high = np.quantile(regrets, [0.5, 0.9])
+        print(
+            f"{half}: of {len(ran)} full runs {good} within one tolerance of the grid's best, {lost} diverged; "
+            f"regret {middle:.2f} at the median, {high:.2f} at the ninetieth percentile"
+        )
 
 
 def halves(found):
@@ -366,9 +399,10 @@ def print_real(found):
 
 def main():
     asked = argparse.ArgumentParser()
-    asked.add_argument("part", choices=("synthetic", "real"))
+    asked.add_argument("part", choices=("synthetic", "real", "runs"))
     asked.add_argument("--out", type=Path, default=Path("lrcontrol-out/lr-range"))
     asked.add_argument("--tasks", nargs="*", default=())
+    asked.add_argument("--optimizers", nargs="*", default=(), choices=COARSE)
     asked.add_argument("--second", action="store_true", help="make the grids with another seed too")
     asked.add_argument("--there", action="store_true", help="make no full runs of grids")
     options = asked.parse_args()
@@ -376,8 +410,13 @@ def main():
     if options.part == "synthetic":
         found["synthetic"] = synthetic()
         print_synthetic(found["synthetic"])
+    elif options.part == "runs":
+        runs(options.out, found["real"])
+        print_runs(found["real"])
     else:
-        found["real"] = real(options.out, options.tasks, options.there, options.second, found.get("real", {}))
+        found["real"] = real(
+            options.out, options.tasks, options.optimizers, options.there, options.second, found.get("real", {})
+        )
         found["summed"] = summed(found["real"])
         print_real(found["real"])
     FOUND.write_text(json.dumps(found, indent=1, default=int) + "\n")
