@@ -558,3 +558,16 @@ def test_the_example_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert lines[:3] == lines[3:]
     alone, together = (float(line.split()[-1]) for line in lines[1:3])
     assert together >= alone - 0.01 > 0.9
+
+
+def test_a_selection_tells_what_its_run_ended_with(tmp_path: Path) -> None:
+    found = lrc.select(
+        "digits-softmax",
+        methods=["sgd:snapshots(snapshot(3), members=all)"],
+        base_lrs=[0.1],
+        budget="2runs",
+        out=tmp_path,
+        executor="serial",
+    )
+    assert found.record.members == (2233, 4467, 6700)
+    assert "It ended as an ensemble of the models after 2233, 4467, 6700 updates." in found.reasons

@@ -1,4 +1,4 @@
-"""How runs ended that did not end well, in a line for people: the whole of it is in the message of the record."""
+"""How runs ended, in sentences for people: the whole of a message is in the record."""
 
 import re
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lrcontrol.runs.record import Outcome, Record
 
-__all__ = ["ending_of", "endings_of"]
+__all__ = ["ended_with", "ending_of", "endings_of"]
 
 LONGEST = 300  # characters
 
@@ -35,6 +35,30 @@ def ending_of(record: Record) -> str:
     name = re.escape(file)
     places = [found[1] for line in lines if (found := re.match(rf'File "(?:.*[/\\])?{name}", line (\d+)', line))]
     return said.removesuffix(".") + (f" (line {places[-1]} of {file})" if places else "")
+
+
+def ended_with(record: Record) -> list[str]:
+    """What a run ended with, where that is not simply its last weights after all of its updates: sentences.
+
+    Example:
+        >>> from lrcontrol.runs.record import Objective
+        >>> from lrcontrol.runs.spec import RunSpec
+        >>> spec = RunSpec(task="digits-mlp", method="sgd:snapshots(cycles=2)", base_lr=0.1, total_steps=8)
+        >>> made = {"spec": spec, "outcome": Outcome.FINISHED, "objective": Objective("accuracy", "maximize")}
+        >>> ended_with(Record(**made, members=(4, 8)))
+        ['It ended as an ensemble of the models after 4, 8 updates.']
+    """
+    told = []
+    if record.outcome is Outcome.STOPPED:
+        told.append(f"It was stopped after {record.cost.steps} updates: {ending_of(record)}.")
+    if record.kept is not None:
+        told.append(f"It ended with the weights that it had after {record.kept} updates.")
+    if len(record.members) > 1:
+        told.append(f"It ended as an ensemble of the models after {', '.join(map(str, record.members))} updates.")
+    elif record.members:
+        alone = f"It ended with the model after {record.members[0]} updates alone"
+        told.append(f"{alone}: no ensemble of its snapshots was better.")
+    return told
 
 
 def endings_of(records: Sequence[Record]) -> str:

@@ -8,7 +8,7 @@ import msgspec
 from lrcontrol.analysis.compare import Stage, accuracy_error, best_record, stage_name
 from lrcontrol.errors import RecordError
 from lrcontrol.runs.budget import Budget
-from lrcontrol.runs.endings import ending_of
+from lrcontrol.runs.endings import ended_with, ending_of
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.task import Task
 from lrcontrol.selection.race import Race
@@ -119,7 +119,7 @@ def _reasons(
         elif runner_up.final == best.final:
             close += "; the tie was decided by validation loss"
         sentence += f" ({close})"
-    reasons.append(sentence + ".")
+    reasons += [sentence + ".", *ended_with(best)]
     plain = f"the plain default, {default.spec.method.label} at {default.spec.base_lr:g}"
     if default.id == best.id:
         reasons.append(f"That is the plain default: {_beside(others, finalists)}.")
