@@ -1,5 +1,8 @@
 """Learning-rate-free optimizers: steps are the same however tensors lie in memory and whichever have gradients."""
 
+import io
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,6 +10,7 @@ import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from lrcontrol.errors import BadInput
 from lrcontrol.runs.optimizer_specs import Mechanic as MechanicSpec
 from lrcontrol.training.optimizers import blocks, evaluation_weights, layout, make_optimizer
 from lrcontrol.training.optimizers.mechanic import Mechanic
@@ -192,6 +196,126 @@ def test_steps_of_the_inner_optimizer_are_its_own(name: str) -> None:
         for key in mine:
             if mine[key] is not None:
                 assert apart(mine[key].double(), its[key].double()) < 1e-7
+
+
+def saved(value: Any) -> int:
+    """Bytes of a file with it."""
+    file = io.BytesIO()
+    torch.save(value, file)
+    return len(file.getvalue())
+
+
+def many(count: int = 40) -> list[Any]:
+    return [nn.Parameter(torch.full((500,), float(place))) for place in range(count)]
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("size", [saved, lambda value: len(pickle.dumps(value))])
+def test_states_are_as_large_in_files_as_they_are(name: str, size: Callable[[Any], int]) -> None:
+    """Not each as large as all that lie together; also one by one, and the optimizer itself."""
+    parameters = many()
+    optimizer = make_optimizer(name, parameters, rate_of(name))
+    for step in range(2):
+        slopes(parameters, step)
+        optimizer.step()
+        kept = optimizer.state_dict()
+        every = [kept["state"], *([kept["inner"]["state"]] if "inner" in kept else [])]
+        tensors = [
+            value
+            for states in every
+            for state in states.values()
+            for value in state.values()
+            if torch.is_tensor(value)
+        ]
+        whole = sum(each.numel() * each.itemsize for each in tensors)
+        assert size(kept) < 1.5 * whole + 20_000
+        assert size(optimizer) < 1.5 * (whole + 40 * 2000) + 40_000
+        assert size(kept["state"][0]) < 1.5 * whole / 40 + 10_000
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_what_has_no_gradient_any_more_does_not_hold_on_to_the_rest(name: str) -> None:
+    parameters = many()
+    optimizer = make_optimizer(name, parameters, rate_of(name))
+    for step in range(len(parameters)):
+        slopes(parameters, step)
+        for each in parameters[:step]:
+            each.grad = None
+        optimizer.step()
+    states = [optimizer.state, *([optimizer.inner.state] if isinstance(optimizer, Mechanic) else [])]
+    tensors = [
+        value for each in states for state in each.values() for value in state.values() if torch.is_tensor(value)
+    ]
+    storages = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in tensors}
+    assert sum(storages.values()) < 1.1 * sum(each.numel() * each.itemsize for each in tensors)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_where_nothing_is_put_together_a_step_lets_go_of_all_tensors(name: str, elsewhere: None) -> None:
+    """Whoever moves weights and states off a device has its memory."""
+    parameters = begun()
+    optimizer = make_optimizer(name, parameters, rate_of(name))
+    for step in range(2):
+        slopes(parameters, step)
+        optimizer.step()
+    states = [optimizer.state, *([optimizer.inner.state] if isinstance(optimizer, Mechanic) else [])]
+    kept = [value for each in states for state in each.values() for value in state.values() if torch.is_tensor(value)]
+    held = [StorageWeakRef(each.untyped_storage()) for each in (*parameters, *kept)]
+    del kept
+    for each in parameters:
+        each.grad = None
+        each.data = each.data.clone()
+    for state in (state for each in states for state in each.values()):
+        state |= {key: value.clone() for key, value in state.items() if torch.is_tensor(value)}
+    assert all(each.expired() for each in held)
+    slopes(parameters, 2)
+    optimizer.step()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_step_is_known_to_have_changed_its_parameters(name: str) -> None:
+    """A graph that needs them as they were says so when it is gone through backwards."""
+    parameters = [*begun(torch.float32), nn.Parameter(torch.ones(200, 200)), nn.Parameter(torch.ones(200, 200).t())]
+    optimizer = make_optimizer(name, parameters, rate_of(name))
+    for step in range(3):
+        slopes(parameters, step)
+        before = [each._version for each in parameters]
+        optimizer.step()
+        assert all(each._version > version for each, version in zip(parameters, before, strict=True))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_two_parameters_that_are_one_in_memory_are_one_sentence(name: str) -> None:
+    one, other = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+    other.data = one.data
+    for groups in ([one, other], [{"params": [one]}, {"params": [other]}]):
+        optimizer = make_optimizer(name, groups, rate_of(name))
+        slopes([one, other], 0)
+        for _ in range(2):
+            with pytest.raises(BadInput, match="must each have memory of their own, got two that are one there"):
+                optimizer.step()
+        other.grad = None
+        optimizer.step()
+        assert not torch.equal(one.detach(), torch.ones(3)) or name in ("mechanic", "mechanic(sgd)")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_weights_of_another_type_go_on_with_a_loaded_state(name: str) -> None:
+    """The layout is made anew where only the type is another."""
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(200, 200))
+    parameters = list(model.parameters())
+    optimizer = make_optimizer(name, parameters, rate_of(name))
+    for step in range(4):
+        slopes(parameters, step)
+        optimizer.step()
+        for each in parameters:
+            each.grad = None
+        if step == 1:
+            model.double()
+            optimizer.load_state_dict(optimizer.state_dict())
+    assert bool(flat(parameters).isfinite().all())
+    kept = [value for value in optimizer.state[parameters[0]].values() if torch.is_tensor(value)]
+    assert all(each.dtype == torch.float64 for each in kept)
 
 
 def test_states_are_saved_one_by_one_and_put_back(elsewhere: None) -> None:

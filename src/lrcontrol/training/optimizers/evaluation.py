@@ -70,8 +70,8 @@ def forgotten(optimizer: Any) -> str | None:
         return None
     _JUDGED.add(plain)
     return (
-        f"{type(plain).__name__} trains with other weights than a model is to be judged by, but those have not been in "
-        "place: measure inside `with lrcontrol.evaluation_weights(optimizer):`."
+        f"{type(plain).__name__} trains with other weights than a model is to be judged by, but those have not been "
+        "in place: measure inside `with lrcontrol.evaluation_weights(optimizer):`."
     )
 
 

@@ -46,8 +46,18 @@ def in_pieces(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
+class _Kept(NamedTuple):
+    """What is kept of the parameters under one name: tensors, the states that hold them, and the blocks of these."""
+
+    tensors: list[Tensor]
+    states: list[dict[str, Any]]
+    blocks: Blocks
+
+
 class Layout:
     """How parameters, their gradients and what is kept of them lie in blocks.
+
+    Elsewhere than on a processor it holds on to no tensors between updates, so that they can be moved off a device.
 
     Args:
         parameters: of one device.
@@ -77,7 +87,7 @@ class Layout:
         self.owners = [[places[piece.line] for piece in batch] for batch in self._batches]
         self.parameters = self._cut(lines)
         self.grads: Blocks = []
-        self._kept: dict[str, tuple[list[Tensor], Blocks]] = {}
+        self._kept: dict[str, _Kept] = {}
         self._rooms: list[Blocks] = []
         self._indices: dict[str, tuple[list[int], Tensor]] = {}
 
@@ -89,6 +99,14 @@ class Layout:
     def fits(self, parameters: Sequence[Tensor]) -> bool:
         """Whether these are the parameters that it is of, where they were."""
         return _laid(parameters) == self._laid
+
+    def hold(self, parameters: Sequence[Tensor]) -> None:
+        """Have the parameters at hand, which it fits."""
+        if self.tensors:
+            return
+        self.tensors = [each.detach() for each in parameters]
+        self._small = [[self.tensors[place] for place in places] for places in self._together]
+        self.parameters = self._cut(self._lines(self._pools, self.tensors))
 
     def enter(self, grads: list[Tensor]) -> None:
         """An update begins: take up what the gradients and the parameters are now."""
@@ -104,12 +122,24 @@ class Layout:
         for pool, own in zip(self._pools, self._small, strict=True):
             torch._foreach_copy_(own, pool.views)
         self.grads = []
+        torch.autograd.graph.increment_version(self.tensors)  # torch's fused kernels do not
+        if not self._in_pieces:
+            self.separate()
+            self.tensors, self.parameters, self._small = [], [], []
+
+    def separate(self) -> None:
+        """What is kept has memory of its own until the next update: to save one of many is not to save them all."""
+        for name, kept in self._kept.items():
+            for place in (each for places in self._together for each in places):
+                if kept.states[place].get(name) is kept.tensors[place]:
+                    kept.states[place][name] = kept.tensors[place].clone()
+        self._kept.clear()
 
     def kept(self, name: str, states: list[dict[str, Any]]) -> Blocks:
         """The blocks of `name` in the states of the parameters, which may then lie elsewhere in memory."""
         known = self._kept.get(name)
-        if known and all(map(is_, known[0], [state[name] for state in states])):
-            return known[1]
+        if known and all(map(is_, known.tensors, [state[name] for state in states])):
+            return known.blocks
         pools = [self._pool(places, states[places[0]][name].dtype) for places in self._together]
         for pool, places in zip(pools, self._together, strict=True):
             torch._foreach_copy_(pool.views, [states[place][name] for place in places])
@@ -121,7 +151,7 @@ class Layout:
                 states[place][name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         tensors = [state[name] for state in states]
         found = self._cut(self._lines(pools, tensors))
-        self._kept[name] = tensors, found
+        self._kept[name] = _Kept(tensors, states, found)
         return found
 
     def rooms(self, count: int) -> list[Blocks]:
@@ -207,4 +237,6 @@ def _laid(tensors: Sequence[Tensor]) -> tuple[list[Any], ...]:
         [each.data_ptr() for each in tensors],
         [each.stride() for each in tensors],
         [each.numel() for each in tensors],
+        [each.dtype for each in tensors],
+        [each.device for each in tensors],
     )

@@ -62,7 +62,8 @@ class LRFree(Optimizer):
         parameters: tensors or groups, as torch's optimizers take them; real, of floating point, on one device.
         settings: what every group has, `lr` among it, where it names none itself.
     Raises:
-        BadInput: a step while evaluation weights are in place, or with gradients that are sparse.
+        BadInput: a step while evaluation weights are in place, with gradients that are sparse, or of two parameters
+            that are one in memory.
     """
 
     _apart = False
@@ -117,6 +118,15 @@ class LRFree(Optimizer):
                     part.layout.leave()
         return loss
 
+    def state_dict(self) -> dict[str, Any]:
+        """What training goes on from, as torch's optimizers give it: tensors that are each in memory of its own."""
+        self._separate()
+        return super().state_dict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._separate()
+        return super().__getstate__()
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned, here or elsewhere; the weights are the model's to load.
 
@@ -137,6 +147,10 @@ class LRFree(Optimizer):
     def _update(self, parts: list[Part]) -> None:
         raise NotImplementedError
 
+    def _separate(self) -> None:
+        for layout in (self._layouts or {}).values():
+            layout.separate()
+
     def _refuse_in_evaluation(self, what: str) -> None:
         if self._trained is not None:
             raise BadInput(
@@ -146,7 +160,7 @@ class LRFree(Optimizer):
 
     def _parts(self) -> list[Part]:
         """What the update is made of; groups without gradients are left out."""
-        found = []
+        found, is_new = [], False
         layouts = self._layouts = self._layouts or {}
         for place, group in enumerate(self.param_groups):
             parameters = [each for each in group["params"] if each.grad is not None]
@@ -159,10 +173,25 @@ class LRFree(Optimizer):
             if parameters:
                 layout = layouts.get(place)
                 if layout is None or not layout.fits(parameters):
+                    is_new = True
+                    if layout is not None:
+                        layout.separate()  # what is left out is not to hold on to the rest
                     layout = layouts[place] = Layout(parameters, apart=self._apart)
+                layout.hold(parameters)
                 states = [self.state[each] for each in parameters]
                 found.append(Part(group, layout.tensors, grads, states, layout))
+        if is_new:
+            self._refuse_the_same(found)
         return found
+
+    def _refuse_the_same(self, parts: list[Part]) -> None:
+        places = [each.data_ptr() for part in parts for each in part.parameters if each.numel()]
+        if len(set(places)) < len(places):
+            self._layouts = None
+            raise BadInput(
+                f"parameters of {type(self).__name__} must each have memory of their own, got two that are one there; "
+                "have modules share one parameter instead of its data, and give it once."
+            )
 
     def _share(self, **numbers: Any) -> None:
         """Put numbers that all groups share into each of them."""
