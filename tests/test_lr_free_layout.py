@@ -198,6 +198,29 @@ def test_steps_of_the_inner_optimizer_are_its_own(name: str) -> None:
                 assert apart(mine[key].double(), its[key].double()) < 1e-7
 
 
+class Replacing(torch.optim.Optimizer):
+    """Plain descent that puts other tensors in the place of the parameters."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, {"lr": 1.0})
+
+    def step(self, closure: Any = None) -> None:
+        for each in (each for group in self.param_groups for each in group["params"] if each.grad is not None):
+            each.data = each.data - each.grad
+
+
+def test_an_inner_optimizer_may_replace_the_parameters() -> None:
+    """What it puts in their place counts as its update, and they stay where they were in memory."""
+    ours, theirs = begun(), begun()
+    replacing, plain = (
+        Mechanic(Replacing(ours), MechanicSpec()),
+        Mechanic(torch.optim.SGD(theirs, 1.0), MechanicSpec()),
+    )
+    pointers = [each.data_ptr() for each in ours]
+    assert apart(trained(replacing, ours, lambda _: 1.0), trained(plain, theirs, lambda _: 1.0)) < 1e-9
+    assert [each.data_ptr() for each in ours] == pointers
+
+
 def saved(value: Any) -> int:
     """Bytes of a file with it."""
     file = io.BytesIO()

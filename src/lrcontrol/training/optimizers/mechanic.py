@@ -118,6 +118,10 @@ class Mechanic(LRFree):
         finally:
             for each, grad in otherwise:
                 each.grad = grad
+        for each, tensor in zip(every, [tensor for part in parts for tensor in part.parameters], strict=True):
+            if each.data_ptr() != tensor.data_ptr():  # the optimizer has put another in its place
+                tensor.copy_(each)
+                each.data = tensor
         for part, were in zip(parts, before, strict=True):
             torch._foreach_add_(part.kept("delta"), torch._foreach_sub(part.parameters, were))
 
