@@ -322,6 +322,13 @@ def test_two_parameters_that_are_one_in_memory_are_one_sentence(name: str) -> No
         assert not torch.equal(one.detach(), torch.ones(3)) or name in ("mechanic", "mechanic(sgd)")
 
 
+@pytest.mark.parametrize("name", ["prodigy", "dadapt_adam"])
+def test_a_step_in_half_precision_is_of_finite_numbers(name: str) -> None:
+    """New moments are not scaled by a number beyond the type."""
+    parameters = begun(torch.float16)
+    assert bool(trained(make_optimizer(name, parameters), parameters, lambda _: 1.0, steps=20).isfinite().all())
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_weights_of_another_type_go_on_with_a_loaded_state(name: str) -> None:
     """The layout is made anew where only the type is another."""

@@ -52,6 +52,7 @@ class Prodigy(LRFree):
         gains: list[Tensor] = []
         norms: list[Tensor] = []
         for part in parts:
+            _begin_units(part, d)
             part.keep(p0=torch.clone, s=torch.zeros_like, exp_avg=torch.zeros_like, exp_avg_sq=torch.zeros_like)
             for g, p, x0, sums_of, room, other in part.blocks("p0", "s", rooms=2):
                 slopes = _slopes(part.group, g, p, other)
@@ -119,6 +120,7 @@ class DAdaptAdam(LRFree):
         for part in parts:
             group = part.group
             decay, eps = (group["weight_decay"] if group["decoupled"] else 0.0), group["eps"]
+            _begin_units(part, dlr)
             part.keep(exp_avg=torch.zeros_like, exp_avg_sq=torch.zeros_like, s=torch.zeros_like)
             aged = _in_units(part, dlr, exp_avg=1, s=1)
             for g, p, of_first, of_second, sums, room, other, zeros in part.blocks(
@@ -199,20 +201,27 @@ class DAdaptSGD(LRFree):
         )
 
 
+def _begin_units(part: Part, unit: float) -> None:
+    """Moments that are new are in this unit, and those of before there were units in ones."""
+    for state in part.states:
+        if "unit" not in state:
+            state["unit"] = 1.0 if "exp_avg" in state else unit
+
+
 def _in_units(part: Part, unit: float, **powers: int) -> float:
     """What makes moments, of gradients in units of what d was, moments of gradients in units of what it is.
 
     They are kept in such units so that Adam's kernel can take the gradients as they are. Each parameter knows its own,
     for what had no gradient stayed behind; moments of different units are brought to the new one here.
     """
-    units = {state.get("unit", 1.0) for state in part.states}
+    units = {state["unit"] for state in part.states}
     aged = 1.0
     if len(units) == 1:
         aged = units.pop() / unit
     else:
         for state in part.states:
             for name, power in powers.items():
-                state[name].mul_((state.get("unit", 1.0) / unit) ** power)
+                state[name].mul_((state["unit"] / unit) ** power)
     for state in part.states:
         state["unit"] = unit
     return aged
