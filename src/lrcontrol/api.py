@@ -22,6 +22,7 @@ from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
 from lrcontrol.runs.task import Task
 from lrcontrol.schedules.text import read_document
+from lrcontrol.search.autolrs import AutoLRS, forecast_of
 from lrcontrol.search.halving import SuccessiveHalving, rungs_within
 from lrcontrol.search.plan import Plan, random_draws, spec_of
 from lrcontrol.search.refinement import FIRST, refinement_within
@@ -29,7 +30,7 @@ from lrcontrol.search.search import Candidate, Search
 from lrcontrol.selection.choice import Choice, choose
 from lrcontrol.selection.portfolio import DEFAULT, candidates_of, own_portfolio, portfolio, rates_around
 from lrcontrol.selection.race import Race, plan_race
-from lrcontrol.selection.stages import search_reasons, stages_of
+from lrcontrol.selection.stages import course_of, search_reasons, stages_of
 from lrcontrol.selection.telling import best_of, caution_of
 from lrcontrol.study_folder import folder_of, made
 from lrcontrol.time_budgets import allowed
@@ -53,6 +54,7 @@ __all__ = [
 ]
 
 FORMAT, VERSION = "lrcontrol/selection", 1
+STRATEGIES = ("grid", "random", "halving", "refinement", "autolrs")
 Seen = Callable[[Record], None]
 Planned = Callable[[int, int], None]
 Told = Callable[[str], None]
@@ -399,7 +401,7 @@ class Searched:
 
 def search(
     task: str | OwnTask | ScriptTask,
-    strategy: Literal["grid", "random", "halving", "refinement"] = "halving",
+    strategy: Literal["grid", "random", "halving", "refinement", "autolrs"] = "halving",
     *,
     methods: Sequence[str | Method] | None = None,
     base_lrs: Sequence[float] | None = None,
@@ -425,11 +427,13 @@ def search(
             `lrcontrol.task` made.
         strategy: `grid` (every method at every rate, in full, as far as the budget reaches), `random` (methods
             uniformly, rates log-uniformly between the least and the largest given, in full), `halving`
-            (successive halving over compressed horizons), or `refinement` (each method at every rate; then the
-            schedule that the gradient norms of its best run ask for, at three rates).
+            (successive halving over compressed horizons), `refinement` (each method at every rate; then the
+            schedule that the gradient norms of its best run ask for, at three rates), or `autolrs` (one run in stages,
+            the rate of each found by short trials from its beginning; it takes two runs of the budget).
         methods: by default those of the portfolio; for `refinement` the optimizer of the task's default with
-            `warmup(0.05)+linear`.
-        base_lrs: by default those of the portfolio for each optimizer; for `random` 1e-4 to 1.
+            `warmup(0.05)+linear`; for `autolrs` that optimizer alone, and one at most.
+        base_lrs: by default those of the portfolio for each optimizer; for `random` 1e-4 to 1. For `random` and
+            `autolrs` the least and the largest are the range.
         rungs: what the shorter runs of `halving` are: the whole schedule laid over fewer steps, the full one cut
             short, or that and gone on with from a checkpoint by those that are promoted.
         rounds: >= 1; how many times `refinement` refines.
@@ -447,13 +451,13 @@ def search(
         told: called with sentences on what was found out about this machine.
 
     Raises:
-        BadInput: an unknown task, strategy or method, or a bad value. OverBudget: not enough for one full run.
-        StoreError: the folder cannot be written, or holds something else.
+        BadInput: an unknown task, strategy or method, or a bad value. OverBudget: not enough for one full run, for
+            `autolrs` two. StoreError: the folder cannot be written, or holds something else.
     """
     began = time.monotonic()
     known = catalogue.named(task)
     place = Workplace(executor, workers, run_seconds, run_gigabytes, run_cpus, run_gpus)
-    checks.one_of("strategy", strategy, ("grid", "random", "halving", "refinement"))
+    checks.one_of("strategy", strategy, STRATEGIES)
     checks.one_of("kind of rungs", rungs, ("compressed", "cut", "continued"))
     if strategy == "halving" and rungs == "continued" and place.kind == "batched":
         raise BadInput(
@@ -462,12 +466,19 @@ def search(
         )
     if strategy == "refinement" and known.is_script:
         raise BadInput(f"a refinement needs gradient norms, which {known.name} does not record; use lrcontrol.refine.")
+    if strategy == "autolrs":
+        _check_autolrs(known, place, methods, base_lrs)
     full = known.full_steps
-    usual = (
-        [f"{known.method.partition(':')[0]}:{FIRST}"]
-        if strategy == "refinement"
-        else sorted({str(each.method) for each in _portfolio_of(known)})
-    )
+    own = known.method.partition(":")[0]
+    match strategy:
+        case "refinement":
+            usual = [f"{own}:{FIRST}"]
+        case "autolrs":
+            usual = [f"{own}:constant"]
+        case _:
+            usual = sorted({str(each.method) for each in _portfolio_of(known)})
+    if strategy == "autolrs" and methods:
+        methods = [f"{each}:constant" if isinstance(each, str) and ":" not in each else each for each in methods]
     named = [parse_method(each, steps_per_epoch=known.steps_per_epoch) for each in methods or usual]
     for method in named:
         catalogue.check_optimizer(known, method)
@@ -477,7 +488,8 @@ def search(
     entered = candidates_of(named, base_lrs)
     folder = folder_of(out, known)
     study = (strategy, rungs, str(rounds), str(seed), *map(str, entered))
-    given = allowed(budget, known, place.slots, folder, study)
+    slots = 1 if strategy == "autolrs" else place.slots  # its runs wait for one another
+    given = allowed(budget, known, slots, folder, study)
     if given.steps < full:
         raise OverBudget(
             f"a budget must pay for at least one full run of {known.name} ({full} steps), got {given.steps} steps."
@@ -493,6 +505,15 @@ def search(
             way = refinement_within(
                 known.name, entered, partial(asked_of, folder / "runs.db"), given, full, seed, rounds
             )
+        case "autolrs":
+            foretold = partial(forecast_of, folder / "runs.db")
+            rates = base_lrs or [each.base_lr for each in entered]
+            way = AutoLRS(known.name, named[0], min(rates), max(rates), foretold, full, seed)
+            if given.steps < way.cost:
+                raise OverBudget(
+                    f"stages of {known.name} and the rates that are tried for them need {way.cost} steps, got "
+                    f"{given.steps}; give '2runs'."
+                )
         case _:
             raced = rungs_within(given.steps, full, len(entered), rungs)
             way = SuccessiveHalving(known.name, entered, raced, full, seed)
@@ -505,6 +526,7 @@ def search(
         stages = stages_of(way, records, full)
         best = best_of(stages)
         chosen = None if best is None else store.record(best.id)
+        course = course_of(way, records, store.record)
     from lrcontrol.report.study import Study
 
     return Searched(
@@ -512,15 +534,38 @@ def search(
         folder,
         Study(
             task=known,
-            title=f"{strategy.capitalize()} search on {known.name}",
+            title=f"{'AutoLRS' if strategy == 'autolrs' else strategy.capitalize()} search on {known.name}",
             lead=f"{_about(known)}; budget {given.told()}, seed {seed}; on validation alone.",
             stages=stages,
             budget=given,
             chosen=chosen,
-            reasons=tuple(search_reasons(way, stages, given)),
+            reasons=tuple(search_reasons(way, stages, given, course)),
             caution=caution_of(way, stages, given),
+            course=course,
         ),
     )
+
+
+def _check_autolrs(
+    task: Task, place: Workplace, methods: Sequence[str | Method] | None, base_lrs: Sequence[float] | None
+) -> None:
+    """BadInput where a run cannot be made stage by stage as it is asked."""
+    if place.kind == "batched":
+        raise BadInput(
+            "runs that are trained at once cannot go on from others, got --strategy autolrs with --executor batched; "
+            "use --executor serial."
+        )
+    if task.is_script:
+        raise BadInput(
+            f"stages are gone on with from checkpoints and by every loss, which {task.name} may not keep; use "
+            "another strategy for a script."
+        )
+    if methods is not None and len(methods) > 1:
+        raise BadInput(f"a run in stages has one optimizer, got {len(methods)} methods; name one with --method.")
+    if base_lrs is not None and len(set(base_lrs)) < 2:
+        raise BadInput(
+            f"`base_lrs` must hold the least and the largest rate of a range, got {list(base_lrs)}; give --lr twice."
+        )
 
 
 def _selected(

@@ -55,7 +55,9 @@ RunSeconds = Annotated[float | None, Parameter("--run-seconds", help="How long a
 RunGigabytes = Annotated[float | None, Parameter("--run-gigabytes", help="Memory that a run's process may hold.")]
 RunCpus = Annotated[float, Parameter("--run-cpus", help="Processors that a cluster sets aside for a run.")]
 RunGpus = Annotated[float, Parameter("--run-gpus", help="Accelerators, or a part of one, that it sets aside.")]
-LRS_HELP = "Base learning rates; may be repeated. For random draws, the least and the largest are the range."
+LRS_HELP = (
+    "Base learning rates; may be repeated. For random draws and autolrs, the least and the largest are the range."
+)
 Workers = Annotated[
     int | None, Parameter("--workers", converter=whole, help="Processes at once; by default one a core.")
 ]
@@ -200,7 +202,7 @@ def search(
     /,
     *,
     strategy: Annotated[
-        Literal["grid", "random", "halving", "refinement"], Parameter(help="How the runs are chosen.")
+        Literal["grid", "random", "halving", "refinement", "autolrs"], Parameter(help="How the runs are chosen.")
     ] = "halving",
     methods: Methods = None,
     lrs: Annotated[list[float] | None, Parameter("--lr", negative="", help=LRS_HELP)] = None,
@@ -222,7 +224,10 @@ def search(
     run_gpus: RunGpus = 0.0,
     as_json: Json = False,
 ) -> None:
-    """Search methods and base learning rates of TASK: a grid, random draws, successive halving, or refinement."""
+    """Search methods and base learning rates of TASK: a grid, random draws, successive halving, or refinement.
+
+    With autolrs, one run whose rate is chosen anew in each stage; --method is then an optimizer, as in `adamw`.
+    """
     from lrcontrol import api
     from lrcontrol.report import console
     from lrcontrol.report.progress import Progress
@@ -265,20 +270,23 @@ def search(
             for stage in found.study.stages
             for record in stage.records
         ]
-        chosen = found.study.chosen
+        chosen, course = found.study.chosen, found.study.course
+        told = chosen if course is None else course.whole
+        stages = {} if course is None else {"stages": course.told}
         print_json(
             {
                 "task": found.task.name,
                 "metric": found.task.objective.metric,
                 "direction": found.task.objective.direction,
-                "method": None if chosen is None else str(chosen.spec.method),
-                "base_lr": None if chosen is None else chosen.spec.base_lr,
+                "method": None if told is None else str(told.spec.method),
+                "base_lr": None if told is None else told.spec.base_lr,
                 "run": None if chosen is None else chosen.id,
                 "final": None if chosen is None else chosen.final,
                 "caution": found.study.caution,
                 "reasons": list(found.study.reasons),
                 "spent_steps": found.study.spent,
                 "budget_steps": found.study.budget.steps,
+                **stages,
                 "runs": rows,
                 "report": str(page),
             }

@@ -10,7 +10,7 @@ import rich.table
 from rich.console import Console
 from rich.markup import escape
 
-from lrcontrol.report.study import Study, metric_text, standings_table, test_text
+from lrcontrol.report.study import Study, course_table, metric_text, standings_table, test_text
 from lrcontrol.report.words import clean
 from lrcontrol.runs.papers import Citation
 from lrcontrol.runs.record import Record, on_validation
@@ -41,14 +41,16 @@ def show_study(study: Study, written: Mapping[str, Path]) -> None:
     """Print the choice, the table of the longest runs, the test metric and the files that were written."""
     console = plain_console()
     metric = study.task.objective.metric
-    if study.chosen is not None:
-        console.print(f"[bold]{escape(study.chosen.spec.method.label)}[/] at base lr {study.chosen.spec.base_lr:g}")
+    if study.shown is not None:
+        console.print(f"[bold]{escape(study.shown.spec.method.label)}[/] at base lr {study.shown.spec.base_lr:g}")
     if study.caution:
         console.print(f"[bold]{escape(clean(study.caution))}[/]", highlight=False)
     for reason in study.reasons:
         console.print(f"  • {escape(reason)}", highlight=False)
     best = None if study.chosen is None else study.chosen.spec.method.label
-    for stage in reversed(study.stages):
+    if study.course is not None:
+        _print_table(console, course_table(study.course), "stage by stage")
+    for stage in reversed(study.stages if study.course is None else ()):
         _print_table(console, standings_table(stage, best if stage is study.stages[-1] else None), stage.name)
     if study.test is not None:
         table = rich.table.Table(

@@ -1,18 +1,20 @@
 """The page of a study: what was chosen and why, how the methods stand, what they cost."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
 from lrcontrol.analysis.compare import Stage, accuracy_error, standings
+from lrcontrol.analysis.course import Course
 from lrcontrol.report import charts
 from lrcontrol.report.page import Page, Section, Table
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Objective, Record
 from lrcontrol.runs.task import Task
 
-__all__ = ["Study", "metric_text", "standings_table", "study_page", "test_text"]
+__all__ = ["Study", "course_table", "metric_text", "standings_table", "study_page", "test_text"]
 
 
 class Study(msgspec.Struct, frozen=True):
@@ -30,6 +32,7 @@ class Study(msgspec.Struct, frozen=True):
         test: the chosen run's test metrics, where they were measured.
         default_test: the default's.
         caution: what must be known before all of this is read: a sentence or two, or nothing.
+        course: where one run was made stage by stage, its stages and the whole of it.
     """
 
     task: Task
@@ -43,16 +46,22 @@ class Study(msgspec.Struct, frozen=True):
     test: Mapping[str, float] | None = None
     default_test: Mapping[str, float] | None = None
     caution: str = ""
+    course: Course | None = None
 
     @property
     def spent(self) -> int:
         """Updates made in all."""
         return sum(stage.cost for stage in self.stages)
 
+    @property
+    def shown(self) -> Record | None:
+        """What is shown as chosen: the record that was, or the whole run that it is the last stage of."""
+        return self.chosen if self.course is None else self.course.whole
+
 
 def study_page(study: Study) -> Page:
     """The page: figures, reasons, the schedule, curves, standings of every stage, cost."""
-    shown = [record for record in (study.chosen, study.default) if record is not None]
+    shown = [record for record in (study.shown, study.default) if record is not None]
     if len(shown) == 2 and shown[0].id == shown[1].id:
         shown = shown[:1]
     roles = ("chosen", "plain default")
@@ -67,7 +76,9 @@ def study_page(study: Study) -> Page:
         sections.append(Section("The learning rate", chart=charts.rates(shown, labels)))
         sections.append(Section("Learning curves", chart=charts.learning_curves(shown, labels)))
         sections.append(Section("", chart=charts.losses(shown, labels)))
-    for index, stage in enumerate(reversed(study.stages)):
+    if study.course is not None:
+        sections.append(Section("Stage by stage", _tried_text(study.course), course_table(study.course)))
+    for index, stage in enumerate(reversed(study.stages if study.course is None else ())):
         text = [
             "Each method at the best base learning rate of those tried with it; all of these runs have the same "
             "length. A method that was tried with more rates had more chances."
@@ -76,6 +87,9 @@ def study_page(study: Study) -> Page:
         table = standings_table(stage, best)
         sections.append(Section(f"Methods at equal cost per run: {stage.name}", text, table, charts.responses(stage)))
     costs = [(stage.name, stage.cost) for stage in study.stages]
+    if study.course is not None:
+        trained = study.course.whole.cost.steps
+        costs = [("rates tried", study.spent - trained), ("trained", trained)]
     sections.append(
         Section(
             "What it cost",
@@ -113,6 +127,43 @@ def standings_table(stage: Stage, highlight: str | None = None) -> Table:
     return Table(names, list(zip(*(columns[name] for name in names), strict=True)), sides, place)
 
 
+def course_table(course: Course) -> Table:
+    """One row a stage: the rates that were tried, the one that was chosen, and what came of it."""
+    objective = course.whole.objective
+    rows = []
+    for place, leg in enumerate(course.legs, 1):
+        final = _final(leg.record) or {}
+        rows.append(
+            [
+                str(place),
+                f"{leg.begin:,} to {leg.end:,}",
+                f"{len(leg.tried)}: {min(leg.tried)[0]:g} to {max(leg.tried)[0]:g}",
+                f"{leg.base_lr:g}",
+                metric_text(leg.forecast),
+                metric_text(final.get("loss")),
+                metric_text(final.get(objective.metric)),
+            ]
+        )
+    names = ["stage", "updates", "rates tried", "chosen", "loss forecast", "validation loss", objective.told]
+    kept = len(names) - (objective.metric == "loss")
+    return Table(names[:kept], [row[:kept] for row in rows], ["right"] * kept)
+
+
+def _tried_text(course: Course) -> list[str]:
+    """What each rate was forecast to come to, a paragraph a stage, the best first."""
+    told = [
+        "Every rate was tried from the checkpoint at the beginning of its stage; in brackets the validation loss that "
+        "it was forecast to reach by the stage's end. The best was trained with from the same checkpoint."
+    ]
+    for place, leg in enumerate(course.legs, 1):
+        rates = [
+            f"{rate:g} ({metric_text(value) if math.isfinite(value) else 'lost'})"
+            for rate, value in sorted(leg.tried, key=lambda each: each[1])
+        ]
+        told.append(f"Stage {place}: {', '.join(rates)}.")
+    return told
+
+
 def metric_text(value: float | None) -> str:
     """A metric for people, or a dash.
 
@@ -141,12 +192,16 @@ def _of_budget(study: Study) -> str:
 
 
 def _figures(study: Study) -> list[tuple[str, str, str]]:
-    if study.chosen is None:
+    if study.chosen is None or study.shown is None:
         return [("runs", str(sum(len(stage.records) for stage in study.stages)), study.budget.runs(study.spent))]
     metric = study.task.objective.metric
+    spec = study.shown.spec
+    origin = f"chosen from {len(standings(study.stages[0]))} methods"
+    if study.course is not None:
+        origin = f"found in {len(study.course.legs)} stages"
     figures = [
-        ("method", study.chosen.spec.method.label, f"chosen from {len(standings(study.stages[0]))} methods"),
-        ("base learning rate", f"{study.chosen.spec.base_lr:g}", "multiplied by the schedule"),
+        ("method", spec.method.label, origin),
+        ("base learning rate", f"{spec.base_lr:g}", "multiplied by the schedule"),
     ]
     values, others = study.test, study.default_test
     if values is None:

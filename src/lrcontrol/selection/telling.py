@@ -7,6 +7,7 @@ from lrcontrol.analysis.compare import Stage, best_record
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.endings import endings_of
 from lrcontrol.runs.record import Record
+from lrcontrol.search.autolrs import AutoLRS
 from lrcontrol.search.halving import SuccessiveHalving
 from lrcontrol.search.plan import Plan
 from lrcontrol.search.search import Search
@@ -33,10 +34,24 @@ def caution_of(way: Search, stages: Sequence[Stage], budget: Budget) -> str:
     if not best.spec.is_full(budget.full_steps):
         full = [record for record in records if record.spec.is_full(budget.full_steps)]
         why = f": {endings_of(full)}" if full else " in the time there was"
+        why = _lost_stage(way, records, budget) or why
         told.append(f"No full run finished{why}; what is told is of {best.spec.stop_step} updates.")
     if isinstance(way, Plan) and len(way.specs) > len(records):
         told.append(_cut_plan(way, len(records), budget))
     return " ".join(told)
+
+
+def _lost_stage(way: Search, records: Sequence[Record], budget: Budget) -> str:
+    """Why a run in stages went no further, where no rate was left to go on with, or no updates for another one."""
+    if not isinstance(way, AutoLRS):
+        return ""
+    stages = way.progress(records)
+    now, place = stages[-1], len(stages)
+    if now.trained is None and now.asked is None:
+        return f", as no rate is left to go on with in stage {place}: {endings_of(now.records)}"
+    if now.lost and budget.seconds is None:
+        return f", as the budget pays for no other rate in stage {place}: {endings_of(now.lost)}"
+    return ""
 
 
 def _cut_plan(way: Plan, made: int, budget: Budget) -> str:
