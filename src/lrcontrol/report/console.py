@@ -12,8 +12,9 @@ from rich.markup import escape
 
 from lrcontrol.report.study import Study, course_table, metric_text, standings_table, test_text
 from lrcontrol.report.words import clean
+from lrcontrol.runs.endings import ended_with
 from lrcontrol.runs.papers import Citation
-from lrcontrol.runs.record import Record, on_validation
+from lrcontrol.runs.record import Outcome, Record, on_validation
 from lrcontrol.runs.task import Measured, Task
 
 __all__ = [
@@ -87,7 +88,7 @@ def show_record(record: Record, written: Mapping[str, Path]) -> None:
         f"[bold]{escape(spec.method.label)}[/] at base lr {spec.base_lr:g} on {escape(spec.task)}: "
         f"{record.outcome.value} after {record.cost.steps} updates, {record.cost.seconds:.1f} s"
     )
-    if record.message:
+    if record.message and record.outcome is not Outcome.STOPPED:
         console.print(f"  {escape(clean(record.message))}")
     if record.evals:
         table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
@@ -98,16 +99,8 @@ def show_record(record: Record, written: Mapping[str, Path]) -> None:
         for each in record.evals[::-every][::-1]:  # the last is always there
             table.add_row(str(each.step), *(metric_text(each.values.get(name)) for name in names))
         console.print(table)
-    if record.kept is not None:
-        console.print(f"  It ended with the weights that it had after {record.kept} updates.")
-    if len(record.members) > 1:
-        told = ", ".join(map(str, record.members))
-        console.print(f"  It ended as an ensemble of the models after {told} updates.")
-    elif record.members:
-        last = record.members[0]
-        console.print(
-            f"  It ended with the model after {last} updates alone: no ensemble of its snapshots was better."
-        )
+    for sentence in ended_with(record):
+        console.print(f"  {escape(clean(sentence))}", highlight=False)
     show_files(console, written)
 
 

@@ -10,7 +10,7 @@ from lrcontrol.analysis.compare import Stage, best_record, stage_name
 from lrcontrol.analysis.course import Course, Leg, joined
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.runs.budget import Budget
-from lrcontrol.runs.endings import endings_of
+from lrcontrol.runs.endings import ended_with, endings_of
 from lrcontrol.runs.record import Record
 from lrcontrol.search.autolrs import AutoLRS
 from lrcontrol.search.halving import SuccessiveHalving
@@ -111,6 +111,7 @@ def search_reasons(way: Search, stages: Sequence[Stage], budget: Budget, course:
         metric = f"{best.objective.told} {best.final:.4g}"
         where = "in full" if best.spec.is_full(budget.full_steps) else f"over {best.spec.stop_step} steps"
         reasons.append(f"{best.spec.method.label} at {best.spec.base_lr:g} was best {where}: {metric}, with one seed.")
+        reasons += ended_with(best)
         reasons += edge_of(best, stages)
     if best is not None:
         lost = endings_of(records)
