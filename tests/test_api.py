@@ -460,6 +460,11 @@ def test_the_method_list_is_json_and_names_what_there_is() -> None:
     alone = "alignment greedy hypergradient l4 learned plateau polyak"
     around = "clip snapshots stop_early stop_on_divergence whole_cycles"
     assert {each["name"] for each in listed["controls"]} == {*alone.split(), *around.split()}
+    every = [each for kind in ("optimizers", "schedules", "controls") for each in listed[kind]]
+    assert all({"kind", "name", "papers", "needs"} <= each.keys() for each in every)
+    prices = {each["name"]: each["price"] for each in listed["controls"]}
+    assert (prices["plateau"], prices["alignment"], prices["learned"], prices["clip"]) == (1, 2, 5, 1)
+    assert {each["name"] for each in listed["optimizers"] if each["step_cost"] is None} == {"own"}
     assert "rex" in {each["name"] for each in listed["schedules"]}
     assert len(listed["portfolio"]) == 60
     assert listed["default"] == {"method": str(DEFAULT.method), "base_lr": DEFAULT.base_lr}

@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 
 from lrcontrol.controls.scheduled import Scheduled
-from lrcontrol.controls.text import CONTROLS, WRAPPERS
+from lrcontrol.controls.text import CONTROLS, WRAPPERS, AnyControl
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.method import OPTIMIZERS, Method, method, optimizer_name
 from lrcontrol.runs.papers import papers_of
+from lrcontrol.runs.step_costs import STEP_COSTS
 from lrcontrol.schedules.recipes.catalogue import RECIPES
 from lrcontrol.schedules.recipes.single import constant
 from lrcontrol.search.search import Candidate
@@ -106,22 +107,29 @@ def _usual(given: Method) -> tuple[float, ...]:
 
 
 def method_list() -> dict[str, Any]:
-    """What methods are made of, and the portfolio that `select` races, as JSON values."""
+    """What methods are made of, and the portfolio that `select` races, as JSON values.
+
+    Each has its kind, name, papers and what it needs to be shown; an optimizer its numbers, usual rate, and what a
+    step costs beside one of fused SGD; a control its price, in updates.
+    """
+    controls: list[tuple[str, AnyControl]] = [(name, control()) for name, control in CONTROLS.items()]
+    controls += [(name, around(Scheduled(constant()))) for name, around in WRAPPERS.items()]
     return {
         "optimizers": [
-            _listed(name, spec) | {"defaults": msgspec.to_builtins(spec()), "usual_lr": spec.usual_lr}
+            _listed("optimizer", name, spec)
+            | {"defaults": msgspec.to_builtins(spec()), "usual_lr": spec.usual_lr, "step_cost": STEP_COSTS.get(name)}
             for name, spec in OPTIMIZERS.items()
         ],
-        "schedules": [_listed(name, recipe) for name, recipe in sorted(RECIPES.items())],
-        "controls": [_listed(name, control) | {"needs": sorted(control().needs)} for name, control in CONTROLS.items()]
-        + [
-            _listed(name, around) | {"needs": sorted(around(Scheduled(constant())).needs)}
-            for name, around in WRAPPERS.items()
+        "schedules": [_listed("schedule", name, recipe) for name, recipe in sorted(RECIPES.items())],
+        "controls": [
+            _listed("control", name, made) | {"needs": sorted(made.needs), "price": made.price}
+            for name, made in controls
         ],
         "portfolio": [{"method": str(each.method), "base_lr": each.base_lr} for each in portfolio()],
         "default": {"method": str(DEFAULT.method), "base_lr": DEFAULT.base_lr},
     }
 
 
-def _listed(name: str, thing: object) -> dict[str, Any]:
-    return {"name": name, "about": (thing.__doc__ or "").strip().partition("\n")[0], "papers": list(papers_of(thing))}
+def _listed(kind: str, name: str, thing: object) -> dict[str, Any]:
+    about = (thing.__doc__ or "").strip().partition("\n")[0]
+    return {"kind": kind, "name": name, "about": about, "papers": list(papers_of(thing)), "needs": []}

@@ -1,0 +1,22 @@
+"""What optimizers' own steps cost, for people who choose between them; budgets count updates, whatever these cost."""
+
+__all__ = ["STEP_COSTS"]
+
+STEP_COSTS: dict[str, float] = {
+    "sgd": 1.0,
+    "adamw": 1.5,
+    "schedulefree_sgd": 1.4,
+    "schedulefree_adamw": 2.1,
+    "prodigy": 3.5,
+    "dadapt_sgd": 2.2,
+    "dadapt_adam": 3.6,
+    "dog": 2.5,
+    "ldog": 2.7,
+    "dowg": 2.0,
+    "cocob": 5.2,
+    "mechanic": 4.2,
+}
+"""Times a step of torch's fused SGD with momentum, of 10 million weights, one thread: benchmarks/optimizers.py.
+
+`mechanic` is of `mechanic(adamw)`. A forward and backward pass of most models takes many times as long as a step.
+"""
