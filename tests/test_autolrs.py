@@ -125,20 +125,17 @@ def test_all_runs_of_a_stage_go_on_from_one_checkpoint_and_the_last_run_is_saved
     assert (saved, kept) == ([FULL], [100, 300, 700, 1100, 1500])
 
 
-def test_the_checkpoint_of_a_stage_is_kept_until_the_stage_is_done() -> None:
+def test_checkpoints_of_the_chain_are_kept_until_all_is_done_and_no_others() -> None:
     search = made()
     records = carried(search, TRUTHS["all finish"], TWO)
-    trained = [record for record in records if record.spec.checkpoint or record.spec.save]
-    for place, record in enumerate(records):
-        known = records[: place + 1]
-        done = [each.id for each in trained if each in known]
+    for place in range(len(records)):
+        known = records[:place]
         asked = search.progress(known)[-1].asked
-        keeps = search.keeps(known)
-        assert keeps == {*done[-1:], *([asked.id] if asked is not None and asked.checkpoint else [])} or not asked
-        if asked is not None and asked.start is not None:
-            assert asked.start.run in keeps
-        if record is records[-1]:
-            assert keeps == frozenset()
+        assert asked is not None
+        trained = {record.id for record in known if record.spec.checkpoint}
+        assert search.keeps(known) == trained | ({asked.id} if asked.checkpoint else set())
+        assert asked.start is None or asked.start.run in trained
+    assert search.keeps(records) == frozenset()
 
 
 def test_every_field_moves_what_runs() -> None:
@@ -535,6 +532,31 @@ def test_a_search_that_was_interrupted_goes_on_and_repeats_no_run(short: str, tm
     assert list(left) == list(right) == ended
     assert all(left[run].evals == right[run].evals for run in left)
     assert again.study.reasons == whole.study.reasons
+
+
+def test_where_checkpoints_are_lost_they_are_made_again_and_the_search_ends(short: str, tmp_path: Path) -> None:
+    """In the last stage, whose beginning is then made again from the very first update."""
+    whole = api.search(short, "autolrs", budget="2runs", out=tmp_path / "a", executor="serial")
+    records = list(kept(tmp_path / "a").values())
+    begun = next(place for place, record in enumerate(records) if record.spec.first_step == 40)
+    made_again: list[str] = []
+
+    def seen(record: Record) -> None:
+        made_again.append(record.id)
+        assert len(made_again) <= len(records) + 3
+        if len(made_again) == begun + 1:
+            raise KeyboardInterrupt
+
+    given: dict[str, Any] = {"budget": "2runs", "out": tmp_path / "b", "executor": "serial", "seen": seen}
+    with pytest.raises(KeyboardInterrupt):
+        api.search(short, "autolrs", **given)
+    for file in (tmp_path / "b" / "weights").iterdir():
+        file.unlink()
+    again = api.search(short, "autolrs", **given)
+    trained = [record.id for record in records if record.spec.checkpoint]
+    assert made_again[begun + 1 :] == [*trained, *(record.id for record in records[begun + 1 :])]
+    assert again.study.reasons == whole.study.reasons
+    assert list(kept(tmp_path / "b")) == list(kept(tmp_path / "a"))
 
 
 def test_the_command_tells_people_and_machines_of_every_stage(

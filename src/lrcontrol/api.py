@@ -510,9 +510,10 @@ def search(
             rates = base_lrs or [each.base_lr for each in entered]
             way = AutoLRS(known.name, named[0], min(rates), max(rates), foretold, full, seed)
             if given.steps < way.cost:
+                more = "'2runs'" if given.seconds is None else "more time"
                 raise OverBudget(
                     f"stages of {known.name} and the rates that are tried for them need {way.cost} steps, got "
-                    f"{given.steps}; give '2runs'."
+                    f"{given.steps}; give {more}."
                 )
         case _:
             raced = rungs_within(given.steps, full, len(entered), rungs)

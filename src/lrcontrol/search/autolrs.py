@@ -169,12 +169,17 @@ class AutoLRS(msgspec.Struct, frozen=True):
         return [record for each in self.progress(records) for record in each.records]
 
     def keeps(self, records: Sequence[Record]) -> frozenset[str]:
-        """The run that the stage under way begins from, and the one that the next will begin from."""
-        now = self.progress(records)[-1]
-        if now.asked is None:
+        """What was trained in the stages so far, and the run of the rate that is chosen now; none when all is done.
+
+        A stage begins from the last of them. The others are kept because that one, if its checkpoint is lost, is made
+        again from the one before, which would otherwise be dropped and made again for ever.
+        """
+        stages = self.progress(records)
+        asked = stages[-1].asked
+        if asked is None:
             return frozenset()
-        start = frozenset() if now.asked.start is None else frozenset({now.asked.start.run})
-        return start | ({now.asked.id} if now.asked.checkpoint else frozenset())
+        trained = frozenset(each.trained.id for each in stages if each.trained is not None)
+        return trained | ({asked.id} if asked.checkpoint else frozenset())
 
     def progress(self, records: Sequence[Record]) -> list[Stretch]:
         """The stages so far, the last of them under way or done."""
