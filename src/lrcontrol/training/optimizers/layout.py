@@ -7,6 +7,7 @@ other devices all are one block as they are: there a pass over many tensors is o
 """
 
 import sys
+import weakref
 from collections.abc import Sequence
 from operator import is_
 from typing import Any, NamedTuple
@@ -57,7 +58,7 @@ class _Kept(NamedTuple):
 class Layout:
     """How parameters, their gradients and what is kept of them lie in blocks.
 
-    Elsewhere than on a processor it holds on to no tensors between updates, so that they can be moved off a device.
+    Where nothing is put together or in pieces it holds on to no memory, so that all can be moved off a device.
 
     Args:
         parameters: of one device.
@@ -65,9 +66,9 @@ class Layout:
     """
 
     def __init__(self, parameters: Sequence[Tensor], *, apart: bool = False) -> None:
-        self.tensors = parameters = [each.detach() for each in parameters]
-        self._laid = _laid(parameters)
         self._in_pieces = in_pieces(parameters[0].device)
+        self.tensors = parameters = [each.detach() for each in parameters] if self._in_pieces else list(parameters)
+        self._laid = _laid(parameters)
         self._most = block_size(parameters[0].device) if self._in_pieces else sys.maxsize
         small = self._most // SMALL if self._in_pieces and not apart else 0
         together: dict[Any, list[int]] = {}
@@ -88,6 +89,7 @@ class Layout:
         self.parameters = self._cut(lines)
         self.grads: Blocks = []
         self._kept: dict[str, _Kept] = {}
+        self._met: dict[str, list[weakref.ref[Tensor]]] = {}
         self._rooms: list[Blocks] = []
         self._indices: dict[str, tuple[list[int], Tensor]] = {}
 
@@ -99,14 +101,6 @@ class Layout:
     def fits(self, parameters: Sequence[Tensor]) -> bool:
         """Whether these are the parameters that it is of, where they were."""
         return _laid(parameters) == self._laid
-
-    def hold(self, parameters: Sequence[Tensor]) -> None:
-        """Have the parameters at hand, which it fits."""
-        if self.tensors:
-            return
-        self.tensors = [each.detach() for each in parameters]
-        self._small = [[self.tensors[place] for place in places] for places in self._together]
-        self.parameters = self._cut(self._lines(self._pools, self.tensors))
 
     def enter(self, grads: list[Tensor]) -> None:
         """An update begins: take up what the gradients and the parameters are now."""
@@ -123,9 +117,6 @@ class Layout:
             torch._foreach_copy_(own, pool.views)
         self.grads = []
         torch.autograd.graph.increment_version(self.tensors)  # torch's fused kernels do not
-        if not self._in_pieces:
-            self.separate()
-            self.tensors, self.parameters, self._small = [], [], []
 
     def separate(self) -> None:
         """What is kept has memory of its own until the next update: to save one of many is not to save them all."""
@@ -137,9 +128,12 @@ class Layout:
 
     def kept(self, name: str, states: list[dict[str, Any]]) -> Blocks:
         """The blocks of `name` in the states of the parameters, which may then lie elsewhere in memory."""
+        tensors = [state[name] for state in states]
         known = self._kept.get(name)
-        if known and all(map(is_, known.tensors, [state[name] for state in states])):
+        if known and all(map(is_, known.tensors, tensors)):
             return known.blocks
+        if name in self._met and all(met() is each for met, each in zip(self._met[name], tensors, strict=True)):
+            return self._cut(tensors)
         pools = [self._pool(places, states[places[0]][name].dtype) for places in self._together]
         for pool, places in zip(pools, self._together, strict=True):
             torch._foreach_copy_(pool.views, [states[place][name] for place in places])
@@ -151,7 +145,10 @@ class Layout:
                 states[place][name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         tensors = [state[name] for state in states]
         found = self._cut(self._lines(pools, tensors))
-        self._kept[name] = _Kept(tensors, states, found)
+        if self._in_pieces or self._together:
+            self._kept[name] = _Kept(tensors, states, found)
+        else:
+            self._met[name] = [weakref.ref(each) for each in tensors]
         return found
 
     def rooms(self, count: int) -> list[Blocks]:

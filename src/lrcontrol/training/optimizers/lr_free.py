@@ -177,7 +177,6 @@ class LRFree(Optimizer):
                     if layout is not None:
                         layout.separate()  # what is left out is not to hold on to the rest
                     layout = layouts[place] = Layout(parameters, apart=self._apart)
-                layout.hold(parameters)
                 states = [self.state[each] for each in parameters]
                 found.append(Part(group, layout.tensors, grads, states, layout))
         if is_new:
