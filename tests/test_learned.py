@@ -16,6 +16,7 @@ from lrcontrol.errors import BadInput
 from lrcontrol.runs.method import method
 from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.training.adapter import as_torch_scheduler
+from lrcontrol.training.foresight import clip_gradients
 from lrcontrol.training.loop import train
 from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.state import random_of
@@ -37,6 +38,21 @@ def with_dropout() -> nn.Module:
     return nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Dropout(0.4), nn.Linear(16, 3))
 
 
+class OwnAndShared(nn.Module):
+    """A weight that is used twice, one that is frozen, and one that only some inputs need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.again, self.last = nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 3)
+        self.again.weight = self.first.weight
+        self.first.bias.requires_grad_(False)
+        self.sometimes = nn.Linear(5, 5)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        inner = torch.tanh(self.again(torch.tanh(self.first(inputs))))
+        return self.last(inner + self.sometimes(inputs) if float(inputs.sum()) > 0 else inner)
+
+
 def problem_of(model: Callable[[], nn.Module]) -> Problem:
     """Three classes of points, in float64."""
     torch.manual_seed(3)
@@ -49,11 +65,16 @@ Statistics = list[torch.Tensor]
 
 
 def trained(
-    model: Callable[[], nn.Module], optimizer: str, factor: float, statistics: Statistics | None = None
+    model: Callable[[], nn.Module],
+    optimizer: str,
+    factor: float,
+    statistics: Statistics | None = None,
+    *,
+    norm: float = math.inf,
 ) -> tuple[float, float | None, Statistics]:
     """The validation loss after some updates at rates times `factor`, and its derivative by their logarithm.
 
-    Running statistics are those given, or else the model's own, which are told too.
+    Gradients are clipped to a norm. Running statistics are those given, or else the model's own, which are told too.
     """
     problem = problem_of(model)
     problem.model.train()
@@ -65,7 +86,7 @@ def trained(
         given.param_groups[0]["lr"] = lr
         given.zero_grad()
         problem.loss(problem.model(inputs), targets).backward()
-        tangent.carry_on(inputs, targets, random, lr)
+        tangent.carry_on(inputs, targets, random, lr, clip_gradients(given, norm))
         given.step()
         tangent.made()
     own = list(problem.model.buffers())
@@ -93,12 +114,33 @@ def test_the_derivative_is_that_of_finite_differences(model: Callable[[], nn.Mod
     assert slope == pytest.approx((higher - lower) / (2 * small), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "optimizer", ["sgd(momentum=0, weight_decay=0.1)", "adamw(eps=1e-3, weight_decay=0.1)", "sgd(nesterov=true)"]
+)
+def test_clipped_gradients_and_weights_of_all_kinds_are_derived(optimizer: str) -> None:
+    """Some gradients are clipped and others not; weights are shared, frozen, and without a gradient now and then."""
+    small = 1e-4
+    of_all_kinds = [] if "nesterov" in optimizer else [(OwnAndShared, math.inf), (OwnAndShared, 0.5)]
+    for model, norm in [(smooth, 0.5), *of_all_kinds]:  # torch's fused momentum must begin with all gradients at once
+        _, slope, _ = trained(model, optimizer, 1.0, norm=norm)
+        higher, lower = (trained(model, optimizer, math.exp(each), norm=norm)[0] for each in (small, -small))
+        assert slope == pytest.approx((higher - lower) / (2 * small), rel=1e-5)
+
+
 def test_carrying_it_on_changes_nothing_else() -> None:
-    """Weights, running statistics, gradients and random numbers are those of training without it."""
+    """Weights, buffers of any kind, gradients and random numbers are those of training without it."""
 
     def state(*, along: bool) -> tuple[list[torch.Tensor], torch.Tensor]:
         problem = problem_of(
-            lambda: nn.Sequential(with_batch_norm(), nn.Linear(3, 9), nn.Dropout(0.3), nn.Linear(9, 3))
+            lambda: nn.Sequential(
+                with_batch_norm(),
+                nn.Unflatten(1, (1, 3)),
+                nn.InstanceNorm1d(1, track_running_stats=True),
+                nn.Flatten(),
+                nn.utils.parametrizations.spectral_norm(nn.Linear(3, 9)),
+                nn.Dropout(0.3),
+                nn.Linear(9, 3),
+            )
         )
         problem.model.train()
         optimizer = make_optimizer(method("adamw:constant").optimizer, problem.model.parameters(), 0.01)
@@ -198,7 +240,9 @@ def test_too_low_a_rate_is_raised() -> None:
 
 
 def test_where_it_cannot_be_is_said() -> None:
-    with pytest.raises(BadInput, match="one of the two must find the rate, but prodigy does and so does learned"):
+    with pytest.raises(
+        BadInput, match="learned finds the rate itself, so its optimizer must be sgd or adamw, got pro"
+    ):
         method("prodigy:learned")
     parameter = nn.Parameter(torch.zeros(1))
     with pytest.raises(BadInput, match="goes through every batch more than once"):

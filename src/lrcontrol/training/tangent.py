@@ -63,11 +63,13 @@ class Tangent:
         curved = self._curved(names, z, inputs, targets, random)
         carry = _carried_adamw if isinstance(self._optimizer, torch.optim.AdamW) else _carried_sgd
         group = self._optimizer.param_groups[0]
+        slopes = [each.grad for each in parameters if each.grad is not None]
         with torch.no_grad():
-            for each, along, bend in zip(parameters, z, curved, strict=True):
-                state, slope = self._optimizer.state.get(each, {}), each.grad
-                assert slope is not None  # noqa: S101 - they were chosen so, told to the type checker
-                self._next[each] = carry(_Moved(each, slope, state, group), along, bend * clipped, lr)
+            if clipped < 1:
+                curved = _clipped(curved, slopes, clipped)
+            for each, slope, along, bend in zip(parameters, slopes, z, curved, strict=True):
+                state = self._optimizer.state.get(each, {})
+                self._next[each] = carry(_Moved(each, slope, state, group), along, bend, lr)
 
     def made(self) -> None:
         """The update has been made."""
@@ -119,7 +121,7 @@ class Tangent:
         here = random_of(model)
         put_random(random, model)
         try:
-            with _statistics_left(model), sdpa_kernel(SDPBackend.MATH):
+            with _buffers_left(model), sdpa_kernel(SDPBackend.MATH):
                 loss = problem.loss(model(inputs), targets)
                 slopes = torch.autograd.grad(loss, weights, create_graph=True)
                 bent = [(slope, along) for slope, along in zip(slopes, z, strict=True) if slope.requires_grad]
@@ -138,17 +140,20 @@ class Tangent:
 
 
 @contextlib.contextmanager
-def _statistics_left(model: nn.Module) -> Iterator[None]:
-    """Batch norm by the batch alone, its running statistics left as they are."""
-    norms = [each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
-    tracked = [each for each in norms if each.track_running_stats and each.training]
-    for each in tracked:
-        each.track_running_stats = False
+def _buffers_left(model: nn.Module) -> Iterator[None]:
+    """What modules count as they are called, such as running statistics, is put back."""
+    kept = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
     try:
         yield
     finally:
-        for each in tracked:
-            each.track_running_stats = True
+        with torch.no_grad():
+            for module, name, buffer, value in kept:
+                module._buffers[name] = buffer.copy_(value)
 
 
 class _Moved(NamedTuple):
@@ -167,6 +172,13 @@ class _Moved(NamedTuple):
 def _of(state: dict[str, Any], name: str, parameter: Tensor) -> Tensor:
     found = state.get(name)
     return torch.zeros_like(parameter) if found is None else found
+
+
+def _clipped(curved: Sequence[Tensor], slopes: Sequence[Tensor], part: float) -> list[Tensor]:
+    """How gradients change that are scaled to one norm, where before that they change so: never along themselves."""
+    inner = sum((bend * slope).sum() for bend, slope in zip(curved, slopes, strict=True))
+    length = sum(slope.square().sum() for slope in slopes)
+    return [part * (bend - inner / length * slope) for bend, slope in zip(curved, slopes, strict=True)]
 
 
 def _carried_sgd(moved: _Moved, z: Tensor, curved: Tensor, lr: float) -> dict[str, Tensor]:
