@@ -30,7 +30,7 @@ FEWEST = 5  # updates with a rate; a stage that is too short for so many tries f
 NARROWEST = 2.0  # the largest rate, in units of the least
 
 # The authors fit any exponential. One whose time constant is longer than half of what was seen reads the fall after a
-# jump of the loss, or its noise, as a trend, and forecasts far below what then comes.
+# jump of the loss, or its noise, as a trend, and forecasts far below what then comes: docs/autolrs.md has numbers.
 SLOWEST = 0.5  # time constant of a forecast, in units of the updates it is fitted to
 FASTEST = 0.05
 CONSTANTS = 100  # that are tried
