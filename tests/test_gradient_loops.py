@@ -335,6 +335,30 @@ def test_what_cannot_look_at_updates_is_told_in_a_sentence() -> None:
     as_torch(free, "hypergradient", 10)
 
 
+def test_an_update_in_a_compiled_function_is_told() -> None:
+    """It cannot be seen before it is made, so its rate would be that of the last."""
+    for control in ("hypergradient", "polyak", "clip(cosine)"):
+        made = loop(control)
+        step = torch.compile(made.optimizer.step, backend="eager")
+        for compiled in (False, True):
+            loss = made.loss(0)
+            made.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            made.scheduler.tell(loss=loss)
+            (step if compiled else made.optimizer.step)()
+            if compiled:
+                with pytest.raises(BadInput, match=r"call optimizer.step\(\) outside of torch.compile"):
+                    made.scheduler.step()
+            else:
+                other = loop(control)  # saved between the two
+                other.optimizer.load_state_dict(made.optimizer.state_dict())
+                other.scheduler.load_state_dict(through_json(made.scheduler.state_dict()))
+                copied = copy.deepcopy(made)
+                for each in (made, other, copied):
+                    each.scheduler.step()
+                    assert each.scheduler.last_epoch == 1
+
+
 def test_a_closure_is_refused_before_it_is_called() -> None:
     for control in ("hypergradient", "polyak", "clip(cosine)"):
         made = loop(control)

@@ -32,8 +32,8 @@ class L4(Alone, frozen=True, tag="l4"):
         memory: >= 1; updates in which the lowest grows e-fold.
         ceiling: > 0; the highest multiplier.
     Source:
-        Rolinek, Martius 2018, arXiv:1802.05074, algorithm 1 with its defaults; an average of the gradient as in the
-        authors' code, github.com/martius-lab/l4-optimizer, over ten updates there.
+        Rolinek, Martius 2018, arXiv:1802.05074, algorithm 1 with its defaults, and an average of the gradient as in
+        the authors' code, github.com/martius-lab/l4-optimizer (over ten updates there).
     Example:
         >>> control = L4()
         >>> decision, state = control.start(100)

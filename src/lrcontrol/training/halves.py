@@ -43,13 +43,18 @@ def halves_of(optimizer: Optimizer, loop: Loop, how: str) -> "Halves":
 
 
 class Halves:
-    """See `halves_of`."""
+    """See `halves_of`.
+
+    Attributes:
+        looked: whether an update was seen before it was made, since `check_looked` was called last.
+    """
 
     def __init__(self, optimizer: Optimizer, foresight: Foresight | None, how: str | None) -> None:
         self._optimizer, self._foresight, self._how = optimizer, foresight, how
         self._shown: Shown = {}
         self._multiplier = 1.0
         self._skipped = False  # whether the update that is under way is left out on the device
+        self.looked = False
 
     def before(self, loop: Loop, groups: Groups, loss: float | None, *, closure: bool) -> None:
         """The optimizer is about to step: decide, and write what is in force.
@@ -65,6 +70,7 @@ class Halves:
             BadInput: no loss, or no gradients yet, where the control needs them.
         """
         optimizer, foresight = self._optimizer, self._foresight
+        self.looked = True
         if closure and (foresight is not None or loop.decision.clip is not None):
             raise BadInput(
                 f"{loop.name} needs the gradients before the optimizer steps, but it was given a closure that "
@@ -89,6 +95,15 @@ class Halves:
             clip_gradients(optimizer, clip)
         if foresight is not None:
             foresight.expect()
+
+    def check_looked(self, loop: Loop) -> None:
+        """BadInput where an update was made that could not be seen before, though the control needs that."""
+        if not self.looked and (self._foresight is not None or loop.clips):
+            raise BadInput(
+                f"{loop.name} looks at every update, but one was made that it could not see, as in a compiled "
+                "function; call optimizer.step() outside of torch.compile."
+            )
+        self.looked = False
 
     def after(self, loop: Loop, groups: Groups) -> None:
         """The optimizer has stepped."""

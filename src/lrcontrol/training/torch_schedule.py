@@ -209,6 +209,8 @@ class TorchSchedule(Readings):
             return
         following = self.last_epoch + 1
         if isinstance(source, Loop):
+            if self._halves is not None:
+                self._halves.check_looked(source)
             settings = source.next(self.last_epoch)
         else:
             settings = source.at(following if counter is None else counter.read(following))
@@ -331,7 +333,7 @@ class TorchSchedule(Readings):
         if self._meter is not None:
             self._meter.restart(state["ticks"], state["told"])
         self._updates.made = self._always or state["updated"]
-        self._be_shown(halves)
+        self._be_shown(halves, looked=state["updated"])
         self._go_on(source)
 
     def _go_on(self, source: Plan | Loop) -> None:
@@ -394,9 +396,11 @@ class TorchSchedule(Readings):
             raise BadInput(f'{source.name} looks at every update, so it needs count="updates", got count="calls".')
         return None
 
-    def _be_shown(self, halves: Halves | None) -> None:
-        """Show updates from now on so, or not at all."""
+    def _be_shown(self, halves: Halves | None, *, looked: bool = False) -> None:
+        """Show updates from now on so, or not at all; one may have been made and `looked` at."""
         self._halves, self._batch_loss = halves, None
+        if halves is not None:
+            halves.looked = looked
         self._updates.after = None if halves is None else weakref.WeakMethod(self._has_updated)
 
     def _admit(self) -> None:
@@ -452,6 +456,7 @@ class TorchSchedule(Readings):
         vars(self).update(state)
         self._attach()
         self._updates.made = made
+        self._be_shown(self._halves, looked=made)
 
 
 _ON: "weakref.WeakKeyDictionary[Optimizer, weakref.ref[TorchSchedule]]" = weakref.WeakKeyDictionary()
