@@ -121,6 +121,28 @@ def test_a_checkpoint_that_was_dropped_is_made_again(tmp_path: Path) -> None:
     assert list((tmp_path / "weights").iterdir()) == []
 
 
+def test_checkpoints_lost_before_the_last_rung_are_made_again_from_the_beginning(tmp_path: Path) -> None:
+    """Each run that leads to a lost one is made once more, and kept until that is there."""
+    rates = [0.003 * 1.5**place for place in range(12)]
+    made: list[Record] = []
+
+    def lose(record: Record) -> None:
+        made.append(record)
+        assert len(made) < 30, "the same runs are made again and again"
+        steps = sorted({each.spec.stop_step for each in made})
+        if len(steps) == 2 and len(made) == 12 + 5:  # the second of three rungs is there
+            for file in (tmp_path / "weights").iterdir():
+                file.unlink()
+
+    searched = api.search(TASK, "halving", methods=["sgd:cosine"], base_lrs=rates, rungs="continued",
+                          budget="4runs", out=tmp_path, executor="serial", seen=lose)  # fmt: skip
+    rungs = [len(stage.records) for stage in searched.study.stages]
+    assert len(rungs) == 3
+    assert {record.outcome for record in made} == {Outcome.FINISHED}
+    assert len(made) > sum(rungs), "something was lost, and made again"
+    assert list((tmp_path / "weights").iterdir()) == []
+
+
 def test_auto_goes_on_with_runs_that_go_on(tmp_path: Path) -> None:
     given = {"methods": ["sgd:cosine"], "base_lrs": LRS, "rungs": "continued", "out": tmp_path, "workers": 1}
     short = api.search(TASK, "halving", budget="1runs", executor="auto", **given)

@@ -80,7 +80,20 @@ def carry_out(
         failed_before -= {record.id for record in ended}
         if checkpoints is not None and any(record.spec.checkpoint or record.spec.start for record in ended):
             known = store.records()
-            drop_checkpoints(checkpoints, search.keeps(known) | search.keeps(settled(known)))
+            kept = search.keeps(known) | search.keeps(settled(known))
+            drop_checkpoints(checkpoints, _with_beginnings(kept, known, checkpoints))
+
+
+def _with_beginnings(kept: frozenset[str], records: Sequence[Record], checkpoints: Path) -> frozenset[str]:
+    """The runs that are kept, and those from which one is made again whose checkpoint was lost."""
+    specs = {record.id: record.spec for record in records}
+    wanted = set(kept)
+    for run in kept:
+        spec = specs.get(run)
+        while spec is not None and spec.start is not None and not (checkpoints / manifest_name(spec.id)).exists():
+            wanted.add(spec.start.run)
+            spec = specs.get(spec.start.run)
+    return frozenset(wanted)
 
 
 def _beginning(spec: RunSpec, records: Sequence[Record], checkpoints: Path) -> RunSpec:
