@@ -1,6 +1,8 @@
 """Runs under controls that look at updates: the twin of alignment, loops, scripts, checkpoints, budgets, executors."""
 
 import math
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from torch.nn import functional
 
 import lrcontrol as lrc
 from lrcontrol import api
+from lrcontrol.cli import app
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.method import method
@@ -369,3 +372,21 @@ def test_greedy_among_others_at_once_is_greedy_alone() -> None:
         alone = train(record.spec)
         assert record.column("lr").tolist() == alone.column("lr").tolist()
         assert len(set(alone.column("lr").tolist())) > 2
+
+
+def test_the_page_runs() -> None:
+    """The Python of docs/controls.md, its script, and every command line that it names."""
+    page = (Path(__file__).parents[1] / "docs" / "controls.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(compile(block, "controls.md", "exec"), names)
+    with torch.no_grad():
+        assert float((names["model"](names["inputs"]) - names["targets"]).square().mean()) < 1.0
+    for text in ("own:cosine*polyak", "own:l4"):
+        assert carry_out_script(asked(text), script_task(), names["train"]).outcome is Outcome.FINISHED
+    commands = re.findall(r"^lrcontrol .+$", page, flags=re.MULTILINE)
+    for command in commands:
+        app.parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
+        for text in re.findall(r"(?:sgd|adamw)[(:][^\s\"]*[^\"]*", command.split(" --")[0]):
+            method(text)
+    assert len(commands) == 7
