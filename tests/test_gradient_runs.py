@@ -136,6 +136,22 @@ def test_a_script_that_tells_no_loss_or_cannot_have_the_control_is_told() -> Non
     assert carry_out_script(asked("own:hypergradient"), script_task(), script).outcome is Outcome.FINISHED
 
 
+def test_a_script_that_compiles_its_update_is_told() -> None:
+    """Its rate would be the script's own, whatever the record says."""
+
+    def script(run: lrc.Run) -> None:
+        weight = nn.Parameter(torch.ones(1))
+        step = torch.compile(run.steer(torch.optim.SGD([weight], lr=1.0)).step, backend="eager")
+        while not run.should_stop:
+            weight.grad = torch.ones(1)
+            step()
+        run.log(val_loss=1.0)
+
+    for text in ("own:cosine", "own:hypergradient"):
+        with pytest.raises(BadInput, match=r"call optimizer.step\(\) outside of torch.compile"):
+            carry_out_script(asked(text), script_task(), script)
+
+
 # ---- alignment, by a loop of its own ----
 
 

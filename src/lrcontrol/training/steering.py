@@ -70,6 +70,7 @@ class Steering:
         self._last = spec.stop_step
         self._decided = spec.first_step  # the update whose settings are at hand
         self._told = False  # whether the control was told a metric since
+        self._set = False  # whether the rate of the update that may have been made since the last look is the run's
         self._now = self._source.at(self.step) if isinstance(self._source, Plan) else self._source.settings
         self.rates: list[float] = []
         self.ended = False
@@ -100,9 +101,19 @@ class Steering:
         return self._base_lr * self._now.multiplier
 
     def count(self) -> int:
-        """How many updates have been made, the one that may have been made since the last look included."""
+        """How many updates have been made, the one that may have been made since the last look included.
+
+        Raises:
+            BadInput: one that was not seen before it was made, so that its rate was another.
+        """
         if self._updates.made:  # where the device knows, this waits for it
             self._updates.made = False
+            if not self._set:
+                raise BadInput(
+                    "an update of a run must be seen before it is made, but one was not, as in a compiled function; "
+                    "call optimizer.step() outside of torch.compile."
+                )
+            self._set = False
             self.step += 1
             self.rates.append(self.lr)
         return self.step
@@ -194,6 +205,7 @@ class Steering:
             self._halves.before(self._source, self._groups, loss, closure=self._updates.closure)
             self._now = self._source.settings
         self._note_written()
+        self._set = True
         return True
 
     def _after(self) -> None:
