@@ -50,6 +50,7 @@ CONTROLS = {
         "l4",
         "cosine*l4",
         "polyak",
+        "learned",
         "clip(cosine)",
     ),
     "sgd(momentum=0)": ("cosine", "polyak", "cosine*polyak"),
@@ -63,13 +64,14 @@ CONTROLS = {
         "l4",
         "cosine*l4",
         "polyak",
+        "learned",
         "clip(cosine)",
     ),
 }
 PARTS = (0.1, 1.0, 10.0)
 
 TIMED = ("digits-mlp", "mnist-mlp")
-TIMED_CONTROLS = ("cosine", "clip(cosine)", "greedy", "hypergradient", "polyak", "l4", "alignment")
+TIMED_CONTROLS = ("cosine", "clip(cosine)", "greedy", "hypergradient", "polyak", "l4", "alignment", "learned")
 ROUNDS, UPDATES = 15, 20
 
 

@@ -487,3 +487,11 @@ def test_a_failed_run_is_tried_again_when_the_study_goes_on(short: str, tmp_path
     assert found.record.usable
     with Store(tmp_path / "runs.db") as store:
         assert all(record.usable for record in store.records())
+
+
+def test_a_small_rate_for_an_optimizer_that_finds_its_own_is_told(short: str) -> None:
+    with pytest.warns(
+        UserWarning, match=r"finds its rate itself, and what it finds is multiplied by 0\.001; 1 is usual"
+    ):
+        api.train(short, "prodigy:cosine", base_lr=1e-3, total_steps=5)
+    api.train(short, "prodigy:cosine", base_lr=1.0, total_steps=5)  # says nothing

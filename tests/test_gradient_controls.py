@@ -4,6 +4,7 @@ import copy
 import functools
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
@@ -25,8 +26,9 @@ from lrcontrol.controls.greedy import Greedy
 from lrcontrol.controls.hypergradient import Hypergradient
 from lrcontrol.controls.l4 import L4
 from lrcontrol.controls.polyak import Polyak
-from lrcontrol.controls.text import control, control_text
-from lrcontrol.errors import BadInput
+from lrcontrol.controls.text import CONTROLS, WRAPPERS, control, control_text
+from lrcontrol.errors import BadInput, BadText
+from lrcontrol.schedules.text import CONTROLS_AROUND, CONTROLS_LOOK, schedule
 
 STEPS = 200
 BASES = [0.03, 0.01]
@@ -286,7 +288,7 @@ def test_decisions_are_pure_finite_and_the_same_through_json(
             try:
                 decision, after = call(state=state)
             except BadInput as error:
-                assert "losses must be positive" in str(error)  # noqa: PT017 - what is refused ends this run
+                assert re.search("losses must be positive|no loss may be below", str(error))  # noqa: PT017 - what is refused ends this run
                 return
             assert call(state=again) == (decision, after)
             assert state == before
@@ -296,3 +298,20 @@ def test_decisions_are_pure_finite_and_the_same_through_json(
     again = control(control_text(given_control))
     assert again == given_control
     assert msgspec.json.decode(msgspec.json.encode(given_control), type=type(given_control)) == given_control
+
+
+def test_the_reader_of_schedules_knows_every_control_by_name() -> None:
+    assert set(CONTROLS_LOOK) == set(CONTROLS)
+    assert set(CONTROLS_AROUND) == set(WRAPPERS)
+    for name in CONTROLS:
+        with pytest.raises(BadText, match=f"{name} is a control, which looks at the run"):
+            schedule(f"repeat({name}, times=2)")
+
+
+def test_losses_that_cannot_be_are_told() -> None:
+    _, state = L4().reconsider(L4().start(10)[1], Update(batch_loss=1.0, descent=1.0))
+    with pytest.raises(BadInput, match="losses must be positive under l4, got -1"):
+        L4().reconsider(state, Update(batch_loss=-1.0, descent=1.0))
+    with pytest.raises(BadInput, match=r"no loss may be below `lowest`=0\.5 under polyak, got 0\.4"):
+        Polyak(lowest=0.5).reconsider(Polyak(lowest=0.5).start(10)[1], Update(batch_loss=0.4, fall=1.0))
+    assert Polyak().reconsider(Polyak().start(10)[1], Update(batch_loss=-1e-9, fall=1.0))[0].multiplier == 0.0

@@ -405,4 +405,4 @@ def test_the_page_runs() -> None:
         app.parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
         for text in re.findall(r"(?:sgd|adamw)[(:][^\s\"]*[^\"]*", command.split(" --")[0]):
             method(text)
-    assert len(commands) == 7
+    assert len(commands) == 8

@@ -197,7 +197,8 @@ def test_bounds_hold() -> None:
 def test_it_is_looked_at_where_windows_end() -> None:
     assert learned_places("learned(windows=4)", 40) == [10, 20, 30]
     assert learned_places("warmup(0.2)+learned(windows=4)", 50) == [20, 30, 40]
-    assert learned_places("learned(windows=100)", 5) == [1, 2, 3, 4]
+    assert learned_places("learned(windows=100)", 45) == [10, 20, 30, 40]
+    assert learned_places("learned", 9) == []
 
 
 def learned_places(text: str, total_steps: int) -> list[int]:
@@ -214,15 +215,15 @@ def test_its_text_is_read_back_and_its_price_is_charged() -> None:
 
 @pytest.mark.parametrize("given", ["sgd:learned(windows=4)", "adamw:clip(warmup(0.2)+learned(windows=4), norm=0.5)"])
 def test_a_run_that_goes_on_from_any_update_is_the_same(given: str, tmp_path: Path) -> None:
-    whole = train(RunSpec(task="digits-mlp", method=method(given), base_lr=0.01, total_steps=20))
-    for stop in range(1, 20, 3):
+    whole = train(RunSpec(task="digits-mlp", method=method(given), base_lr=0.01, total_steps=40))
+    for stop in range(1, 40, 6):
         first = RunSpec(
-            task="digits-mlp", method=method(given), base_lr=0.01, total_steps=20, stop_step=stop, checkpoint=True
+            task="digits-mlp", method=method(given), base_lr=0.01, total_steps=40, stop_step=stop, checkpoint=True
         )
         train(first, weights=tmp_path)
         start = Start(run=first.id, step=stop)
         rest = train(
-            RunSpec(task="digits-mlp", method=method(given), base_lr=0.01, total_steps=20, start=start),
+            RunSpec(task="digits-mlp", method=method(given), base_lr=0.01, total_steps=40, start=start),
             weights=tmp_path,
         )
         assert rest.column("loss").tolist() == whole.column("loss")[stop:].tolist()

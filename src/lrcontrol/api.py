@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -360,10 +361,18 @@ def train(
     from lrcontrol.training import loop
 
     known = catalogue.named(task)
-    if method is not None and base_lr is None:
-        base_lr = parse_method(method, steps_per_epoch=known.steps_per_epoch).optimizer.usual_lr
-        if base_lr is None:
+    if method is not None:
+        usual = parse_method(method, steps_per_epoch=known.steps_per_epoch).optimizer.usual_lr
+        if base_lr is None and usual is None:
             raise BadInput(f"a method needs a base learning rate, got {method} without one; give --lr (base_lr=...).")
+        if base_lr is None:
+            base_lr = usual
+        elif usual is not None and base_lr < usual / 3:
+            warnings.warn(
+                f"the optimizer of {method} finds its rate itself, and what it finds is multiplied by {base_lr:g}; "
+                f"{usual:g} is usual.",
+                stacklevel=2,
+            )
     spec = RunSpec(
         task=known.name,
         method=parse_method(known.method if method is None else method, steps_per_epoch=known.steps_per_epoch),

@@ -74,7 +74,7 @@ class L4(Alone, frozen=True, tag="l4"):
         loss, descent = update.batch_loss, update.descent
         if loss is None or descent is None or not math.isfinite(loss) or not math.isfinite(descent):
             return Decision(0.0), {**state, "multiplier": 0.0}
-        if state["lowest"] is None and loss < 0:
+        if loss < 0:
             raise BadInput(f"losses must be positive under l4, got {loss:g}; use another control, such as alignment.")
         lowest = FIRST * loss if state["lowest"] is None else min(state["lowest"], loss)
         wanted = self.alpha * (loss - self.gamma * lowest)

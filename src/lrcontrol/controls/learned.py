@@ -10,20 +10,22 @@ from lrcontrol.controls.control import Decision, Looks, Observation, State, Upda
 
 __all__ = ["Learned"]
 
+LEAST = 10  # updates of a window: over fewer nothing is seen of what a rate leads to
+
 
 class Learned(Alone, frozen=True, tag="learned"):
     """A schedule with a few knots, each put where the derivative of the validation loss says when its time comes.
 
-    A run is divided into windows of equal length. Along a window the derivative of all weights by the logarithm of
-    the rate is carried on, forward with the training; at its end the validation loss tells with it whether higher or
-    lower rates would have been better there. The next knot is lower or higher than the last by a factor of at most
-    `step`, less where the derivative is small beside those before, and the multiplier goes to it along a straight line
-    in its logarithm. So it is not the rate of one update that is judged by the next batch, as in `hypergradient`, but
-    all of a window by validation. It still looks no further than a window: rates that would pay only later are taken
-    for too high.
+    A run is divided into windows of equal length, of ten updates at least. Along a window the derivative of all
+    weights by the logarithm of the rate is carried on, forward with the training; at its end the validation loss tells
+    with it whether higher or lower rates would have been better there. The next knot is lower or higher than the last
+    by a factor of at most `step`, less where the derivative is small beside those before, and the multiplier goes to
+    it along a straight line in its logarithm. So it is not the rate of one update that is judged by the next batch, as
+    in `hypergradient`, but all of a window by validation. It still looks no further than a window: rates that would
+    pay only later are taken for too high.
 
     It needs the curvature of the loss along the derivative in every update, and a part of the validation data at every
-    knot: an update costs about five. Only `train`, `compare` and `select` can measure that, with sgd and adamw. The
+    knot: an update costs about five. Only `train`, `search` and `select` can measure that, with sgd and adamw. The
     validation data are looked at, as by a plateau: judge the result by the test split.
 
     Args:
@@ -37,9 +39,9 @@ class Learned(Alone, frozen=True, tag="learned"):
         arXiv:1803.02021 (what is wrong with short horizons).
     Example:
         >>> control = Learned(windows=4, step=2)
-        >>> decision, state = control.start(8)
+        >>> decision, state = control.start(40)
         >>> decision, state = control.reconsider(state, Update(hypergradient=0.3))  # lower rates would be better
-        >>> for step in range(2):
+        >>> for step in range(10):
         ...     decision, state = control.next(state, Observation(step))
         >>> round(decision.multiplier, 12)
         0.5
@@ -96,7 +98,7 @@ class Learned(Alone, frozen=True, tag="learned"):
         return Decision(math.exp(here)), after
 
     def _window(self, total_steps: int) -> int:
-        return max(total_steps // self.windows, 1)
+        return max(total_steps // self.windows, LEAST)
 
 
 def _height(state: State) -> float:

@@ -7,10 +7,12 @@ import msgspec
 from lrcontrol import checks
 from lrcontrol.controls.alone import Alone
 from lrcontrol.controls.control import Decision, Observation, State, Update
+from lrcontrol.errors import BadInput
 
 __all__ = ["Polyak"]
 
 RUN_IN_PERIODS = 20  # periods of a run, where none is given
+SLACK = 1e-6  # by which rounding may put a loss below its lowest
 LARGEST = 1e30  # multiplier that the cap grows to, so that numbers stay finite
 
 
@@ -71,6 +73,10 @@ class Polyak(Alone, frozen=True, tag="polyak"):
         """Polyak's step for this batch."""
         cap, growth = state["cap"], state["growth"]
         loss, fall = update.batch_loss, update.fall
+        if loss is not None and loss < self.lowest - SLACK * max(1.0, abs(self.lowest)):
+            raise BadInput(
+                f"no loss may be below `lowest`={self.lowest:g} under polyak, got {loss:g}; give a lower one."
+            )
         step = 0.0
         if loss is not None and fall is not None and fall > 0 and math.isfinite(loss) and math.isfinite(fall):
             step = min(max(loss - self.lowest, 0.0) / (self.c * fall), cap)

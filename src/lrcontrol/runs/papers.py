@@ -11,6 +11,7 @@ from lrcontrol import checks
 from lrcontrol.controls.text import CONTROLS, WRAPPERS, read_control
 from lrcontrol.errors import BadInput, UnknownName
 from lrcontrol.runs.method import OPTIMIZERS, read_method
+from lrcontrol.runs.optimizer import read_optimizer
 from lrcontrol.schedules.other_names import ours
 from lrcontrol.schedules.reader import Reader
 from lrcontrol.schedules.recipes.catalogue import RECIPES
@@ -77,7 +78,8 @@ def _called(given: str) -> list[str]:
     whole = ":" in given
     reader = Reader(given, "method" if whole else "control", steps_per_epoch=1)
     try:
-        (read_method if whole else read_control)(reader)
+        optimizer = given.partition("(")[0].strip() in OPTIMIZERS
+        (read_method if whole else read_optimizer if optimizer else read_control)(reader)
         reader.finish()
     except UnknownName:
         word = given.strip()

@@ -61,8 +61,16 @@ SHOWN_VALUES = 12  # of a table, where people are shown its text
 
 Value = TypeVar("Value")
 
-CONTROLS_LOOK = ("plateau",)  # names of controls, told apart from names that nobody knows
-CONTROLS_AROUND = ("snapshots", "stop_early", "stop_on_divergence", "whole_cycles")  # those of controls around others
+CONTROLS_LOOK = (
+    "alignment",
+    "greedy",
+    "hypergradient",
+    "l4",
+    "learned",
+    "plateau",
+    "polyak",
+)  # names of controls, told apart from names that nobody knows
+CONTROLS_AROUND = ("clip", "snapshots", "stop_early", "stop_on_divergence", "whole_cycles")  # around others
 
 TOGETHER: dict[str, type[Sum | Maximum | Minimum]] = {"max": Maximum, "min": Minimum, "sum": Sum}
 """What lays schedules side by side, by its name in text; products are written with `*`."""

@@ -188,7 +188,7 @@ class Foresight:
         if "curvature" in self._wanted:
             if again is None:
                 raise BadInput(
-                    "a control that needs `curvature` needs the gradient of a batch twice, which only train, compare "
+                    "a control that needs `curvature` needs the gradient of a batch twice, which only train, search "
                     "and select can compute; on an optimizer of your own use another, such as hypergradient."
                 )
             turned = self._turned(moved, changes, again) * unscaled

@@ -4,6 +4,7 @@ On a processor pieces are of one dimension. A list of rooms is memory for what i
 piece: memory that has just been used is in the cache, and memory for a new tensor is not. Elsewhere it is empty.
 """
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import repeat
@@ -18,6 +19,7 @@ __all__ = [
     "block_size",
     "blocks",
     "dots",
+    "fitting",
     "into",
     "line",
     "order",
@@ -68,6 +70,16 @@ def into(rooms: list[Tensor], name: str, tensors: list[Tensor], *others: Any) ->
     return rooms
 
 
+def fitting(number: float, dtype: torch.dtype) -> float:
+    """The number, or an infinity of its sign where it is more than the type holds: torch refuses to convert that.
+
+    Example:
+        >>> fitting(-1e39, torch.float32), fitting(1e38, torch.float32)
+        (-inf, 1e+38)
+    """
+    return math.copysign(math.inf, number) if abs(number) > torch.finfo(dtype).max else number
+
+
 def with_decay(grads: list[Tensor], parameters: list[Tensor], decay: float, rooms: list[Tensor]) -> list[Tensor]:
     """The gradients, or rooms with the gradients with weight decay added to them; they are not changed."""
     if not decay:
@@ -106,7 +118,7 @@ def total(numbers: Sequence[Tensor]) -> Tensor:
 def add_scaled(tensors: list[Tensor], others: list[Tensor], scale: Tensor | float) -> None:
     """Add `scale` times the others; where it is a number on their device, the host does not wait for it."""
     if isinstance(scale, float):
-        torch._foreach_add_(tensors, others, alpha=scale)
+        torch._foreach_add_(tensors, others, alpha=fitting(scale, tensors[0].dtype))
     else:
         torch._foreach_add_(tensors, torch._foreach_mul(others, scale.to(others[0].dtype)))
 

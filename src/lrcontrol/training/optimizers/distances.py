@@ -138,7 +138,7 @@ def _moved(part: Part, rate: Tensor, share: float | None) -> list[Tensor]:
             add_scaled(p, slopes, rates)
         else:
             for owner, of_p, slope in zip(owners, p, slopes, strict=True):
-                of_p.add_(slope, alpha=rates[owner]) if on_cpu else add_scaled([of_p], [slope], rates[owner])
+                add_scaled([of_p], [slope], rates[owner])
         come += squares(into(room, "sub", p, begun))
         for each in averaged:
             torch._foreach_lerp_(each, p, share or 0.0)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lrcontrol.runs import optimizer_specs as specs
 from lrcontrol.training.optimizers.adam_step import NO_CORRECTION, adam_step, over_roots
-from lrcontrol.training.optimizers.blocks import dots, into, sizes, squares, total, with_decay
+from lrcontrol.training.optimizers.blocks import add_scaled, dots, into, sizes, squares, total, with_decay
 from lrcontrol.training.optimizers.lr_free import LRFree, Part, one_lr
 
 __all__ = ["DAdaptAdam", "DAdaptSGD", "Prodigy"]
@@ -58,7 +58,7 @@ class Prodigy(LRFree):
                 slopes = _slopes(part.group, g, p, other)
                 gains += dots(slopes, into(room, "sub", x0, p))
                 torch._foreach_mul_(sums_of, beta3)
-                torch._foreach_add_(sums_of, slopes, alpha=weight)
+                add_scaled(sums_of, slopes, weight)
                 norms += sizes(sums_of, room)
         gain, norm = _known(gains, norms)
         if norm == 0:
@@ -185,7 +185,7 @@ class DAdaptSGD(LRFree):
             for g, p, starts_of, sums, room in part.blocks("x0", "s", rooms=1):
                 slopes = with_decay(g, p, decay, room)
                 gains += dots(slopes, sums)
-                torch._foreach_add_(sums, slopes, alpha=dlr)
+                add_scaled(sums, slopes, dlr)
                 norms += squares(sums)
                 torch._foreach_lerp_(p, starts_of, 1 - momentum)
                 torch._foreach_add_(p, sums, alpha=momentum - 1)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lrcontrol.training.optimizers.adam_step import adam_step
-from lrcontrol.training.optimizers.blocks import with_decay
+from lrcontrol.training.optimizers.blocks import add_scaled, with_decay
 from lrcontrol.training.optimizers.layout import Blocks
 from lrcontrol.training.optimizers.lr_free import Part
 
@@ -76,7 +76,7 @@ def step_block(
     lr, decay = float(group["lr"]), float(group["weight_decay"])
     if steps:
         if decay:
-            torch._foreach_add_(tensors, parameters, alpha=-lr * decay)
+            add_scaled(tensors, parameters, -lr * decay)
         (beta1, beta2), (firsts, seconds) = group["betas"], moments
         adam_step(tensors, grads, firsts, seconds, steps, lr=lr, beta1=beta1, beta2=beta2, eps=group["eps"])
         return

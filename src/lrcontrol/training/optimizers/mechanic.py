@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from lrcontrol import checks
 from lrcontrol.runs import optimizer_specs as specs
-from lrcontrol.training.optimizers.blocks import add_scaled, dots, squares, total
+from lrcontrol.training.optimizers.blocks import add_scaled, dots, fitting, squares, total
 from lrcontrol.training.optimizers.inner_step import known_states, moments_of, step_block
 from lrcontrol.training.optimizers.lr_free import LRFree, Part
 
@@ -78,7 +78,7 @@ class Mechanic(LRFree):
                     step_block(sum_, g, p, kept, of_block, part.group, room)
                 if room:
                     for new, old, moved in zip(p, begun, sum_, strict=True):
-                        torch.add(old, moved, alpha=number, out=new)
+                        torch.add(old, moved, alpha=fitting(number, new.dtype), out=new)
                 else:
                     torch._foreach_copy_(p, begun)
                     add_scaled(p, sum_, scale)

@@ -3,6 +3,7 @@
 The parameters hold y, z is kept beside them, and x follows from both. The authors' package is the reference.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from lrcontrol.runs import optimizer_specs as specs
 from lrcontrol.training.optimizers.adam_step import adam_step
-from lrcontrol.training.optimizers.blocks import into, with_decay
+from lrcontrol.training.optimizers.blocks import add_scaled, into, with_decay
 from lrcontrol.training.optimizers.lr_free import LRFree, Part
 
 __all__ = ["ScheduleFreeAdamW", "ScheduleFreeSGD"]
@@ -40,7 +41,7 @@ class _ScheduleFree(LRFree):
             part.keep(z=torch.clone)
             lr, step = float(group["lr"]), group["step"] + 1
             largest = max(lr, group["largest_lr"])
-            weight = step ** group["average_power"] * largest ** group["lr_power"]
+            weight = _power(step, group["average_power"]) * _power(largest, group["lr_power"])
             weight_sum = group["weight_sum"] + weight
             share = weight / weight_sum if weight_sum else 0.0
             held, beta = group["mixed"], self._beta(group)
@@ -82,8 +83,8 @@ class ScheduleFreeSGD(_ScheduleFree):
                 torch._foreach_lerp_(y, z, 1 - beta / held)
             # y' = (1 - beta) z' + beta ((1 - c) x + c z'), in terms of y: x is never made
             torch._foreach_lerp_(y, z, share)
-            torch._foreach_add_(y, slopes, alpha=lr * (beta * (1 - share) - 1))
-            torch._foreach_sub_(z, slopes, alpha=lr)
+            add_scaled(y, slopes, lr * (beta * (1 - share) - 1))
+            add_scaled(z, slopes, -lr)
 
 
 class ScheduleFreeAdamW(_ScheduleFree):
@@ -119,3 +120,11 @@ class ScheduleFreeAdamW(_ScheduleFree):
                 torch._foreach_add_(z, decayed)
             # y' = (1 - beta) z' + beta ((1 - c) x + c z')
             torch._foreach_lerp_(y, z, 1 - group["mixed"] * (1 - share))
+
+
+def _power(number: float, exponent: float) -> float:
+    """The power, or infinity where that is too large for a float."""
+    try:
+        return float(number**exponent)
+    except OverflowError:
+        return math.inf
