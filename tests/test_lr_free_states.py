@@ -13,7 +13,8 @@ from torch import nn
 
 import lr_free_ranks
 from lrcontrol.errors import BadInput
-from lrcontrol.training.optimizers import evaluation_weights, make_optimizer, recalibrate
+from lrcontrol.training.optimizers import evaluation_weights, lr_free, make_optimizer, recalibrate
+from lrcontrol.training.optimizers.lr_free import LRFree
 from lrcontrol.training.state import State, put, taken
 from ranks_kit import two_ranks
 from test_lr_free import LR_FREE, begun, flat, rate_of, scheduled, slopes
@@ -121,16 +122,68 @@ def test_a_step_or_a_state_inside_evaluation_is_refused_and_nesting_is(name: str
     parameters = begun()
     optimizer = make_optimizer(name, parameters, rate(name))
     stepped(optimizer, parameters, name, 0)
+    state = optimizer.state_dict()
     with evaluation_weights(optimizer):
         with pytest.raises(BadInput, match=r"a step must come after `with evaluation_weights"):
             optimizer.step()
         with pytest.raises(BadInput, match="loading a state must come after"):
-            optimizer.load_state_dict(optimizer.state_dict())
+            optimizer.load_state_dict(state)
+        with pytest.raises(BadInput, match="saving a state must come after"):
+            optimizer.state_dict()
         with pytest.raises(BadInput, match="must not be used inside itself"), evaluation_weights(optimizer):
             pass
     with pytest.raises(BadInput, match="must not be used inside itself"), evaluation_weights(optimizer, optimizer):
         pass
     stepped(optimizer, parameters, name, 1)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_states_of_other_optimizers_are_refused_and_change_nothing(name: str) -> None:
+    """After a step, of every other kind; also what is no state."""
+    parameters = begun()
+    optimizer = make_optimizer(name, parameters, rate(name))
+    stepped(optimizer, parameters, name, 0)
+    kept = copy.deepcopy(optimizer.state_dict())
+    for other in EVERY:
+        if other == name or {other, name} == {"mechanic", "mechanic(adamw)"}:
+            continue
+        theirs = begun()
+        foreign = make_optimizer(other, theirs, rate(other))
+        stepped(foreign, theirs, other, 0)
+        with pytest.raises(BadInput, match=r"a state (must be of|of Mechanic must hold) .*of the kind that saved it"):
+            optimizer.load_state_dict(foreign.state_dict())
+    for nothing in ([], None, {}, {"state": {}}):
+        with pytest.raises(BadInput, match=r"`state_dict` must be|a state (must be of|of Mechanic)"):
+            optimizer.load_state_dict(nothing)  # type: ignore[arg-type]
+    assert str(optimizer.state_dict()) == str(kept)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_states_from_before_a_step_and_with_more_in_them_are_loaded(name: str) -> None:
+    """A group's name or first rate, and what others keep of a parameter, are no reason to refuse."""
+    parameters = begun()
+    optimizer = make_optimizer(name, parameters, rate(name))
+    optimizer.load_state_dict(make_optimizer(name, begun(), rate(name)).state_dict())
+    stepped(optimizer, parameters, name, 0)
+    state = optimizer.state_dict()
+    for group in state["param_groups"] + state.get("inner", {"param_groups": []})["param_groups"]:
+        group["initial_lr"] = 0.5
+    for each in state["state"].values():
+        each["lrcontrol_tangent"] = torch.zeros(1)
+        each.pop("unit", None)  # moments of before there were units
+    optimizer.load_state_dict(state)
+    assert optimizer.param_groups[0]["initial_lr"] == 0.5
+
+
+def test_what_is_kept_of_a_parameter_is_what_an_optimizer_says() -> None:
+    for name in OURS:
+        parameters = begun()
+        optimizer = make_optimizer(name, parameters, rate(name))
+        stepped(optimizer, parameters, name, 0)
+        assert isinstance(optimizer, LRFree)
+        for state in optimizer.state.values():
+            assert set(state) - {"unit"} == set(optimizer._keeps)
+            assert set(optimizer._keeps) <= set(lr_free._KEPT_BY_ANY)
 
 
 def test_evaluation_is_for_optimizers() -> None:
@@ -181,6 +234,17 @@ def test_batch_norm_is_measured_anew() -> None:
         assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
         assert [each.training for each in model.modules()] == modes
     assert recalibrate(nn.Linear(2, 2), []) == 0
+
+
+def test_what_is_no_model_and_what_is_no_batches_is_told() -> None:
+    model = nn.BatchNorm1d(2)
+    optimizer = make_optimizer("dog", model.parameters())
+    with pytest.raises(BadInput, match="`model` must be a torch module, got a DoG; give the model first"):
+        recalibrate(optimizer, [torch.ones(4, 2)])  # type: ignore[arg-type]
+    for bad in (torch.ones(4, 2), "text", {"input": torch.ones(4, 2)}, 3, None):
+        with pytest.raises(BadInput, match=f"`batches` must be an iterable of batches, got a {type(bad).__name__};"):
+            recalibrate(model, bad)  # type: ignore[arg-type]
+    assert torch.equal(model.running_mean, torch.zeros(2))
 
 
 def test_two_processes_are_one_on_the_joint_batch(tmp_path: Path) -> None:

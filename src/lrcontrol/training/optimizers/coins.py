@@ -21,6 +21,8 @@ class Cocob(LRFree):
     the paper has none.
     """
 
+    _keeps = ("x0", "scale", "sum", "won", "bet")
+
     def __init__(self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]], spec: specs.Cocob, lr: float) -> None:
         settings = {"lr": lr, "alpha": spec.alpha, "eps": spec.eps, "weight_decay": spec.weight_decay}
         super().__init__(parameters, settings)

@@ -22,6 +22,8 @@ Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
 class DoG(LRFree):
     """See `runs.optimizer_specs.DoG`; in each group `reach` is the largest distance and `squares` the sum so far."""
 
+    _keeps = ("x0", "average")
+
     def __init__(self, parameters: Parameters, spec: specs.DoG | specs.LDoG, lr: float) -> None:
         settings = {
             "lr": lr,
@@ -37,6 +39,13 @@ class DoG(LRFree):
         for parameter, state in self.state.items():
             if "average" in state:
                 yield parameter, state["average"]
+
+    def _not_of_group(self, group: dict[str, Any]) -> str | None:
+        """Also where distances are of all tensors together and should be of each, or the other way round."""
+        reach = group.get("reach")
+        if reach is not None and torch.as_tensor(reach).dim() != int(self._apart):
+            return "one distance for all tensors" if self._apart else "a distance for each tensor"
+        return super()._not_of_group(group)
 
     def _update(self, parts: list[Part]) -> None:
         first = self.param_groups[0]
@@ -95,6 +104,8 @@ class LDoG(DoG):
 
 class DoWG(LRFree):
     """See `runs.optimizer_specs.DoWG`; `reach` is the largest squared distance, `squares` the weighted sum so far."""
+
+    _keeps = ("x0",)
 
     def __init__(self, parameters: Parameters, spec: specs.DoWG, lr: float) -> None:
         settings = {

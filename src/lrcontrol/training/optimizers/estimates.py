@@ -23,6 +23,8 @@ Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
 class Prodigy(LRFree):
     """See `runs.optimizer_specs.Prodigy`; `d` of each group is the estimate now."""
 
+    _keeps = ("p0", "s", "exp_avg", "exp_avg_sq")
+
     def __init__(self, parameters: Parameters, spec: specs.Prodigy, lr: float) -> None:
         settings = {
             "lr": lr,
@@ -94,6 +96,8 @@ class Prodigy(LRFree):
 class DAdaptAdam(LRFree):
     """See `runs.optimizer_specs.DAdaptAdam`; `d` of each group is the estimate now."""
 
+    _keeps = ("exp_avg", "exp_avg_sq", "s")
+
     def __init__(self, parameters: Parameters, spec: specs.DAdaptAdam, lr: float) -> None:
         settings = {
             "lr": lr,
@@ -158,6 +162,8 @@ class DAdaptAdam(LRFree):
 
 class DAdaptSGD(LRFree):
     """See `runs.optimizer_specs.DAdaptSGD`; `d` of each group is the estimate now."""
+
+    _keeps = ("x0", "s")
 
     def __init__(self, parameters: Parameters, spec: specs.DAdaptSGD, lr: float) -> None:
         settings = {

@@ -30,7 +30,7 @@ def evaluation_weights(*optimizers: Optimizer) -> Iterator[None]:
     Args:
         optimizers: of the model; one that a client has wrapped is seen through.
     Raises:
-        BadInput: used inside another of the same optimizer. Steps and loading a state inside are refused, too.
+        BadInput: used inside another of the same optimizer. Steps, saving and loading a state inside are refused, too.
     Example:
         >>> from lrcontrol.training.optimizers import make_optimizer
         >>> weight = nn.Parameter(torch.ones(1))
@@ -89,12 +89,21 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> int:
     Returns:
         How many batches were seen; 0 where the model has no batch norm that keeps statistics.
     Raises:
-        BadInput: no batches.
+        BadInput: no batches, or something else than a model and batches.
     Example:
         >>> model = nn.BatchNorm1d(1)
         >>> recalibrate(model, [torch.tensor([[1.0], [3.0]])]), model.running_mean.item()
         (1, 2.0)
     """
+    if not isinstance(model, nn.Module):
+        raise BadInput(f"`model` must be a torch module, got a {type(model).__name__}; give the model first.")
+    if isinstance(batches, Tensor | str | dict) or not (
+        hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")
+    ):
+        raise BadInput(
+            f"`batches` must be an iterable of batches, got a {type(batches).__name__}; give a loader, or a list, as "
+            "in [inputs]."
+        )
     norms = _norms_of(model)
     if not norms:
         return 0

@@ -9,10 +9,20 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.training.optimizers.layout import Layout
 
 __all__ = ["LRFree", "Part", "one_lr"]
+
+_KEPT_BY_ANY = (
+    *("x0", "average", "p0", "s", "exp_avg", "exp_avg_sq", "z", "scale", "sum", "won", "bet", "delta"),
+    *("momentum_buffer", "max_exp_avg_sq"),
+)
+"""What optimizers here and torch's SGD and AdamW have in the state of a parameter."""
+
+_OF_TORCH = "differentiable"
+"""What torch adds to the defaults of an optimizer that has loaded a state."""
 
 _is_sparse = attrgetter("is_sparse")
 
@@ -62,9 +72,12 @@ class LRFree(Optimizer):
         parameters: tensors or groups, as torch's optimizers take them; real, of floating point, on one device.
         settings: what every group has, `lr` among it, where it names none itself.
     Raises:
-        BadInput: a step while evaluation weights are in place, with gradients that are sparse, or of two parameters
-            that are one in memory.
+        BadInput: a step, a state saved or loaded while evaluation weights are in place; a step with gradients that are
+            sparse, or of two parameters that are one in memory; the state of another kind of optimizer.
     """
+
+    _keeps: tuple[str, ...] = ()
+    """What every parameter that has been stepped has in its state."""
 
     _apart = False
     """Whether tensors are gone through one by one."""
@@ -120,6 +133,7 @@ class LRFree(Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """What training goes on from, as torch's optimizers give it: tensors that are each in memory of its own."""
+        self._refuse_in_evaluation("saving a state")
         self._separate()
         return super().state_dict()
 
@@ -133,6 +147,7 @@ class LRFree(Optimizer):
         What is loaded is a copy: torch's own optimizers go on in the tensors that they are given.
         """
         self._refuse_in_evaluation("loading a state")
+        self._refuse_others(state_dict)
         super().load_state_dict(copy.deepcopy(state_dict))
 
     @property
@@ -157,6 +172,35 @@ class LRFree(Optimizer):
                 f"{what} must come after `with evaluation_weights(optimizer)`, got it inside: the weights there are "
                 "those to judge the model by, not those that training goes on from."
             )
+
+    def _refuse_others(self, state_dict: Any) -> None:
+        """BadInput unless it is the state of an optimizer of this kind; what others add to one is left alone."""
+        checks.instance("state_dict", state_dict, dict, "what state_dict() gave")
+        groups, states = state_dict.get("param_groups"), state_dict.get("state")
+        why = None
+        if not isinstance(groups, list | tuple) or not isinstance(states, dict):
+            why = "no `param_groups` or no `state`"
+        else:
+            whys = [*map(self._not_of_group, groups), *map(self._not_of_parameter, states.values())]
+            why = next(filter(None, whys), None)
+        if why:
+            raise BadInput(
+                f"a state must be of {type(self).__name__} to be loaded into it, got {why}; load it into an optimizer "
+                "of the kind that saved it."
+            )
+
+    def _not_of_group(self, group: dict[str, Any]) -> str | None:
+        """Why a saved group cannot be of this kind of optimizer."""
+        missing = next((name for name in self.defaults if name not in group and name != _OF_TORCH), None)
+        return missing and f"a group without `{missing}`"
+
+    def _not_of_parameter(self, state: dict[str, Any]) -> str | None:
+        """Why what was saved of a parameter cannot be of this kind of optimizer; empty before its first step."""
+        missing = next((name for name in self._keeps if name not in state), None) if state else None
+        foreign = next((name for name in _KEPT_BY_ANY if name in state and name not in self._keeps), None)
+        if missing:
+            return f"a parameter without `{missing}`"
+        return foreign and f"a parameter with `{foreign}`"
 
     def _parts(self) -> list[Part]:
         """What the update is made of; groups without gradients are left out."""

@@ -24,6 +24,7 @@ def make_optimizer(
     spec: OptimizerSpec | str,
     parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
     base_lr: float | None = None,
+    **others: Any,
 ) -> torch.optim.Optimizer:
     """The torch optimizer that `spec` describes; SGD and AdamW are fused: one kernel an update, not one an operation.
 
@@ -31,12 +32,23 @@ def make_optimizer(
         spec: an optimizer, or its text, such as `prodigy`, `mechanic(sgd)` or `dog(initial_distance=1e-4)`.
         parameters: tensors or groups, as torch's optimizers take them.
         base_lr: > 0; by default 1 for those that find their rate themselves.
+        others: none; all other numbers are in `spec`.
     Raises:
-        BadInput: it leaves the optimizer to a script, or it needs a rate.
+        BadInput: it leaves the optimizer to a script, it needs a rate, or an argument is not what it must be.
     Example:
         >>> make_optimizer("prodigy", [nn.Parameter(torch.ones(1))]).param_groups[0]["lr"]
         1.0
     """
+    if others:
+        raise BadInput(
+            "`make_optimizer` takes an optimizer, its parameters and `base_lr` (the learning rate), got "
+            f"`{next(iter(others))}`; all other numbers are in the text, as in dog(weight_decay=0.1)."
+        )
+    if isinstance(parameters, nn.Module):
+        raise BadInput(
+            "`parameters` must be tensors or groups, got a module; give model.parameters(), and `base_lr` after it "
+            "where a rate is needed."
+        )
     if isinstance(spec, str):
         reader = Reader(spec, "optimizer")
         spec = read_optimizer(reader)
@@ -49,6 +61,7 @@ def make_optimizer(
         if base_lr is None:
             name = spec.__struct_config__.tag
             raise BadInput(f"`base_lr` must be given for {name}: it does not find its learning rate itself.")
+    base_lr = checks.number("base_lr", base_lr, low=0, open_low=True)
     match spec:
         case specs.SGD():
             return torch.optim.SGD(

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lrcontrol import checks
+from lrcontrol.errors import BadInput
 from lrcontrol.runs import optimizer_specs as specs
 from lrcontrol.training.optimizers.blocks import add_scaled, dots, fitting, squares, total
 from lrcontrol.training.optimizers.inner_step import known_states, moments_of, step_block
@@ -28,6 +29,8 @@ class Mechanic(LRFree):
             itself; those of others are read off the parameters, which costs a copy.
         spec: the numbers of the tuner; its own `inner` is not looked at.
     """
+
+    _keeps = ("x0", "delta")
 
     def __init__(self, inner: Optimizer, spec: specs.Mechanic) -> None:
         checks.instance("inner", inner, Optimizer, "a torch optimizer")
@@ -54,10 +57,22 @@ class Mechanic(LRFree):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
+        checks.instance("state_dict", state_dict, dict, "what state_dict() gave")
+        if not isinstance(state_dict.get("inner"), dict):
+            raise BadInput(
+                "a state of Mechanic must hold `inner`, the state of the optimizer inside, got none; load it into an "
+                "optimizer of the kind that saved it."
+            )
         own = {name: value for name, value in state_dict.items() if name != "inner"}
         super().load_state_dict(own)
         self.inner.load_state_dict(copy.deepcopy(state_dict["inner"]))
         self.param_groups = self.inner.param_groups
+
+    def _not_of_group(self, group: dict[str, Any]) -> str | None:
+        """Also where the optimizer inside was another; flags, which torch's versions add, may be missing."""
+        numbers = (name for name, value in self.inner.defaults.items() if not isinstance(value, bool | None))
+        missing = next((name for name in numbers if name not in group), None)
+        return (missing and f"a group without `{missing}`") or super()._not_of_group(group)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "inner": self.inner}

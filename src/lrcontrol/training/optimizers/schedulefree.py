@@ -60,6 +60,8 @@ class _ScheduleFree(LRFree):
 class ScheduleFreeSGD(_ScheduleFree):
     """See `runs.optimizer_specs.ScheduleFreeSGD`."""
 
+    _keeps = ("z",)
+
     def __init__(
         self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]], spec: specs.ScheduleFreeSGD, lr: float
     ) -> None:
@@ -89,6 +91,8 @@ class ScheduleFreeSGD(_ScheduleFree):
 
 class ScheduleFreeAdamW(_ScheduleFree):
     """See `runs.optimizer_specs.ScheduleFreeAdamW`."""
+
+    _keeps = ("z", "exp_avg_sq")
 
     def __init__(
         self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]], spec: specs.ScheduleFreeAdamW, lr: float
