@@ -123,6 +123,7 @@ def test_the_page_runs() -> None:
         exec(compile(block, "optimizers.md", "exec"), names)
     assert float(names["judged"].detach()) < 0.5
     assert set(names["kept"]) == {"weight", "bias"}
+    assert float(names["averaged"]) < 0.5
     commands = re.findall(r"^lrcontrol .+$", page, flags=re.MULTILINE)
     for command in commands:
         app.parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
