@@ -89,7 +89,8 @@ def candidates_of(methods: Sequence[Method], base_lrs: Sequence[float] | None = 
     unknown = [each for each, own in zip(methods, rates, strict=True) if base_lrs is None and not own]
     if unknown:
         raise BadInput(
-            f"base learning rates must be given for {unknown[0]}, of whose optimizer none are usual; give `base_lrs`, --lr on the command line."
+            f"base learning rates must be given for {unknown[0]}, of whose optimizer none are usual; give `base_lrs`, "
+            "--lr on the command line."
         )
     if not methods or not all(rates):
         raise BadInput("there must be at least one method and one base learning rate to choose between, got none.")
