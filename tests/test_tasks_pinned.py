@@ -42,12 +42,13 @@ def test_every_task_is_pinned() -> None:
 def test_a_short_run_goes_as_it_did(task: Task) -> None:
     """Other processors add in another order: losses of three kinds agree to 3e-4, and a row or two may go over.
 
-    The last loss of connect-4-mlp is off by 2.4e-4 on one of them, with the same code and the same libraries.
+    The last loss of connect-4-mlp is off by 2.4e-4 on one of them, with the same code and the same libraries; on
+    another six of 2,500 images are told otherwise by cifar10-resnet8, and five by cifar10-densenet.
     """
     pinned, found = PINNED[task.name], short_run(task)
     assert found["losses"] == pytest.approx(pinned["losses"], rel=5e-4)
     if "metric" in pinned:
-        whole = 2 / task.sizes[1] if task.objective.metric.endswith("accuracy") else 0
+        whole = max(2 / task.sizes[1], 0.003) if task.objective.metric.endswith("accuracy") else 0
         assert found["metric"] == pytest.approx(pinned["metric"], rel=1e-4, abs=whole)
 
 
