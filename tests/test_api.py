@@ -14,6 +14,7 @@ from contracts.task import Untouchable
 from lrcontrol import api, workplace
 from lrcontrol.errors import BadInput, BadText, DoesNotFit, NotAStore, OverBudget, RecordError, StoreError, UnknownName
 from lrcontrol.runs.budget import Budget
+from lrcontrol.runs.method import method
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.store import Store
 from lrcontrol.search.search import Candidate
@@ -465,6 +466,10 @@ def test_the_method_list_is_json_and_names_what_there_is() -> None:
     prices = {each["name"]: each["price"] for each in listed["controls"]}
     assert (prices["plateau"], prices["alignment"], prices["learned"], prices["clip"]) == (1, 2, 5, 1)
     assert {each["name"] for each in listed["optimizers"] if each["step_cost"] is None} == {"own"}
+    calibrated = {each["name"]: each["calibrated"] for each in listed["optimizers"] if each["calibrated"]}
+    assert {name: method(text).optimizer.__struct_config__.tag for name, text in calibrated.items()} == {
+        name: name for name in ("dog", "mechanic", "prodigy")
+    }
     assert "rex" in {each["name"] for each in listed["schedules"]}
     assert len(listed["portfolio"]) == 60
     assert listed["default"] == {"method": str(DEFAULT.method), "base_lr": DEFAULT.base_lr}

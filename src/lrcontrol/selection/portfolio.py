@@ -8,6 +8,7 @@ import msgspec
 from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.controls.text import CONTROLS, WRAPPERS, AnyControl
 from lrcontrol.errors import BadInput
+from lrcontrol.runs.calibrated import CALIBRATED
 from lrcontrol.runs.method import OPTIMIZERS, Method, method, optimizer_name
 from lrcontrol.runs.papers import papers_of
 from lrcontrol.runs.step_costs import STEP_COSTS
@@ -113,14 +114,16 @@ def method_list() -> dict[str, Any]:
     """What methods are made of, and the portfolio that `select` races, as JSON values.
 
     Each has its kind, name, papers and what it needs to be shown; an optimizer its numbers, usual rate, and what a
-    step costs beside one of fused SGD; a control its price, in updates.
+    step costs beside one of fused SGD, and the method that did better than its defaults in a calibration, or None; a
+    control its price, in updates.
     """
     controls: list[tuple[str, AnyControl]] = [(name, control()) for name, control in CONTROLS.items()]
     controls += [(name, around(Scheduled(constant()))) for name, around in WRAPPERS.items()]
     return {
         "optimizers": [
             _listed("optimizer", name, spec)
-            | {"defaults": msgspec.to_builtins(spec()), "usual_lr": spec.usual_lr, "step_cost": STEP_COSTS.get(name)}
+            | {"defaults": msgspec.to_builtins(spec()), "usual_lr": spec.usual_lr}
+            | {"step_cost": STEP_COSTS.get(name), "calibrated": CALIBRATED.get(name)}
             for name, spec in OPTIMIZERS.items()
         ],
         "schedules": [_listed("schedule", name, recipe) for name, recipe in sorted(RECIPES.items())],
