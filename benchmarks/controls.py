@@ -39,35 +39,20 @@ TASKS = {
 }
 """Updates, and the usual base rates of SGD with momentum and of AdamW; without momentum it is ten times as high."""
 
-CONTROLS = {
-    "sgd": (
-        "constant",
-        "cosine",
-        "hypergradient",
-        "hypergradient(rule=additive)",
-        "greedy",
-        "alignment",
-        "l4",
-        "cosine*l4",
-        "polyak",
-        "learned",
-        "clip(cosine)",
-    ),
-    "sgd(momentum=0)": ("cosine", "polyak", "cosine*polyak"),
-    "adamw": (
-        "constant",
-        "cosine",
-        "hypergradient",
-        "hypergradient(rule=additive)",
-        "greedy",
-        "alignment",
-        "l4",
-        "cosine*l4",
-        "polyak",
-        "learned",
-        "clip(cosine)",
-    ),
-}
+ALL = (
+    "constant",
+    "cosine",
+    "hypergradient",
+    "hypergradient(rule=additive)",
+    "greedy",
+    "alignment",
+    "l4",
+    "cosine*l4",
+    "polyak",
+    "learned",
+    "clip(cosine)",
+)
+CONTROLS = {"sgd": ALL, "sgd(momentum=0)": ("cosine", "polyak", "cosine*polyak"), "adamw": ALL}
 PARTS = (0.1, 1.0, 10.0)
 
 TIMED = ("digits-mlp", "mnist-mlp")

@@ -5,13 +5,13 @@ import math
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.alone import Alone
-from lrcontrol.controls.control import Decision, Observation, State, Update
+from lrcontrol.controls.alone import ByGradient
+from lrcontrol.controls.control import Decision, State, Update
 
 __all__ = ["Alignment"]
 
 
-class Alignment(Alone, frozen=True, tag="alignment"):
+class Alignment(ByGradient, frozen=True, tag="alignment"):
     """GALA: the rate that would have been best for all updates so far, each judged by a parabola along it.
 
     After an update the next batch tells its slope and curvature along it; the multiplier is the sum of slopes over
@@ -59,11 +59,6 @@ class Alignment(Alone, frozen=True, tag="alignment"):
         """The base rate."""
         checks.integer("total_steps", total_steps, low=1)
         return Decision(1.0), {"multiplier": 1.0, "fall": 0.0, "curvature": 0.0}
-
-    def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
-        """As before, until the gradient is known."""
-        del seen
-        return Decision(state["multiplier"]), state
 
     def reconsider(self, state: State, update: Update) -> tuple[Decision, State]:
         """The best multiplier in hindsight."""

@@ -2,10 +2,10 @@
 
 import msgspec
 
-from lrcontrol.controls.control import Looks
+from lrcontrol.controls.control import Decision, Looks, Observation, State
 from lrcontrol.schedules.cycle_ends import Ends
 
-__all__ = ["Alone"]
+__all__ = ["Alone", "ByGradient"]
 
 
 class Alone(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="control"):
@@ -42,3 +42,12 @@ class Alone(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
         """Often, where it needs the metric."""
         del total_steps
         return Looks(often="metric" in self.needs)
+
+
+class ByGradient(Alone, frozen=True):
+    """One that decides on an update when the gradient of that is known; its state has the `multiplier` of then."""
+
+    def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
+        """As before, until the gradient is known."""
+        del seen
+        return Decision(state["multiplier"]), state

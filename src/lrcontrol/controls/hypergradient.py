@@ -6,8 +6,8 @@ from typing import Literal
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.alone import Alone
-from lrcontrol.controls.control import Decision, Observation, State, Update
+from lrcontrol.controls.alone import ByGradient
+from lrcontrol.controls.control import Decision, State, Update
 from lrcontrol.errors import BadInput
 
 __all__ = ["Hypergradient"]
@@ -15,7 +15,7 @@ __all__ = ["Hypergradient"]
 LARGEST_CHANGE = 2.0  # of the multiplier in one update, by the additive rule
 
 
-class Hypergradient(Alone, frozen=True, tag="hypergradient"):
+class Hypergradient(ByGradient, frozen=True, tag="hypergradient"):
     """The multiplier grows where a gradient still points along the update before, and shrinks where it points back.
 
     By the multiplicative rule it is multiplied by `1 + beta * cosine`, of the angle between this batch's negative
@@ -65,11 +65,6 @@ class Hypergradient(Alone, frozen=True, tag="hypergradient"):
         """The base rate."""
         checks.integer("total_steps", total_steps, low=1)
         return Decision(1.0), {"multiplier": 1.0}
-
-    def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
-        """As before, until the gradient is known."""
-        del seen
-        return Decision(state["multiplier"]), state
 
     def reconsider(self, state: State, update: Update) -> tuple[Decision, State]:
         """The multiplier, moved by what the gradient says of the one before."""

@@ -5,8 +5,8 @@ import math
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.alone import Alone
-from lrcontrol.controls.control import Decision, Observation, State, Update
+from lrcontrol.controls.alone import ByGradient
+from lrcontrol.controls.control import Decision, State, Update
 from lrcontrol.errors import BadInput
 
 __all__ = ["L4"]
@@ -15,7 +15,7 @@ FIRST = 0.75  # of the first loss, what the lowest is taken to be
 TINY = 1e-12  # of the paper: no descent is smaller
 
 
-class L4(Alone, frozen=True, tag="l4"):
+class L4(ByGradient, frozen=True, tag="l4"):
     """The rate at which the loss would fall by `alpha` of what is between it and `gamma` of its lowest.
 
     `alpha * (loss - gamma * lowest) / descent`, the descent of the loss along what the optimizer would do at a rate of
@@ -63,11 +63,6 @@ class L4(Alone, frozen=True, tag="l4"):
         """The base rate, until the first gradient is known."""
         checks.integer("total_steps", total_steps, low=1)
         return Decision(1.0), {"multiplier": 1.0, "lowest": None}
-
-    def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
-        """As before, until the gradient is known."""
-        del seen
-        return Decision(state["multiplier"]), state
 
     def reconsider(self, state: State, update: Update) -> tuple[Decision, State]:
         """The multiplier for this batch."""

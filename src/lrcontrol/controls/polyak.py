@@ -5,8 +5,8 @@ import math
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.alone import Alone
-from lrcontrol.controls.control import Decision, Observation, State, Update
+from lrcontrol.controls.alone import ByGradient
+from lrcontrol.controls.control import Decision, State, Update
 from lrcontrol.errors import BadInput
 
 __all__ = ["Polyak"]
@@ -16,7 +16,7 @@ SLACK = 1e-6  # by which rounding may put a loss below its lowest
 LARGEST = 1e30  # multiplier that the cap grows to, so that numbers stay finite
 
 
-class Polyak(Alone, frozen=True, tag="polyak"):
+class Polyak(ByGradient, frozen=True, tag="polyak"):
     """The stochastic Polyak step: the rate is `(loss - lowest) / (c * squared norm of the gradient)`, up to a cap.
 
     The cap is the rate of the update before times `growth ** (1 / period)`: from one period to the next a rate grows
@@ -63,11 +63,6 @@ class Polyak(Alone, frozen=True, tag="polyak"):
         total = checks.integer("total_steps", total_steps, low=1)
         period = max(total // RUN_IN_PERIODS, 1) if self.period is None else self.period
         return Decision(1.0), {"multiplier": 1.0, "cap": 1.0, "growth": self.growth ** (1 / period)}
-
-    def next(self, state: State, seen: Observation) -> tuple[Decision, State]:
-        """As before, until the gradient is known."""
-        del seen
-        return Decision(state["multiplier"]), state
 
     def reconsider(self, state: State, update: Update) -> tuple[Decision, State]:
         """Polyak's step for this batch."""

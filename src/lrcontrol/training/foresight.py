@@ -17,7 +17,7 @@ from lrcontrol.training.norms import add_up, gradients, norms, parameters, share
 from lrcontrol.training.optimizers.lr_free import LRFree
 from lrcontrol.training.ring import wide
 from lrcontrol.training.scaled import told
-from lrcontrol.training.state import put_random, random_of
+from lrcontrol.training.state import as_it_was
 from lrcontrol.training.tasks.problem import Problem
 
 __all__ = ["Foresight", "clip_gradients", "foresight_of", "gradient_again"]
@@ -240,14 +240,9 @@ def clip_gradients(optimizer: Optimizer, norm: float) -> float:
 
 def gradient_again(problem: Problem, inputs: Any, targets: Any, random: dict[str, Tensor]) -> None:
     """Compute the gradients of a batch as a step does that began with these random numbers; nothing else changes."""
-    model, here = problem.model, random_of(problem.model)
-    buffers = [(each, each.clone()) for each in model.buffers()]
-    model.zero_grad(set_to_none=True)
-    put_random(random, model)
-    problem.loss(model(inputs), targets).backward()  # type: ignore[no-untyped-call]
-    put_random(here, model)
-    for each, kept in buffers:
-        each.copy_(kept)
+    problem.model.zero_grad(set_to_none=True)
+    with as_it_was(problem.model, random):
+        problem.loss(problem.model(inputs), targets).backward()  # type: ignore[no-untyped-call]
 
 
 def _updated(optimizer: Optimizer) -> list[tuple[Tensor, Tensor]]:

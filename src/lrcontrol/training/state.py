@@ -1,5 +1,7 @@
 """State: all that training goes on from, taken at a step and put back, to the bit."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +11,7 @@ from torch.optim import Optimizer
 from lrcontrol import checks
 from lrcontrol.errors import RecordError
 
-__all__ = ["State", "as_plain", "put", "put_random", "random_of", "settings_of", "taken", "with_tensors"]
+__all__ = ["State", "as_it_was", "as_plain", "put", "put_random", "random_of", "settings_of", "taken", "with_tensors"]
 
 HYPERPARAMETERS = (
     *("momentum", "dampening", "weight_decay", "nesterov", "betas", "eps"),
@@ -110,6 +112,29 @@ def _lay_out(optimizer: Optimizer) -> None:
 def settings_of(group: dict[str, Any]) -> dict[str, Any]:
     """What a group of an optimizer has of a method's hyper-parameters; the learning rate is none of them."""
     return {name: group[name] for name in HYPERPARAMETERS if name in group}
+
+
+@contextlib.contextmanager
+def as_it_was(model: nn.Module, random: dict[str, Tensor]) -> Iterator[None]:
+    """Go through a batch again as a step did that began with these random numbers.
+
+    Afterwards random numbers, and what modules count as they are called, such as running statistics, are put back.
+    """
+    here = random_of(model)
+    kept = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    put_random(random, model)
+    try:
+        yield
+    finally:
+        put_random(here, model)
+        with torch.no_grad():
+            for module, name, buffer, value in kept:
+                module._buffers[name] = buffer.copy_(value)
 
 
 def _devices(model: nn.Module) -> list[torch.device]:

@@ -6,18 +6,17 @@ derivative, however many updates. Only the product `H z` is taken backwards, thr
 the same, but takes longer, draws other dropout, and has no rule for recurrent layers and squared errors.
 """
 
-import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
-from lrcontrol.training.state import put_random, random_of
+from lrcontrol.training.state import as_it_was, put_random, random_of
 from lrcontrol.training.tasks.problem import Problem
 
 __all__ = ["Tangent"]
@@ -118,10 +117,8 @@ class Tangent:
         curved = [torch.zeros_like(each) for each in weights]
         if not any(bool(each.any()) for each in z):
             return curved
-        here = random_of(model)
-        put_random(random, model)
         try:
-            with _buffers_left(model), sdpa_kernel(SDPBackend.MATH):
+            with as_it_was(model, random), sdpa_kernel(SDPBackend.MATH):
                 loss = problem.loss(model(inputs), targets)
                 slopes = torch.autograd.grad(loss, weights, create_graph=True)
                 bent = [(slope, along) for slope, along in zip(slopes, z, strict=True) if slope.requires_grad]
@@ -134,26 +131,7 @@ class Tangent:
                 "a control that needs a hypergradient needs a model that torch can derive twice, but: "
                 f"{checks.shown_error(error)}; use another control, such as hypergradient."
             ) from None
-        finally:
-            put_random(here, model)
         return curved
-
-
-@contextlib.contextmanager
-def _buffers_left(model: nn.Module) -> Iterator[None]:
-    """What modules count as they are called, such as running statistics, is put back."""
-    kept = [
-        (module, name, buffer, buffer.clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for module, name, buffer, value in kept:
-                module._buffers[name] = buffer.copy_(value)
 
 
 class _Moved(NamedTuple):

@@ -117,8 +117,11 @@ class UnderWay:
         self._spec, self._pace = spec, pace_of(spec)
         self._optimizer = make_optimizer(spec.method.optimizer, problem.model.parameters(), spec.base_lr)
         self._foresight = foresight_of(self._optimizer, self._pace.needs)
-        needs_tangent = "hypergradient" in self._pace.needs
-        self._tangent = Tangent(problem, self._optimizer) if needs_tangent else None
+        self._tangent: Tangent | None = None
+        self._due: frozenset[int] = frozenset()  # after which updates it is asked for the hypergradient
+        if "hypergradient" in self._pace.needs:
+            self._tangent = Tangent(problem, self._optimizer)
+            self._due = spec.method.control.looks(spec.total_steps).at
         self._first = self.step = spec.first_step
         self._losses = np.full(max(each.updates for each in tree.specs), np.nan, np.float32)
         told = {"l2"} if "grad_norm" in self._pace.needs else set()
@@ -203,7 +206,7 @@ class UnderWay:
         tangent = self._tangent
         again = partial(gradient_again, self._problem, *batch)
         shown = foresight.shown([self._spec.base_lr] * len(optimizer.param_groups), loss.detach(), again)
-        if tangent is not None and step in self._spec.method.control.looks(self._spec.total_steps).at:
+        if tangent is not None and step in self._due:
             shown["hypergradient"] = tangent.hypergradient()
             tangent.begin_anew()
         if not foresight.is_tried:

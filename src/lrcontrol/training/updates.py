@@ -58,8 +58,8 @@ def hooked(
     """Updates of this optimizer, noted as long as `owner` lives.
 
     `before`, a method of the owner, is called before each of them, and says whether it counts; `after`, another, after
-    each that does. The optimizer holds
-    neither the owner nor itself: no cycle. An optimizer that wraps others is seen through them too.
+    each that does. The optimizer holds neither the owner nor itself: no cycle. An optimizer that wraps others is seen
+    through them too.
 
     Raises:
         BadInput: neither this optimizer's updates nor those of one that it holds can be seen.
