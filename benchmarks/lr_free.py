@@ -3,6 +3,7 @@
     python benchmarks/lr_free.py table --out DIR          # goes on where it was ended; two hours of one core
     python benchmarks/lr_free.py calibration --out DIR    # afterwards: what their papers leave to the user
     python benchmarks/lr_free.py table --out DIR --there  # of the tasks whose runs are in DIR already
+    python benchmarks/lr_free.py table --out DIR --kind closed  # these rows alone; the others keep their figures
 
 `table`: every row of `ROWS` on every task with five seeds, with its own defaults; those that are tuned have their rate
 from a grid of runs with two other seeds. `calibration`: other settings on some of the tasks, with those two seeds.
@@ -105,6 +106,8 @@ ROWS = {
     "sgd(momentum=0):cosine*polyak": Row("sgd(momentum=0):cosine*polyak", 1.0, kind="closed"),
 }
 """Rates are packages' and torch's own, for all that have one."""
+
+KINDS = ("reference", "free", "closed")
 
 MOST = 12  # rates of a grid
 OVERFITTED = ("diabetes-mlp", "coat-mf")  # where rows that fit better fail; seen in the runs
@@ -229,20 +232,21 @@ class Bench:
             values = [each.evaluate(each.validation)[self.objective.metric] for each in problems]
         return statistics.fmean(values)
 
-    def measured(self, known):
-        """All that is there of the task, and of `known` what is not asked anew."""
+    def measured(self, known, kinds):
+        """All that is there of the task, and of `known` what is not asked anew: its rows of other kinds among it."""
+        of_others = {label for label, asked in ROWS.items() if asked.kind not in kinds}
         row = {
             "metric": self.objective.metric,
             "direction": self.objective.direction,
             "steps": self.steps,
             "full_steps": self.task.full_steps,
             "untrained": known["untrained"] if "untrained" in known else self.untrained(),
-            "tuned": {},
-            "grids": {},
-            "finals": {},
-            "train_loss": {},
         }
+        for name in ("tuned", "grids", "finals", "train_loss"):
+            row[name] = {label: value for label, value in known.get(name, {}).items() if label in of_others}
         for label, asked in ROWS.items():
+            if label in of_others:
+                continue
             base_lr = asked.base_lr
             if asked.grid is not None:
                 found = self.tuned(asked)
@@ -526,6 +530,7 @@ def main():
     asked.add_argument("part", choices=("table", "calibration"))
     asked.add_argument("--out", type=Path, default=Path("lrcontrol-out/lr-free"))
     asked.add_argument("--tasks", nargs="*", default=list(TASKS), metavar="TASK")
+    asked.add_argument("--kind", nargs="*", default=list(KINDS), choices=KINDS, help="of the rows to carry out")
     asked.add_argument("--there", action="store_true", help="make no runs")
     options = asked.parse_args()
     found = json.loads(FOUND.read_text()) if FOUND.exists() else {"tasks": {}}
@@ -533,7 +538,7 @@ def main():
         if options.part == "table":
             for name in options.tasks:
                 bench = Bench(name, store, options.out, options.there)
-                found["tasks"][name] = bench.measured(found["tasks"].get(name, {}))
+                found["tasks"][name] = bench.measured(found["tasks"].get(name, {}), options.kind)
                 write(found)
         else:
             found["calibration"] = calibrated(store, options.out, options.there, found["tasks"])
