@@ -15,7 +15,7 @@ from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.carry_out import carry_out, settled
 from lrcontrol.runs.endings import ending_of
 from lrcontrol.runs.executors.executor import Executor
-from lrcontrol.runs.executors.lots import Divide, by_beginnings, by_gain, one_by_one
+from lrcontrol.runs.executors.lots import Divide, Gain, by_beginnings, by_gain, one_by_one
 from lrcontrol.runs.executors.processes import Processes, cores
 from lrcontrol.runs.executors.serial import Serial
 from lrcontrol.runs.record import Outcome, Record
@@ -52,7 +52,8 @@ class Workplace(msgspec.Struct, frozen=True):
         workers: >= 1; how many processes at once; by default one a core.
         run_seconds: > 0; how long a run may take before it is given up, or None.
         run_gigabytes: > 0; memory that a run's process may hold, or None.
-        run_cpus: > 0; processors that a cluster sets aside for a run.
+        run_cpus: > 0; processors of a run: as many threads compute, and a cluster sets them aside; less than 1 there
+            for runs that share one. With `auto`, a few slow runs may have more where this machine does.
         run_gpus: >= 0; accelerators, or a part of one, that it sets aside for a run.
     """
 
@@ -75,10 +76,19 @@ class Workplace(msgspec.Struct, frozen=True):
             checks.number("run_gigabytes", self.run_gigabytes, low=0, open_low=True, high=1e6)
         checks.number("run_cpus", self.run_cpus, low=0, open_low=True)
         checks.number("run_gpus", self.run_gpus, low=0)
-        if self.kind != "ray" and (self.run_cpus, self.run_gpus) != (1, 0):
-            raise BadInput(
-                f"only a cluster sets `run_cpus` and `run_gpus` aside, got executor={self.executor!r}; use 'ray'."
-            )
+        if self.kind != "ray":
+            if self.run_gpus != 0:
+                raise BadInput(f"only a cluster sets `run_gpus` aside, got executor={self.executor!r}; use 'ray'.")
+            if self.run_cpus != self.threads:
+                raise BadInput(
+                    f"`run_cpus` must be a whole number where runs have threads of this machine, got "
+                    f"run_cpus={self.run_cpus:g}; use 'ray' for parts of a processor."
+                )
+            if self.kind == "batched" and self.threads > 1:
+                raise BadInput(
+                    f"runs that are trained at once have one thread, got run_cpus={self.run_cpus:g} with "
+                    "executor='batched'; use 'processes'."
+                )
         if self.kind == "serial" and (self.run_seconds, self.run_gigabytes) != (None, None):
             raise BadInput("limits of a run need a process of its own, got executor='serial'; use 'processes'.")
 
@@ -88,9 +98,14 @@ class Workplace(msgspec.Struct, frozen=True):
         return self.executor.partition(":")[0] if isinstance(self.executor, str) else self.executor
 
     @property
+    def threads(self) -> int:
+        """How many threads a run has."""
+        return max(int(self.run_cpus), 1)
+
+    @property
     def slots(self) -> int:
         """How many runs are made side by side here."""
-        return 1 if self.kind == "serial" else self.workers or cores()
+        return 1 if self.kind == "serial" else self.workers or max(cores() // self.threads, 1)
 
 
 def check_place(place: Workplace, task: Task, way: Search, budget: Budget, folder: Path) -> None:
@@ -129,16 +144,15 @@ def make_executor(
         BadInput: runs of this task cannot be trained at once.
     """
     runner: Executor
-    weights, gain = str(folder / "weights"), _gain(place, task, first, told)
-    divide: Divide = functools.partial(by_gain, gain=gain) if gain > 1 else by_beginnings
+    found = _gain(place, task, first, told)
+    options: dict[str, Any] = {"weights": str(folder / "weights"), "gain": found.times, "threads": found.threads}
+    divide: Divide = functools.partial(by_gain, gain=found.times) if found.times > 1 else by_beginnings
     if task.is_script:
         divide = one_by_one
     if place.kind == "serial":
         from lrcontrol.training.together import carry
 
-        runner = Serial(
-            functools.partial(carry, weights=weights, gain=gain), task.objective, ahead=AHEAD, divide=divide
-        )
+        runner = Serial(functools.partial(carry, **options), task.objective, ahead=AHEAD, divide=divide)
     else:
         given: dict[str, Any] = {
             "workers": place.workers,
@@ -157,30 +171,32 @@ def make_executor(
                 address=place.executor.partition(":")[2] or None,
                 num_cpus=place.run_cpus,
                 num_gpus=place.run_gpus,
+                options={"threads": found.threads},
                 data={name: data.path_of(name) for name in task.files},
                 folder=folder / "weights",
                 **given,
             )
         else:
-            runner = Processes(CARRY, task.objective, options={"weights": weights, "gain": gain}, **given)
+            given["workers"] = max(place.slots * place.threads // found.threads, 1)
+            runner = Processes(CARRY, task.objective, options=options, **given)
     try:
         yield runner
     finally:
         runner.close()
 
 
-def _gain(place: Workplace, task: Task, first: Sequence[RunSpec], told: Callable[[str], None]) -> float:
-    """How many times sooner an update is made where many runs are trained at once; 1 where they are not."""
+def _gain(place: Workplace, task: Task, first: Sequence[RunSpec], told: Callable[[str], None]) -> Gain:
+    """Whether many runs are trained at once, and with how many threads those that are not."""
     if place.kind not in ("auto", "batched") or task.is_script or not first:
-        return 1.0
+        return Gain(1.0, "", place.threads)
     if place.kind == "auto":
-        from lrcontrol.training import together
+        from lrcontrol.training.together import gain_of
 
-        gain = together.gain_of(first)
-        told(gain.told)
-        return gain.times
+        found = gain_of(first, cores=place.slots if place.threads == 1 else 1)
+        told(found.told)
+        return found if place.threads == 1 else found._replace(threads=place.threads)
     _check_batched(first)
-    return 1e9
+    return Gain(1e9, "")
 
 
 def carry_out_study(

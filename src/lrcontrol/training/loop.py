@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import torch
 
 from lrcontrol.errors import BadInput
@@ -25,26 +26,32 @@ from lrcontrol.training.tasks.problem import Problem, alone, build
 from lrcontrol.training.under_way import EVALUATIONS, UnderWay, evaluations
 from lrcontrol.training.weights import load_states, load_weights
 
-__all__ = ["seconds_of", "test_metrics", "train", "train_all", "trained_model", "warm"]
+__all__ = ["seconds_of", "seconds_of_update", "test_metrics", "train", "train_all", "trained_model", "warm"]
 
-TRIED = 20  # updates that are timed to reckon with a full run
+TRIED = 20  # updates that are timed, if they take less than
+LONG_ENOUGH = 1.0  # seconds
 
 
 def train(
-    spec: RunSpec, *, weights: str | Path | None = None, progress: Callable[[int], None] | None = None
+    spec: RunSpec,
+    *,
+    weights: str | Path | None = None,
+    progress: Callable[[int], None] | None = None,
+    threads: int = 1,
 ) -> Record:
     """Train as `spec` says and tell what happened.
 
     The learning rate of update t is `base_lr * multiplier(t)`, set by value before it; momentum and weight decay
     likewise, where the control has schedules of theirs. A control that looks is shown what it needs after every
     update: the validation metric whenever it has been measured, some 50 times a run. The same spec gives the same
-    record on the same machine, apart from its seconds: one thread computes, and the caller's random state is
-    left as it was.
+    record on the same machine with as many threads, apart from its seconds; the caller's random state is left as it
+    was.
 
     Args:
         spec: what to run.
         weights: the folder of trained weights and checkpoints; needed where `spec` keeps some or goes on from one.
         progress: called with the number of updates made, now and then.
+        threads: >= 1; that compute. With another number sums are taken in another order.
     Returns:
         The record. A loss that is no longer finite ends the run as DIVERGED, a control that says stop as STOPPED;
         neither raises. A run that diverged is told up to the update whose loss was not finite.
@@ -56,7 +63,7 @@ def train(
         >>> record.outcome.value, record.cost.steps, record.evals[-1].step
         ('finished', 20, 20)
     """
-    (record,) = train_all([spec], weights=weights, progress=progress)
+    (record,) = train_all([spec], weights=weights, progress=progress, threads=threads)
     return record
 
 
@@ -65,6 +72,7 @@ def train_all(
     *,
     weights: str | Path | None = None,
     progress: Callable[[int], None] | None = None,
+    threads: int = 1,
 ) -> Iterator[Record]:
     """Train several runs, each as if it were alone; what they have in common from the beginning is trained once.
 
@@ -72,6 +80,7 @@ def train_all(
         specs: what to run; no two the same.
         weights: as for `train`.
         progress: called with the number of updates made for all of them, now and then.
+        threads: as for `train`.
     Yields:
         The records, each as soon as its run has ended, in another order than the specs. A record is what `train`
         gives, to the bit, but for its cost, which tells what was shared.
@@ -93,7 +102,7 @@ def train_all(
     records = _records(specs, None if weights is None else Path(weights), progress)
     random = None
     while True:  # what the caller does between two records changes nothing here, and nothing of his is changed
-        with alone():
+        with alone(threads):
             if random is not None:
                 torch.set_rng_state(random)
             record = next(records, None)
@@ -170,17 +179,30 @@ def seconds_of(task: Task) -> float:
         base_lr=task.base_lr,
         total_steps=max(task.full_steps, EVALUATIONS * 10 * TRIED),
     )
+    updates = seconds_of_update(spec)
     with alone():
-        torch.default_generator.manual_seed(0)
         problem = build(task, 0)
-        under_way = UnderWay(task, problem, Branch((spec,), 0, spec.stop_step, (spec,), ()))
-        under_way.advance(Branch((spec,), 0, 2, (), ()))  # the first ones are slower
-        begun = time.perf_counter()
-        under_way.advance(Branch((spec,), 2, 2 + TRIED, (), ()))
-        updates = (time.perf_counter() - begun) / TRIED
         begun = time.perf_counter()
         problem.evaluate(problem.validation)
         return updates * task.full_steps + (time.perf_counter() - begun) * evaluations(task, task.full_steps)
+
+
+def seconds_of_update(spec: RunSpec, *, threads: int = 1) -> float:
+    """What an update of a run takes here, of a task that is no script; the first ones, which are slower, apart."""
+    task = find_task(spec.task)
+    spec = msgspec.structs.replace(spec, start=None, stop_step=spec.total_steps, save=False, checkpoint=False)
+    with alone(threads):
+        torch.default_generator.manual_seed(spec.seed)
+        under_way = UnderWay(task, build(task, spec.seed), Branch((spec,), 0, spec.total_steps, (spec,), ()))
+
+        def seconds(updates: int) -> float:
+            begun, first = time.perf_counter(), under_way.step
+            last = min(first + updates, spec.total_steps)
+            under_way.advance(Branch((spec,), first, last, (), ()))
+            return (time.perf_counter() - begun) / max(last - first, 1)
+
+        few = [seconds(1) for _ in range(min(3, spec.total_steps))]
+        return seconds(max(min(TRIED, int(LONG_ENOUGH / few[-1])), 1)) if spec.total_steps > len(few) else few[-1]
 
 
 def _records(

@@ -3,47 +3,50 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import torch
 
 from lrcontrol.runs.beginnings import branches
-from lrcontrol.runs.executors.lots import worth_sharing
+from lrcontrol.runs.executors.lots import Gain, worth_sharing
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.training import loop
 from lrcontrol.training.batched import train_batched, why_not_batched
 
-__all__ = ["Gain", "carry", "gain_of", "warm"]
+__all__ = ["carry", "gain_of", "warm"]
 
 UPDATES = 60  # that are timed
 AT_ONCE = 16  # runs that are timed at once
 LOADED = 256  # updates in which all is used that a long run uses
 SLOW = 0.004  # seconds of an update in which Python's part is too small for many at once to gain
+FASTER = 1.15  # times as fast as with one thread an update must be to be given several
 
 
-def carry(specs: Sequence[RunSpec], *, weights: str | Path | None = None, gain: float = 0.0) -> Iterator[Record]:
+def carry(
+    specs: Sequence[RunSpec], *, weights: str | Path | None = None, gain: float = 0.0, threads: int = 1
+) -> Iterator[Record]:
     """The records of a lot.
 
     Args:
         specs: no two the same.
         weights: the folder of trained weights and checkpoints.
         gain: how many times sooner an update is made where many runs are trained at once; up to 1, they are not.
+        threads: >= 1; that compute, where runs are trained one after the other.
     """
     if gain > 1 and len(specs) > 1 and not worth_sharing(branches(specs), gain) and why_not_batched(specs) is None:
         return train_batched(specs, weights=weights)
-    return loop.train_all(specs, weights=weights)
+    return loop.train_all(specs, weights=weights, threads=threads)
 
 
-def warm(spec: RunSpec, *, weights: str | Path | None = None, gain: float = 0.0) -> None:
+def warm(spec: RunSpec, *, weights: str | Path | None = None, gain: float = 0.0, threads: int = 1) -> None:
     """Load what runs like this one share, for a process that will fork for each lot of them.
 
     Where many are to be trained at once, two are for some updates: torch loads a good part of itself for that, seconds
     of it where the step is traced. Not where there is an accelerator: a process that has gone backwards there can fork
-    no child that trains.
+    no child that trains. Nor can one that has begun several threads, so that there is one here.
     """
-    del weights
+    del weights, threads
     loop.warm(spec)
     kind = (spec.task, type(spec.method.optimizer))
     if gain > 1 and kind not in _WARM and not torch.cuda.is_available():
@@ -61,23 +64,12 @@ def warm(spec: RunSpec, *, weights: str | Path | None = None, gain: float = 0.0)
 _WARM: set[tuple[str, type]] = set()
 
 
-class Gain(NamedTuple):
-    """What training many runs at once comes to.
-
-    Args:
-        times: how many times sooner an update is made so; 1 where it is not, or cannot be.
-        told: a sentence that says what was measured.
-    """
-
-    times: float
-    told: str
-
-
-def gain_of(specs: Sequence[RunSpec]) -> Gain:
+def gain_of(specs: Sequence[RunSpec], cores: int = 1) -> Gain:
     """Time the first updates of runs that were proposed, one after the other and at once.
 
     Args:
         specs: at least one, of one task; a few of those with the first one's kind of optimizer are timed.
+        cores: >= 1; for all of them. Where there are more than runs, and updates are slow, several threads are tried.
     """
     first = specs[0]
     alike = [spec for spec in specs if type(spec.method.optimizer) is type(first.method.optimizer)][:AT_ONCE]
@@ -86,11 +78,11 @@ def gain_of(specs: Sequence[RunSpec]) -> Gain:
         for spec in alike
     ]
     few = list({spec.id: spec for spec in few}.values())
-    list(loop.train_all(few[:1]))  # loads the data
+    update = loop.seconds_of_update(first)
+    if update > SLOW:
+        return _with_threads(first, update, cores // len(specs))
     alone = _seconds(lambda: loop.train_all(few[:1])) / few[0].updates
     told = f"an update takes {_shown(alone)}"
-    if alone > SLOW:
-        return Gain(1.0, f"Runs are trained one after the other: {told}, of which Python has too small a part.")
     reason = why_not_batched(alike)
     if reason is not None or len(few) < 2:
         return Gain(1.0, f"Runs are trained one after the other: {reason or 'there is one at a time.'}")
@@ -101,6 +93,20 @@ def gain_of(specs: Sequence[RunSpec]) -> Gain:
     if times <= 1:
         return Gain(1.0, f"Runs are trained one after the other: {how}.")
     return Gain(times, f"Runs are trained up to 32 at once: {how}.")
+
+
+def _with_threads(spec: RunSpec, alone: float, threads: int) -> Gain:
+    """With how many threads runs should be trained whose updates are slow, given what one takes with one."""
+    if threads > 1:
+        several = loop.seconds_of_update(spec, threads=threads)
+        alone = min(alone, loop.seconds_of_update(spec))  # in turn: this machine may have done something else
+        several = min(several, loop.seconds_of_update(spec, threads=threads))
+        how = f"an update takes {_shown(alone)} with one and {_shown(several)} with {threads}"
+        if several * FASTER <= alone:
+            return Gain(1.0, f"Runs have {threads} threads each: {how}.", threads)
+        return Gain(1.0, f"Runs have one thread each: {how}.")
+    how = f"an update takes {_shown(alone)}, of which Python has too small a part"
+    return Gain(1.0, f"Runs are trained one after the other: {how}.")
 
 
 def _seconds(records: Callable[[], Iterator[Record]]) -> float:

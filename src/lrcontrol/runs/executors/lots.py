@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from lrcontrol.runs.beginnings import Branch, branches, saved
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 
-__all__ = ["Carry", "Lots", "by_beginnings", "by_gain", "by_seconds", "divided", "one_by_one", "worth_sharing"]
+__all__ = ["Carry", "Gain", "Lots", "by_beginnings", "by_gain", "by_seconds", "divided", "one_by_one", "worth_sharing"]
 
 SECONDS = 0.5  # that a lot of short runs should take, so that what a process costs is little beside it
 MOST = 64  # runs in a lot
@@ -28,6 +28,20 @@ class Carry(Protocol):
 
 Divide = Callable[[Sequence[RunSpec], int, Callable[[RunSpec], float | None]], list[list[RunSpec]]]
 """Divides runs that wait into lots for so many workers, given the seconds that a run is likely to take."""
+
+
+class Gain(NamedTuple):
+    """What training many runs at once comes to, or a few with several threads each.
+
+    Args:
+        times: how many times sooner an update is made at once; 1 where it is not, or cannot be.
+        told: a sentence that says what was measured.
+        threads: that each run should have.
+    """
+
+    times: float
+    told: str
+    threads: int = 1
 
 
 class Lots:

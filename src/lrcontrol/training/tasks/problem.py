@@ -156,12 +156,12 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """One thread; the caller's threads and random state are put back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def alone(threads: int = 1) -> Iterator[None]:
+    """So many threads; the caller's threads and random state are put back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
