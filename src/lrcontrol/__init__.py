@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lrcontrol.training.adapter import as_torch_scheduler
     from lrcontrol.training.observe import observe
     from lrcontrol.training.optimizers.evaluation import evaluation_weights, recalibrate
+    from lrcontrol.training.optimizers.found import found_lr
     from lrcontrol.training.optimizers.making import make_optimizer
     from lrcontrol.training.run import Run
     from lrcontrol.training.snapshots import snapshots
@@ -70,6 +71,7 @@ _HOME = {
     "evaluation_weights": "training.optimizers.evaluation",
     "exp_range": "schedules.recipes.cycles",
     "exponential": "schedules.recipes.single",
+    "found_lr": "training.optimizers.found",
     "fractal": "schedules.recipes.cycles",
     "from_json": "schedules.text",
     "geometric": "schedules.recipes.single",

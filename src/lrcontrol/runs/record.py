@@ -30,7 +30,7 @@ __all__ = [
 
 LARGEST_COLUMNS = 1 << 30  # bytes, unpacked
 
-ADDED: dict[str, Any] = {"kept": None, "members": ()}
+ADDED: dict[str, Any] = {"kept": None, "members": (), "growth": None}
 """Fields that records did not have when the first were stored, and the values at which they are not written."""
 
 
@@ -119,8 +119,9 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             otherwise.
         cost: what it took.
         columns: one value per update made, from `spec.first_step` on, float32: `loss` (of the batch, before the
-            update), `lr` (in force during it), and where the spec asks for them `l1` and `l2` (norms of the gradient
-            of the update). Empty in records listed without columns.
+            update), `lr` (in force during it), `found` where the optimizer finds its rate (what the update went by:
+            `lr` times this is the rate), and where the spec asks for them `l1` and `l2` (norms of the gradient of the
+            update). Empty in records listed without columns.
         message: for a failed, stopped or diverged run, what happened.
         weights: where the trained weights are, if they were to be kept.
         checkpoint: where the checkpoint was written, if it was to be; a search may have dropped it since.
@@ -129,6 +130,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             checkpoint is of the last ones, from where training goes on.
         members: after how many updates those of each member were taken, where it ended as an ensemble; the last of
             `evals` is of the ensemble then, and has what its last weights came to alone as `single_...`.
+        growth: where the optimizer finds its rate, how many times larger what it found was in the last update than
+            halfway; None where that is no number.
     """
 
     spec: RunSpec
@@ -143,6 +146,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     attempt: int = 1
     kept: int | None = None
     members: tuple[int, ...] = ()
+    growth: float | None = None
 
     @property
     def charged(self) -> int:
@@ -190,6 +194,14 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise RecordError(f"record {self.id} has no column '{name}'; it has: {', '.join(self.columns) or 'none'}.")
         values: NDArray[np.float32] = self.columns[name]
         return values
+
+    @property
+    def found_rates(self) -> NDArray[np.float64] | None:
+        """The rate of each update as its optimizer found it, times what was in force; None where it finds none."""
+        if "found" not in self.columns:
+            return None
+        rates: NDArray[np.float64] = np.multiply(self.column("lr"), self.column("found"), dtype=np.float64)
+        return rates
 
     def without_columns(self) -> "Record":
         """The same record without its columns."""

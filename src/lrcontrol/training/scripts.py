@@ -13,6 +13,7 @@ from lrcontrol.runs.record import Cost, Evaluation, Objective, Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.task import Task
 from lrcontrol.training.checkpoints import load_start, save_checkpoint
+from lrcontrol.training.optimizers.found import growth_of
 from lrcontrol.training.random_numbers import seeded_all
 from lrcontrol.training.run import Run
 from lrcontrol.training.state import State
@@ -64,6 +65,7 @@ def carry_out_script(
     losses = told.losses(made)
     with np.errstate(over="ignore"):  # a rate beyond float32 is infinite in the record; such a run diverges
         rates = np.array(steering.rates[:made]).astype(np.float32)
+    found = steering.found(made)
     weights = checkpoint = None
     kept = _kept(told, steering, task.objective.metric, last) if outcome is not Outcome.DIVERGED else None
     if folder is not None and outcome is not Outcome.DIVERGED:
@@ -80,11 +82,12 @@ def carry_out_script(
         objective=task.objective,
         evals=tuple(Evaluation(step, values) for step, values in sorted(told.evals.items()) if step <= last),
         cost=Cost(made, time.perf_counter() - began),
-        columns=({} if losses is None else {"loss": losses}) | {"lr": rates} | steering.norms(made),
+        columns=({} if losses is None else {"loss": losses}) | {"lr": rates} | found | steering.norms(made),
         message=message or None,
         weights=weights,
         checkpoint=checkpoint,
         kept=kept,
+        growth=growth_of(found, spec.first_step),
     )
 
 

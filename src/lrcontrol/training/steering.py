@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.optim import Optimizer
 
 from lrcontrol import checks
@@ -17,12 +18,16 @@ from lrcontrol.schedules.horizon import Horizon
 from lrcontrol.training.closed import Loop
 from lrcontrol.training.groups import Groups, own_bases
 from lrcontrol.training.halves import halves_of
-from lrcontrol.training.optimizers.evaluation import forgotten
+from lrcontrol.training.optimizers.evaluation import forgotten, unwrapped
+from lrcontrol.training.optimizers.found import as_column, numbers_of
+from lrcontrol.training.optimizers.lr_free import LRFree
 from lrcontrol.training.plan import Plan
 from lrcontrol.training.state import settings_of
 from lrcontrol.training.updates import hooked
 
 __all__ = ["CutOff", "Steering"]
+
+RARELY = 1000  # updates between two looks at what the optimizer found, each of which waits for the device
 
 
 class CutOff(BaseException):
@@ -72,6 +77,10 @@ class Steering:
         self._told = False  # whether the control was told a metric since
         self._set = False  # whether the rate of the update that may have been made since the last look is the run's
         self._now = self._source.at(self.step) if isinstance(self._source, Plan) else self._source.settings
+        plain = unwrapped(optimizer)
+        self._finding = plain if isinstance(plain, LRFree) else None
+        self._fresh: list[Tensor | float | None] = []  # what it found in updates that were not looked at yet
+        self._found: list[NDArray[np.float64]] = []
         self.rates: list[float] = []
         self.ended = False
         self.cut_off = False
@@ -116,6 +125,10 @@ class Steering:
             self._set = False
             self.step += 1
             self.rates.append(self.lr)
+            if self._finding is not None:
+                self._fresh.append(self._finding.found)
+                if len(self._fresh) == RARELY:
+                    self._look()
         return self.step
 
     def hear(self, metric: float) -> None:
@@ -157,6 +170,11 @@ class Steering:
         else:
             self._now = self._source.at(self.step)
         self._decided, self._told = self.step, False
+
+    def found(self, made: int) -> dict[str, NDArray[np.float32]]:
+        """What the optimizer found in the first updates, as a column of a record, where it finds a rate."""
+        self._look()
+        return as_column(np.concatenate(self._found)[:made])
 
     def norms(self, made: int) -> dict[str, NDArray[np.float32]]:
         """Norms of the gradients of the first updates, as columns of a record; no more are observed."""
@@ -214,6 +232,11 @@ class Steering:
             self._halves.after(self._source, self._groups)
             self._now = self._source.settings
             self._note_written()
+
+    def _look(self) -> None:
+        """Look at what was found since the last look."""
+        self._found.append(numbers_of(self._fresh))
+        self._fresh = []
 
     def _note_written(self) -> None:
         group = self._optimizer.param_groups[0]

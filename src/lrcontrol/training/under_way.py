@@ -23,6 +23,8 @@ from lrcontrol.training.foresight import Foresight, clip_gradients, foresight_of
 from lrcontrol.training.judging import as_judged
 from lrcontrol.training.norms import gradients, norms
 from lrcontrol.training.optimizers import make_optimizer
+from lrcontrol.training.optimizers.found import as_column, growth_of, numbers_of
+from lrcontrol.training.optimizers.lr_free import LRFree
 from lrcontrol.training.pace import InForce, Looking, pace_of, put_in_force
 from lrcontrol.training.state import State, put, random_of, taken
 from lrcontrol.training.tangent import Tangent
@@ -127,6 +129,7 @@ class UnderWay:
         told = {"l2"} if "grad_norm" in self._pace.needs else set()
         self._orders = sorted(told.union(*(each.norms for each in tree.specs)))
         self._norms = np.full((len(self._losses), len(self._orders)), np.nan, np.float32)
+        self._found = np.full(len(self._losses), np.nan)
         self._rates: list[float] = []
         self._seen: dict[int, dict[str, float]] = {}
         self._grids = {each.id: grid(task, each) for each in tree.specs}
@@ -167,7 +170,7 @@ class UnderWay:
         looks = set().union(*grids) | {spec.stop_step for spec in branch.ended}
         blocks = range(self.step - self.step % BLOCK + BLOCK, branch.last, BLOCK)
         for pause in sorted(place for place in {branch.last, *blocks, *looks} if self.step < place <= branch.last):
-            first, losses, measured = self.step, [], []
+            first, losses, measured, found = self.step, [], [], []
             for inputs, targets in problem.batches(first, pause):
                 now = pace.at(self.step)
                 put_in_force(self._optimizer, now)
@@ -184,6 +187,8 @@ class UnderWay:
                         clip_gradients(self._optimizer, pace.clip)
                     self._optimizer.step()
                 self._rates.append(now.lr)
+                if isinstance(self._optimizer, LRFree):
+                    found.append(self._optimizer.found)
                 losses.append(loss.detach())
                 self.step += 1
                 if pace.hears and self.step < pause:
@@ -194,6 +199,8 @@ class UnderWay:
                         break
             if measured:
                 self._norms[first - self._first : self.step - self._first] = torch.stack(measured).cpu().numpy()
+            if found:
+                self._found[first - self._first : self.step - self._first] = numbers_of(found)
             end = self._look(branch, first, torch.stack(losses).cpu().numpy(), looks)
             if end is not None:
                 return end
@@ -301,6 +308,7 @@ class UnderWay:
         made = step - self._first
         with np.errstate(over="ignore"):  # a rate beyond float32 is infinite in the record; such a run diverges
             rates = np.array(self._rates[:made]).astype(np.float32)
+        found = as_column(self._found[:made])
         self._seconds[spec.id] += time.perf_counter() - began
         return Record(
             spec=spec,
@@ -308,12 +316,13 @@ class UnderWay:
             objective=self._task.objective,
             evals=tuple(evals),
             cost=Cost(made, self._seconds[spec.id], min(self._shared[spec.id], made)),
-            columns={"loss": self._losses[:made].copy(), "lr": rates} | self._measured(spec, made),
+            columns={"loss": self._losses[:made].copy(), "lr": rates} | found | self._measured(spec, made),
             message=message,
             weights=kept,
             checkpoint=checkpoint,
             kept=None if ending is None else ending.kept,
             members=() if ending is None else ending.members,
+            growth=growth_of(found, self._first),
         )
 
     def _measured(self, spec: RunSpec, made: int) -> dict[str, NDArray[np.float32]]:

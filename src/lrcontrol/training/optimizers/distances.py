@@ -56,10 +56,11 @@ class DoG(LRFree):
             reach, seen = first["reach"].to(now.device), first["squares"].to(now.device) + now
         step = first["step"] + 1
         share = _last(step, first["average_power"])
+        rate = self.found = reach / seen.sqrt()
         come: list[Tensor] = []
         for part in parts:
             part.keep(x0=torch.clone, average=torch.clone)
-            come += _moved(part, reach / seen.sqrt() * float(part.group["lr"]), share)
+            come += _moved(part, rate * float(part.group["lr"]), share)
         self._share(step=step, reach=torch.maximum(reach, total(come).sqrt()), squares=seen)
 
 
@@ -69,10 +70,11 @@ class LDoG(DoG):
     _apart = True
 
     def _update(self, parts: list[Part]) -> None:
-        for part in parts:
-            self._update_group(part)
+        found = [self._update_group(part) for part in parts]
+        self.found = found[0] if len(found) == 1 else torch.cat(found)
 
-    def _update_group(self, part: Part) -> None:
+    def _update_group(self, part: Part) -> Tensor:
+        """The rates of its tensors that the update went by, at a learning rate of 1."""
         group, layout = part.group, part.layout
         owners = layout.index("owners", [owner for block in layout.owners for owner in block])
 
@@ -94,12 +96,13 @@ class LDoG(DoG):
             reach[places] = torch.where(new, begun, reach[places])
             seen[places] += torch.where(new, group["eps"], 0.0)
         seen[places] += now
-        rates = reach[places] / seen[places].sqrt() * float(group["lr"])
+        rates = reach[places] / seen[places].sqrt()
         part.keep(x0=torch.clone, average=torch.clone)
         step = group["step"] + 1
-        come = each(_moved(part, rates, _last(step, group["average_power"])))
+        come = each(_moved(part, rates * float(group["lr"]), _last(step, group["average_power"])))
         reach[places] = torch.maximum(reach[places], come.sqrt())
         group.update(step=step, reach=reach, squares=seen)
+        return rates
 
 
 class DoWG(LRFree):
@@ -124,7 +127,7 @@ class DoWG(LRFree):
         else:
             reach, seen = first["reach"].to(now.device), first["squares"].to(now.device)
         seen = seen + reach * now
-        rate = reach / (seen.sqrt() + first["eps"])
+        rate = self.found = reach / (seen.sqrt() + first["eps"])
         come: list[Tensor] = []
         for part in parts:
             part.keep(x0=torch.clone)

@@ -43,6 +43,7 @@ class Prodigy(LRFree):
 
     def _update(self, parts: list[Part]) -> None:
         lr, first = one_lr(self), self.param_groups[0]
+        self.found = first["d"] * _correction(first)
         parts = [part for part in parts if part.group["lr"] > 0]
         if not parts:
             return
@@ -112,6 +113,7 @@ class DAdaptAdam(LRFree):
 
     def _update(self, parts: list[Part]) -> None:
         lr, first = one_lr(self), self.param_groups[0]
+        self.found = first["d"] * _correction(first)
         parts = [part for part in parts if part.group["lr"] > 0]
         if not parts:
             return
@@ -183,6 +185,7 @@ class DAdaptSGD(LRFree):
         if first_norm == 0:  # no gradient so far
             return
         dlr = first["d"] * lr / first_norm
+        self.found = first["d"] / first_norm
         gains: list[Tensor] = []
         norms: list[Tensor] = []
         for part in parts:

@@ -14,7 +14,7 @@ from lrcontrol.errors import BadInput
 from lrcontrol.training.optimizers.lr_free import LRFree
 from lrcontrol.training.own_losses import moved
 
-__all__ = ["evaluation_weights", "forgotten", "recalibrate", "statistics_of"]
+__all__ = ["evaluation_weights", "forgotten", "recalibrate", "statistics_of", "unwrapped"]
 
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
 _JUDGED: "weakref.WeakSet[Optimizer]" = weakref.WeakSet()  # optimizers whose evaluation weights have been in place
@@ -45,7 +45,7 @@ def evaluation_weights(*optimizers: Optimizer) -> Iterator[None]:
         >>> round(weight.item(), 3)
         0.0
     """
-    ours = [_plain(each) for each in optimizers]
+    ours = [unwrapped(each) for each in optimizers]
     _JUDGED.update(ours)
     for place, each in enumerate(ours):
         if getattr(each, "_trained", None) is not None or any(each is other for other in ours[:place]):
@@ -65,7 +65,7 @@ def forgotten(optimizer: Any) -> str | None:
 
     It is said once.
     """
-    plain = _plain(optimizer)
+    plain = unwrapped(optimizer)
     if plain in _JUDGED or not isinstance(plain, LRFree) or next(plain.values_for_evaluation(), None) is None:
         return None
     _JUDGED.add(plain)
@@ -147,7 +147,7 @@ def _norms_of(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     return [each for each in model.modules() if isinstance(each, _NORMS) and each.running_mean is not None]
 
 
-def _plain(optimizer: Any) -> Any:
+def unwrapped(optimizer: Any) -> Any:
     """The optimizer itself, without what a client has put around it."""
     for _ in range(4):
         if isinstance(optimizer, LRFree) or not isinstance(getattr(optimizer, "optimizer", None), Optimizer):

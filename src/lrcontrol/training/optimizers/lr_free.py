@@ -85,6 +85,13 @@ class LRFree(Optimizer):
     _layouts: dict[int, Layout] | None = None
     """How the tensors of each group lie in blocks; found anew by a copy."""
 
+    found: Tensor | float | None = None
+    """What the update made last went by: times the learning rate it is the rate that the optimizer stands for.
+
+    On the parameters' device; a number for each tensor where every one has its own. None before the first update, and
+    of those that find no rate.
+    """
+
     _trained: list[tuple[Tensor, Tensor]] | None = None
     """Parameters and the values that training goes on from, while they have their values for evaluation."""
 
@@ -149,6 +156,7 @@ class LRFree(Optimizer):
         self._refuse_in_evaluation("loading a state")
         self._refuse_others(state_dict)
         super().load_state_dict(copy.deepcopy(state_dict))
+        self.found = None
 
     @property
     def shows_others(self) -> bool:

@@ -80,7 +80,7 @@ class Mechanic(LRFree):
     def _update(self, parts: list[Part]) -> None:
         for part in parts:
             part.keep(x0=torch.clone, delta=torch.zeros_like)
-        scale = self._tune(*_slope(parts, decays=bool(self.param_groups[0]["mechanic_decay"])))
+        scale = self.found = self._tune(*_slope(parts, decays=bool(self.param_groups[0]["mechanic_decay"])))
         number = float(scale) if scale.device.type == "cpu" else 0.0
         known = known_states(self.inner, parts)
         if known is None:
