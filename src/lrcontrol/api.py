@@ -1,20 +1,19 @@
-"""The verbs: what a user asks for, joined from training, search, selection and report."""
+"""The verbs: what a user asks for, joined from training, search, selection and report; search is in `searching`."""
 
 import contextlib
 import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Unpack
 
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.errors import BadInput, BadText, OverBudget, StoreError
+from lrcontrol.docstrings import with_keys
+from lrcontrol.errors import BadInput, BadText, StoreError
 from lrcontrol.files import write_whole
-from lrcontrol.refining import asked_of
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.method import Method
 from lrcontrol.runs.method import method as parse_method
@@ -23,16 +22,12 @@ from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
 from lrcontrol.runs.task import Task
 from lrcontrol.schedules.text import read_document
-from lrcontrol.search.autolrs import AutoLRS, forecast_of
-from lrcontrol.search.halving import SuccessiveHalving, rungs_within
-from lrcontrol.search.plan import Plan, random_draws, spec_of
-from lrcontrol.search.refinement import FIRST, refinement_within
-from lrcontrol.search.search import Candidate, Search
+from lrcontrol.search.search import Candidate
+from lrcontrol.searching import Searched, search
 from lrcontrol.selection.choice import Choice, choose
-from lrcontrol.selection.portfolio import DEFAULT, candidates_of, own_portfolio, portfolio, rates_around
+from lrcontrol.selection.portfolio import DEFAULT
 from lrcontrol.selection.race import Race, plan_race
-from lrcontrol.selection.stages import course_of, search_reasons, stages_of
-from lrcontrol.selection.telling import best_of, caution_of
+from lrcontrol.studies import Planned, Seen, Told, Where, entered, lead_of, usual_methods, write_page
 from lrcontrol.study_folder import folder_of, made
 from lrcontrol.time_budgets import allowed
 from lrcontrol.training.tasks import catalogue
@@ -55,10 +50,6 @@ __all__ = [
 ]
 
 FORMAT, VERSION = "lrcontrol/selection", 1
-STRATEGIES = ("grid", "random", "halving", "refinement", "autolrs")
-Seen = Callable[[Record], None]
-Planned = Callable[[int, int], None]
-Told = Callable[[str], None]
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -162,7 +153,7 @@ class Selection:
         return Study(
             task=self.task,
             title=f"Learning-rate control for {self.task.name}",
-            lead=f"{_about(self.task)}; budget {self.budget.told()}, seed {self.seed}.",
+            lead=f"{lead_of(self.task, self.budget, self.seed)}.",
             stages=self.choice.stages,
             budget=self.budget,
             chosen=self.choice.record,
@@ -175,7 +166,7 @@ class Selection:
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write the page that shows the choice and everything it stands on; one HTML file that opens offline."""
-        return _write_page(self.study(), path)
+        return write_page(self.study(), path)
 
     def __repr__(self) -> str:
         metric = self.task.objective.metric
@@ -185,24 +176,20 @@ class Selection:
         return f"<Selection {self.task.name}: {self.method} at {self.base_lr:g}, {name} {value:.4g}>"
 
 
+@with_keys(Where)
 def select(
     task: str | OwnTask | ScriptTask,
     *,
     budget: str | Budget = "20runs",
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
-    executor: str = "processes",
-    workers: int | None = None,
-    run_seconds: float | None = None,
-    run_gigabytes: float | None = None,
-    run_cpus: float = 1.0,
-    run_gpus: float = 0.0,
     methods: Sequence[str | Method] | None = None,
     base_lrs: Sequence[float] | None = None,
     candidates: Sequence[Candidate] | None = None,
     seen: Seen | None = None,
     planned: Planned | None = None,
     told: Told = lambda _: None,
+    **where: Unpack[Where],
 ) -> Selection:
     """Pick the way to control the learning rate of a task within a budget, and train with it.
 
@@ -218,12 +205,6 @@ def select(
         budget: such as `20runs`, `5000steps`, `50epochs` or `30min`; every update of every run counts.
         seed: of every run.
         out: a folder for the store and the weights; by default `lrcontrol-out/TASK`.
-        executor: `processes`, `serial`, `batched`, `auto` or `ray[:ADDRESS]`; see `lrcontrol.workplace.Workplace`.
-        workers: how many processes at once; by default one a core.
-        run_seconds: > 0; how long a run may take before it is given up.
-        run_gigabytes: > 0; memory that a run's process may hold.
-        run_cpus: > 0; processors that a cluster sets aside for a run.
-        run_gpus: >= 0; accelerators, or a part of one, that it sets aside for a run.
         methods: what to choose between; by default those of the portfolio.
         base_lrs: for all of them; by default those of the portfolio for each optimizer.
         candidates: methods at base learning rates of their own, instead of the two.
@@ -244,22 +225,24 @@ def select(
         ('adamw:cosine', 0.001)
     """
     began = time.monotonic()
+    place = Workplace(**where)
     known = catalogue.named(task)
-    place = Workplace(executor, workers, run_seconds, run_gigabytes, run_cpus, run_gpus)
     seed = checks.integer("seed", seed, high=2**31 - 1)
     default = DEFAULT
     if catalogue.makes_own_optimizer(known):
         default = Candidate(parse_method(known.method), known.base_lr)
     if candidates is not None and (methods is not None or base_lrs is not None):
         raise BadInput("give either `candidates`, or `methods` and `base_lrs`, got both.")
-    entered = _entered(known, methods, base_lrs) if candidates is None else tuple(candidates)
-    for each in entered:
+    if candidates is None:
+        candidates = entered(known, methods or usual_methods(known), base_lrs)
+    candidates = tuple(candidates)
+    for each in candidates:
         catalogue.check_optimizer(known, each.method)
-    if not entered:
+    if not candidates:
         raise BadInput("`candidates` must hold at least one candidate, got none; leave it out for the portfolio.")
     folder = folder_of(out, known)
     given = allowed(budget, known, place.slots, folder, ("select", str(seed)))
-    race = plan_race(known, given, entered, default, seed)
+    race = plan_race(known, given, candidates, default, seed)
     check_place(place, known, race, given, folder)
     with contextlib.suppress(BadInput):  # no earlier selection, or none that can be read: it is replaced
         earlier = _read_document(folder)
@@ -391,193 +374,6 @@ def train(
         return store.record(spec.id)
 
 
-class Searched:
-    """What a search found.
-
-    Args:
-        task: what was trained.
-        folder: holds `runs.db`.
-        study: the runs by length, and the best of the longest.
-    """
-
-    def __init__(self, task: Task, folder: Path, study: "Study") -> None:
-        self.task, self.folder, self.study = task, folder, study
-
-    def report(self, path: str | os.PathLike[str]) -> Path:
-        """Write the page of the search; one HTML file that opens offline."""
-        return _write_page(self.study, path)
-
-
-def search(
-    task: str | OwnTask | ScriptTask,
-    strategy: Literal["grid", "random", "halving", "refinement", "autolrs"] = "halving",
-    *,
-    methods: Sequence[str | Method] | None = None,
-    base_lrs: Sequence[float] | None = None,
-    rungs: Literal["compressed", "cut", "continued"] = "compressed",
-    rounds: int = 1,
-    budget: str | Budget = "20runs",
-    seed: int = 0,
-    out: str | os.PathLike[str] | None = None,
-    executor: str = "processes",
-    workers: int | None = None,
-    run_seconds: float | None = None,
-    run_gigabytes: float | None = None,
-    run_cpus: float = 1.0,
-    run_gpus: float = 0.0,
-    seen: Seen | None = None,
-    planned: Planned | None = None,
-    told: Told = lambda _: None,
-) -> Searched:
-    """Search methods and base learning rates of a task within a budget, on validation alone.
-
-    Args:
-        task: a task's name; one of your own as `path/to/file.py:function`, or what `lrcontrol.as_task` or
-            `lrcontrol.task` made.
-        strategy: `grid` (every method at every rate, in full, as far as the budget reaches), `random` (methods
-            uniformly, rates log-uniformly between the least and the largest given, in full), `halving`
-            (successive halving over compressed horizons), `refinement` (each method at every rate; then the
-            schedule that the gradient norms of its best run ask for, at three rates), or `autolrs` (one run in stages,
-            the rate of each found by short trials from its beginning; it takes two runs of the budget).
-        methods: by default those of the portfolio; for `refinement` the optimizer of the task's default with
-            `warmup(0.05)+linear`; for `autolrs` that optimizer alone, and one at most.
-        base_lrs: by default those of the portfolio for each optimizer; for `random` 1e-4 to 1. For `random` and
-            `autolrs` the least and the largest are the range.
-        rungs: what the shorter runs of `halving` are: the whole schedule laid over fewer steps, the full one cut
-            short, or that and gone on with from a checkpoint by those that are promoted.
-        rounds: >= 1; how many times `refinement` refines.
-        budget: such as `20runs`, `5000steps`, `50epochs` or `30min`.
-        seed: of the draws and of every run.
-        out: a folder for the store; by default `lrcontrol-out/TASK`.
-        executor: `processes`, `serial`, `batched`, `auto` or `ray[:ADDRESS]`; see `lrcontrol.workplace.Workplace`.
-        workers: how many processes at once; by default one a core.
-        run_seconds: > 0; how long a run may take before it is given up.
-        run_gigabytes: > 0; memory that a run's process may hold.
-        run_cpus: > 0; processors that a cluster sets aside for a run.
-        run_gpus: >= 0; accelerators, or a part of one, that it sets aside for a run.
-        seen: called with each new record.
-        planned: called once with the updates planned and made already, before anything runs.
-        told: called with sentences on what was found out about this machine.
-
-    Raises:
-        BadInput: an unknown task, strategy or method, or a bad value. OverBudget: not enough for one full run, for
-            `autolrs` two. StoreError: the folder cannot be written, or holds something else.
-    """
-    began = time.monotonic()
-    known = catalogue.named(task)
-    place = Workplace(executor, workers, run_seconds, run_gigabytes, run_cpus, run_gpus)
-    checks.one_of("strategy", strategy, STRATEGIES)
-    checks.one_of("kind of rungs", rungs, ("compressed", "cut", "continued"))
-    if strategy == "halving" and rungs == "continued" and place.kind == "batched":
-        raise BadInput(
-            "runs that are trained at once cannot go on from others, got --rungs continued with --executor batched; "
-            "use --executor processes, or --rungs compressed."
-        )
-    if strategy == "refinement" and known.is_script:
-        raise BadInput(f"a refinement needs gradient norms, which {known.name} does not record; use lrcontrol.refine.")
-    if strategy == "autolrs":
-        _check_autolrs(known, place, methods, base_lrs)
-    full = known.full_steps
-    own = known.method.partition(":")[0]
-    match strategy:
-        case "refinement":
-            usual = [f"{own}:{FIRST}"]
-        case "autolrs":
-            usual = [f"{own}:constant"]
-        case _:
-            usual = sorted({str(each.method) for each in _portfolio_of(known)})
-    if strategy == "autolrs" and methods:
-        methods = [f"{each}:constant" if isinstance(each, str) and ":" not in each else each for each in methods]
-    named = [parse_method(each, steps_per_epoch=known.steps_per_epoch) for each in methods or usual]
-    for method in named:
-        catalogue.check_optimizer(known, method)
-        method.control.check_fits(method.updates_for(full))
-    if base_lrs is None and catalogue.makes_own_optimizer(known):
-        base_lrs = rates_around(known.base_lr)
-    entered = candidates_of(named, base_lrs)
-    folder = folder_of(out, known)
-    study = (strategy, rungs, str(rounds), str(seed), *map(str, entered))
-    slots = 1 if strategy == "autolrs" else place.slots  # its runs wait for one another
-    given = allowed(budget, known, slots, folder, study)
-    if given.steps < full:
-        raise OverBudget(
-            f"a budget must pay for at least one full run of {known.name} ({full} steps), got {given.steps} steps."
-        )
-    way: Search
-    match strategy:
-        case "grid":
-            way = Plan(tuple(spec_of(known.name, each, full, seed) for each in entered))
-        case "random":
-            low, high = (min(base_lrs), max(base_lrs)) if base_lrs else (1e-4, 1.0)
-            way = random_draws(known.name, named, low, high, given.steps // full, full, seed)
-        case "refinement":
-            way = refinement_within(
-                known.name, entered, partial(asked_of, folder / "runs.db"), given, full, seed, rounds
-            )
-        case "autolrs":
-            foretold = partial(forecast_of, folder / "runs.db")
-            rates = base_lrs or [each.base_lr for each in entered]
-            way = AutoLRS(known.name, named[0], min(rates), max(rates), foretold, full, seed)
-            if given.steps < way.cost:
-                more = "'2runs'" if given.seconds is None else "more time"
-                raise OverBudget(
-                    f"stages of {known.name} and the rates that are tried for them need {way.cost} steps, got "
-                    f"{given.steps}; give {more}."
-                )
-        case _:
-            raced = rungs_within(given.steps, full, len(entered), rungs)
-            way = SuccessiveHalving(known.name, entered, raced, full, seed)
-    check_place(place, known, way, given, folder)
-    with Store(made(folder) / "runs.db") as store:
-        way = carry_out_study(
-            way, store, given, known, folder, place, seen=seen, planned=planned, told=told, began=began
-        )
-        records = way.answered(store.records())
-        stages = stages_of(way, records, full)
-        best = best_of(stages)
-        chosen = None if best is None else store.record(best.id)
-        course = course_of(way, records, store.record)
-    from lrcontrol.report.study import Study
-
-    return Searched(
-        known,
-        folder,
-        Study(
-            task=known,
-            title=f"{'AutoLRS' if strategy == 'autolrs' else strategy.capitalize()} search on {known.name}",
-            lead=f"{_about(known)}; budget {given.told()}, seed {seed}; on validation alone.",
-            stages=stages,
-            budget=given,
-            chosen=chosen,
-            reasons=tuple(search_reasons(way, stages, given, course)),
-            caution=caution_of(way, stages, given),
-            course=course,
-        ),
-    )
-
-
-def _check_autolrs(
-    task: Task, place: Workplace, methods: Sequence[str | Method] | None, base_lrs: Sequence[float] | None
-) -> None:
-    """BadInput where a run cannot be made stage by stage as it is asked."""
-    if place.kind == "batched":
-        raise BadInput(
-            "runs that are trained at once cannot go on from others, got --strategy autolrs with --executor batched; "
-            "use --executor serial."
-        )
-    if task.is_script:
-        raise BadInput(
-            f"stages are gone on with from checkpoints and by every loss, which {task.name} may not keep; use "
-            "another strategy for a script."
-        )
-    if methods is not None and len(methods) > 1:
-        raise BadInput(f"a run in stages has one optimizer, got {len(methods)} methods; name one with --method.")
-    if base_lrs is not None and len(set(base_lrs)) < 2:
-        raise BadInput(
-            f"`base_lrs` must hold the least and the largest rate of a range, got {list(base_lrs)}; give --lr twice."
-        )
-
-
 def _selected(
     task: Task,
     budget: Budget,
@@ -602,32 +398,3 @@ def _selected(
     test = test_metrics(full.record, weights)
     default_test = test_metrics(full.default, weights) if full.default.weights is not None else None
     return Selection(task, budget, seed, folder, full, test, default_test)
-
-
-def _entered(
-    task: Task, methods: Sequence[str | Method] | None, base_lrs: Sequence[float] | None
-) -> tuple[Candidate, ...]:
-    """The candidates of a selection: the portfolio, unless methods or rates are named."""
-    usual = _portfolio_of(task)
-    if methods is None and base_lrs is None:
-        return usual
-    named = [parse_method(each, steps_per_epoch=task.steps_per_epoch) for each in methods or ()]
-    if base_lrs is None and catalogue.makes_own_optimizer(task):
-        base_lrs = rates_around(task.base_lr)
-    return candidates_of(named or list(dict.fromkeys(each.method for each in usual)), base_lrs)
-
-
-def _portfolio_of(task: Task) -> tuple[Candidate, ...]:
-    return own_portfolio(task.base_lr) if catalogue.makes_own_optimizer(task) else portfolio()
-
-
-def _write_page(study: "Study", path: str | os.PathLike[str]) -> Path:
-    from lrcontrol.report.page import write
-    from lrcontrol.report.study import study_page
-
-    write(study_page(study), path)
-    return Path(path)
-
-
-def _about(task: Task) -> str:
-    return f"{task.model} on {task.data}"

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lrcontrol import checks
 from lrcontrol.controls.scheduled import Scheduled
-from lrcontrol.errors import BadInput
+from lrcontrol.errors import BadInput, OverBudget
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.method import Method, optimizer_name
 from lrcontrol.runs.method import method as parse_method
@@ -22,7 +22,17 @@ from lrcontrol.runs.store import Store
 from lrcontrol.schedules.recipes.single import constant
 from lrcontrol.search.search import pending
 
-__all__ = ["AutoLRS", "Stretch", "Tried", "forecast", "forecast_of", "next_rate", "stage_lengths", "tries_in"]
+__all__ = [
+    "AutoLRS",
+    "Stretch",
+    "Tried",
+    "autolrs_within",
+    "forecast",
+    "forecast_of",
+    "next_rate",
+    "stage_lengths",
+    "tries_in",
+]
 
 FIRST, LARGEST = 16, 4  # the first stage is this part of the run, and no other is longer than that
 TRIED = 10  # rates, in a stage
@@ -241,6 +251,30 @@ class AutoLRS(msgspec.Struct, frozen=True):
             total += count * updates + length if at >= begin else 0
             at += length
         return total
+
+
+def autolrs_within(
+    task: str,
+    method: Method,
+    low: float,
+    high: float,
+    forecast: Callable[[str, int], float],
+    budget: Budget,
+    seed: int = 0,
+) -> AutoLRS:
+    """AutoLRS over a full run, where the budget pays for its stages and the rates that are tried for them.
+
+    Raises:
+        OverBudget: it does not.
+    """
+    way = AutoLRS(task, method, low, high, forecast, budget.full_steps, seed)
+    if budget.steps < way.cost:
+        more = "'2runs'" if budget.seconds is None else "more time"
+        raise OverBudget(
+            f"stages of {task} and the rates that are tried for them need {way.cost} steps, got {budget.steps}; give "
+            f"{more}."
+        )
+    return way
 
 
 def stage_lengths(full_steps: int) -> list[int]:

@@ -1,0 +1,86 @@
+"""What the verbs that carry out studies share: where runs are made, what is entered by default, how pages begin."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+from lrcontrol.runs.budget import Budget
+from lrcontrol.runs.method import Method
+from lrcontrol.runs.method import method as parse_method
+from lrcontrol.runs.record import Record
+from lrcontrol.runs.task import Task
+from lrcontrol.search.search import Candidate
+from lrcontrol.selection.portfolio import candidates_of, own_portfolio, portfolio, rates_around
+from lrcontrol.training.tasks import catalogue
+
+if TYPE_CHECKING:
+    from lrcontrol.report.study import Study
+
+__all__ = ["Planned", "Seen", "Told", "Where", "entered", "lead_of", "rates_for", "usual_methods", "write_page"]
+
+Seen = Callable[[Record], None]
+Planned = Callable[[int, int], None]
+Told = Callable[[str], None]
+
+
+class Where(TypedDict, total=False):
+    """Where the runs of a study are made.
+
+    Args:
+        executor: `processes` (by default), `serial`, `batched`, `auto` or `ray[:ADDRESS]`; see
+            `lrcontrol.workplace.Workplace`.
+        workers: how many processes at once; by default one a core.
+        run_seconds: > 0; how long a run may take before it is given up.
+        run_gigabytes: > 0; memory that a run's process may hold.
+        run_cpus: > 0; processors that a cluster sets aside for a run, by default one.
+        run_gpus: >= 0; accelerators, or a part of one, that it sets aside for a run, by default none.
+    """
+
+    executor: str
+    workers: int | None
+    run_seconds: float | None
+    run_gigabytes: float | None
+    run_cpus: float
+    run_gpus: float
+
+
+def usual_methods(task: Task) -> list[Method]:
+    """The methods to choose between where none are named: those of the portfolio."""
+    usual = own_portfolio(task.base_lr) if catalogue.makes_own_optimizer(task) else portfolio()
+    return list(dict.fromkeys(each.method for each in usual))
+
+
+def rates_for(task: Task, base_lrs: Sequence[float] | None) -> Sequence[float] | None:
+    """The base learning rates that are named, or those around that of a script; None for those of the portfolio."""
+    if base_lrs is None and catalogue.makes_own_optimizer(task):
+        return rates_around(task.base_lr)
+    return base_lrs
+
+
+def entered(
+    task: Task, methods: Sequence[str | Method], base_lrs: Sequence[float] | None = None
+) -> tuple[Candidate, ...]:
+    """The candidates of a study: every method at every rate.
+
+    Raises:
+        BadInput: a method that is none, or leaves the optimizer to a task that makes none, or the other way round.
+    """
+    named = [parse_method(each, steps_per_epoch=task.steps_per_epoch) for each in methods]
+    for method in named:
+        catalogue.check_optimizer(task, method)
+    return candidates_of(named, rates_for(task, base_lrs))
+
+
+def lead_of(task: Task, budget: Budget, seed: int) -> str:
+    """What stands under the title of a study's page, without a full stop."""
+    return f"{task.model} on {task.data}; budget {budget.told()}, seed {seed}"
+
+
+def write_page(study: "Study", path: str | os.PathLike[str]) -> Path:
+    """Write the page of a study; one HTML file that opens offline."""
+    from lrcontrol.report.page import write
+    from lrcontrol.report.study import study_page
+
+    write(study_page(study), path)
+    return Path(path)
