@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 import lrcontrol as lrc
+from lrcontrol.citing import cite
 from lrcontrol.cli import app
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.optimizer import OPTIMIZERS
-from lrcontrol.runs.papers import cite
 from lrcontrol.runs.record import Outcome
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.selection.portfolio import candidates_of, method_list

@@ -13,6 +13,7 @@ from lrcontrol.errors import BadInput, BadText, UnknownName
 from lrcontrol.runs.method import OPTIMIZERS
 from lrcontrol.runs.papers import papers_of
 from lrcontrol.schedules.recipes.catalogue import RECIPES
+from lrcontrol.searching import STRATEGIES
 
 NO_PAPER = {"constant", "own", "polynomial", "piecewise", "table"}
 
@@ -34,6 +35,31 @@ def test_every_name_can_be_cited_and_all_but_the_commonplace_have_a_source(name)
     assert found.name == name
     assert bool(found.papers) == (name not in NO_PAPER)
     assert all(paper and paper == paper.strip() for paper in found.papers)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "links"),
+    [
+        ("autolrs", "strategy", ["2105.10762"]),
+        ("grid", "strategy", []),
+        ("halving", "strategy", ["1502.07943"]),
+        ("random", "strategy", []),
+        ("refinement", "strategy", ["2310.07831"]),
+        ("advise", "analysis", ["2310.07831", "2501.18965"]),
+        ("range", "analysis", ["1506.01186"]),
+        ("refine", "analysis", ["2310.07831"]),
+    ],
+)
+def test_strategies_and_analyses_are_cited_without_what_deviates(name: str, kind: str, links: list[str]) -> None:
+    (found,) = lrc.cite(f" {name} ")
+    assert (found.kind, found.name) == (kind, name)
+    assert list(found.links) == [f"https://arxiv.org/abs/{link}" for link in links]
+    assert bool(found.papers) == (name != "grid")
+    assert "eviates" not in str(found.papers)
+
+
+def test_every_strategy_of_search_can_be_cited() -> None:
+    assert {lrc.cite(name)[0].kind for name in STRATEGIES} == {"strategy"}
 
 
 def test_parts_named_twice_are_cited_once():
@@ -63,6 +89,13 @@ def test_what_is_made_is_cited_and_parameters_are_not(text: str, made: list[str]
 def test_what_is_not_a_method_is_refused():
     with pytest.raises(UnknownName, match="did you mean 'sgdr'"):
         lrc.cite("sgdrr")
+    with pytest.raises(
+        UnknownName, match=r"'autolrs'\? known: adamw, .*; strategies: autolrs, .*; analyses: advise, "
+    ):
+        lrc.cite("AutoLR")
+    for name, meant in {"hyperband": "halving", "LR-Finder": "range", "refin": "refine", "noam": "warmup"}.items():
+        with pytest.raises(UnknownName, match=f"unknown method '{name}'; did you mean '{meant}"):
+            lrc.cite(name)
     with pytest.raises(UnknownName, match="unknown optimizer 'adam'"):
         lrc.cite("adam:rex")
     with pytest.raises(BadText, match="cannot be read"):

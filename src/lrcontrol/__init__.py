@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lrcontrol.analysis.lr_range import suggest_lr
     from lrcontrol.api import Selection, load_selection, select, train
+    from lrcontrol.citing import cite
     from lrcontrol.controls.text import control
     from lrcontrol.interop.description import describe
     from lrcontrol.interop.logs.read import gradient_log
     from lrcontrol.ranging import range_test
     from lrcontrol.refining import advise, refine
     from lrcontrol.runs.method import Method, method
-    from lrcontrol.runs.papers import cite
     from lrcontrol.schedules.horizon import Horizon, horizon
     from lrcontrol.schedules.recipes.cycles import exp_range, fractal, sgdr, snapshot, triangular, triangular2
     from lrcontrol.schedules.recipes.phases import one_cycle, one_cycle_momentum, piecewise, power, step, warmup, wsd
@@ -63,7 +63,7 @@ _HOME = {
     "advise": "refining",
     "as_task": "training.tasks.own",
     "as_torch_scheduler": "training.adapter",
-    "cite": "runs.papers",
+    "cite": "citing",
     "constant": "schedules.recipes.single",
     "control": "controls.text",
     "cosine": "schedules.recipes.single",

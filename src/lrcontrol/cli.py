@@ -191,7 +191,9 @@ def train(
             progress=progress.updates(total),
         )
     if as_json:
-        print_json(json.loads(record.summary()) | {"id": record.id})
+        largest = console.largest_found(record)
+        found = {} if largest is None else {"largest_found": largest}
+        print_json(json.loads(record.summary()) | {"id": record.id} | found)
     else:
         console.show_record(record, {} if out is None else {"results": out})
 
@@ -387,12 +389,16 @@ def methods(*, as_json: Json = False) -> None:
 
 @app.command
 def cite(method: str, /, *, as_json: Json = False) -> None:
-    """Print the papers behind METHOD: a method, a schedule, or a name such as `sgdr`."""
+    """Print the papers behind METHOD: a method, a schedule, a name such as `sgdr`, a strategy or an analysis.
+
+    Strategies are those of `search`: `autolrs`, `grid`, `halving`, `random`, `refinement`. Analyses are `advise`,
+    `range` and `refine`.
+    """
     import msgspec
 
-    from lrcontrol.runs import papers
+    from lrcontrol import citing
 
-    found = papers.cite(method)
+    found = citing.cite(method)
     if as_json:
         print_json([msgspec.to_builtins(each) for each in found])
         return

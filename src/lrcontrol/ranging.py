@@ -218,7 +218,7 @@ def range_test(
     Raises:
         BadInput: a bad value, or one that does not go with what is tested.
     Source:
-        Smith 2017, arXiv:1506.01186, section 3.3. How the curve is read is ours; docs/range_test.md shows how it did.
+        Smith 2017, arXiv:1506.01186, section 3.3 (how the curve is read is ours: docs/range_test.md shows how it did).
     Example:
         >>> found = range_test("digits-mlp", "sgd(momentum=0.9)", low=1e-5)
         >>> 0.003 < found.low < found.suggestion < 1

@@ -35,7 +35,7 @@ from lrcontrol.workplace import Workplace, carry_out_study, check_place
 if TYPE_CHECKING:
     from lrcontrol.report.study import Study
 
-__all__ = ["Searched", "search"]
+__all__ = ["STRATEGIES", "Searched", "search"]
 
 DRAWN = (1e-4, 1.0)  # the range of rates of random draws
 Rungs = Literal["compressed", "cut", "continued"]
