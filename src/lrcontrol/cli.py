@@ -191,7 +191,9 @@ def train(
             progress=progress.updates(total),
         )
     if as_json:
-        largest = console.largest_found(record)
+        from lrcontrol.report.study import largest_found
+
+        largest = largest_found(record)
         found = {} if largest is None else {"largest_found": largest}
         print_json(json.loads(record.summary()) | {"id": record.id} | found)
     else:

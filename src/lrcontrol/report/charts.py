@@ -37,6 +37,7 @@ from lrcontrol.schedules.schedule import Schedule
 
 __all__ = ["costs", "learning_curves", "losses", "rates", "responses", "schedules"]
 
+FOUND = "rate found by the optimizer"
 HINT = "Hover to single out a line; click a name to keep it, shift-click for several."
 
 
@@ -93,7 +94,9 @@ def losses(records: Sequence[Record], labels: Sequence[str]) -> Chart:
 def rates(records: Sequence[Record], labels: Sequence[str]) -> Chart:
     """The learning rate in force at every step of some runs: as planned, or as recorded where the control looked.
 
-    The axis is logarithmic where the peaks of the runs are more than a factor of 10 apart.
+    Where the optimizer finds its rate, what it found times what was in force is drawn, and said to be that. The axis
+    is logarithmic where the peaks of the runs are more than a factor of 10 apart, and where a rate was found: it begins
+    orders of magnitude below.
 
     Args:
         records: a cut run is drawn up to its stop_step; one of a control that looks is left out if it has no column
@@ -104,21 +107,30 @@ def rates(records: Sequence[Record], labels: Sequence[str]) -> Chart:
     """
     _same_number("records", records, labels)
     series = []
-    for record, name in zip(records, distinct(labels), strict=True):
+    found = [record.found_rates for record in records]
+    by_all = all(each is not None for each in found)
+    named = [
+        label if by_all or each is None else f"{label} ({FOUND})" for label, each in zip(labels, found, strict=True)
+    ]
+    for record, name, of_found in zip(records, distinct(named), found, strict=True):
         spec, control = record.spec, record.spec.method.control
-        if isinstance(control, OpenLoop):
+        if of_found is not None:
+            series.append(Series(name, spec.first_step + np.arange(of_found.size), of_found))
+        elif isinstance(control, OpenLoop):
             multipliers = control.multipliers(spec.total_steps)
             series.append(_levels(name, spec.base_lr * multipliers[: spec.stop_step]))
         elif "lr" in record.columns:
             series.append(_levels(name, record.column("lr").astype(np.float64)))
-    peaks = [peak for line in series if (peak := float(line.values.max())) > 0]
-    apart = bool(peaks) and max(peaks) > 10 * min(peaks)
+    peaks = [
+        peak for line in series if (peak := float(line.values.max(initial=0, where=np.isfinite(line.values)))) > 0
+    ]
+    apart = bool(peaks) and (max(peaks) > 10 * min(peaks) or any(each is not None for each in found))
     return line_chart(
         series,
         title="Learning rate at every step",
-        y_title="learning rate",
+        y_title=FOUND if by_all and found else "learning rate",
         log=apart,
-        bounds=(min(peaks) / 100 if apart else None, None),
+        bounds=(min(peaks) / (1e5 if by_all else 100) if apart else None, None),
         from_zero=True,
         levels=True,
     )

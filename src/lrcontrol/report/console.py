@@ -10,7 +10,14 @@ import rich.table
 from rich.console import Console
 from rich.markup import escape
 
-from lrcontrol.report.study import Study, course_table, metric_text, standings_table, test_text
+from lrcontrol.report.study import (
+    Study,
+    course_table,
+    found_text,
+    metric_text,
+    standings_table,
+    test_text,
+)
 from lrcontrol.report.words import clean
 from lrcontrol.runs.endings import ended_with
 from lrcontrol.runs.papers import Citation
@@ -46,7 +53,7 @@ def show_study(study: Study, written: Mapping[str, Path]) -> None:
         console.print(f"[bold]{escape(study.shown.spec.method.label)}[/] at base lr {study.shown.spec.base_lr:g}")
     if study.caution:
         console.print(f"[bold]{escape(clean(study.caution))}[/]", highlight=False)
-    for reason in study.reasons:
+    for reason in [*study.reasons, *([] if study.shown is None else found_text(study.shown))]:
         console.print(f"  • {escape(reason)}", highlight=False)
     best = None if study.chosen is None else study.chosen.spec.method.label
     if study.course is not None:
@@ -99,7 +106,7 @@ def show_record(record: Record, written: Mapping[str, Path]) -> None:
         for each in record.evals[::-every][::-1]:  # the last is always there
             table.add_row(str(each.step), *(metric_text(each.values.get(name)) for name in names))
         console.print(table)
-    for sentence in ended_with(record):
+    for sentence in [*ended_with(record), *found_text(record)]:
         console.print(f"  {escape(clean(sentence))}", highlight=False)
     show_files(console, written)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from lrcontrol.analysis.compare import Stage, accuracy_error, standings
 from lrcontrol.analysis.course import Course
@@ -14,7 +15,16 @@ from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Objective, Record
 from lrcontrol.runs.task import Task
 
-__all__ = ["Study", "course_table", "metric_text", "standings_table", "study_page", "test_text"]
+__all__ = [
+    "Study",
+    "course_table",
+    "found_text",
+    "largest_found",
+    "metric_text",
+    "standings_table",
+    "study_page",
+    "test_text",
+]
 
 
 class Study(msgspec.Struct, frozen=True):
@@ -174,6 +184,26 @@ def metric_text(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
+def largest_found(record: Record) -> float | None:
+    """The largest rate that the optimizer of a run found, or None where it finds none; the record has its columns."""
+    rates = record.found_rates
+    if rates is None or not np.isfinite(rates).any():
+        return None
+    return float(rates[np.isfinite(rates)].max())
+
+
+def found_text(record: Record) -> list[str]:
+    """A sentence on the rate that the optimizer of a run found, where it finds one.
+
+    Args:
+        record: with its columns.
+    """
+    rates, largest = record.found_rates, largest_found(record)
+    if rates is None or largest is None:
+        return []
+    return [f"The rate that its optimizer found: {largest:.3g} at its largest, {rates[-1]:.3g} in the last update."]
+
+
 def test_text(task: Task, value: float) -> str:
     """A test metric for people; accuracies with their standard error on the test split.
 
@@ -199,9 +229,11 @@ def _figures(study: Study) -> list[tuple[str, str, str]]:
     origin = f"chosen from {len(standings(study.stages[0]))} methods"
     if study.course is not None:
         origin = f"found in {len(study.course.legs)} stages"
+    largest = largest_found(study.shown)
+    beside = "" if largest is None else f" and by what was found: at most {largest:.3g}"
     figures = [
         ("method", spec.method.label, origin),
-        ("base learning rate", f"{spec.base_lr:g}", "multiplied by the schedule"),
+        ("base learning rate", f"{spec.base_lr:g}", f"multiplied by the schedule{beside}"),
     ]
     values, others = study.test, study.default_test
     if values is None:

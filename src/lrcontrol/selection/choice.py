@@ -13,7 +13,7 @@ from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.task import Task
 from lrcontrol.selection.race import Race
 from lrcontrol.selection.stages import stages_of
-from lrcontrol.selection.telling import best_of, closed_rungs, edge_of
+from lrcontrol.selection.telling import best_of, closed_rungs, edge_of, still_growing
 
 __all__ = ["Choice", "choose"]
 
@@ -131,6 +131,7 @@ def _reasons(
     if task.is_script:
         reasons.append("All figures are of what the script logs on validation: no test split of it is known here.")
     reasons += edge_of(best, stages)
+    reasons += still_growing(stages)
     reasons += _agreement(stages)
     lost = [record for stage in stages for record in stage.records if not record.usable]
     if lost:

@@ -16,7 +16,7 @@ from lrcontrol.search.autolrs import AutoLRS
 from lrcontrol.search.halving import SuccessiveHalving
 from lrcontrol.search.refinement import Refinement
 from lrcontrol.search.search import Search
-from lrcontrol.selection.telling import best_of, closed_rungs, edge_of
+from lrcontrol.selection.telling import best_of, closed_rungs, edge_of, still_growing
 
 __all__ = ["course_of", "search_reasons", "stages_of"]
 
@@ -118,6 +118,7 @@ def search_reasons(way: Search, stages: Sequence[Stage], budget: Budget, course:
         reasons += [f"Of the runs {lost}; their updates are counted."] if lost else []
     if isinstance(way, SuccessiveHalving):
         reasons += closed_rungs(way, records)
+        reasons += still_growing(stages)
     if isinstance(way, Refinement):
         reasons += _refined(stages)
         reasons += [f"No schedule was refined: {each}" for found in way.progress(records) for each in found.refused]

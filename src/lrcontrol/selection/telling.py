@@ -3,16 +3,31 @@
 from collections import Counter
 from collections.abc import Sequence
 
+import msgspec
+
 from lrcontrol.analysis.compare import Stage, best_record
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.endings import endings_of
+from lrcontrol.runs.optimizer import optimizer_text
 from lrcontrol.runs.record import Record
 from lrcontrol.search.autolrs import AutoLRS
 from lrcontrol.search.halving import SuccessiveHalving
 from lrcontrol.search.plan import Plan
 from lrcontrol.search.search import Search
 
-__all__ = ["best_of", "caution_of", "closed_rungs", "edge_of"]
+__all__ = ["best_of", "caution_of", "closed_rungs", "edge_of", "still_growing"]
+
+STEEP = 2.0
+"""How many times larger than halfway a rate that was found must be at the end of a run to have been growing still.
+
+What grows in proportion to the updates doubles. These estimates grow by a factor an update until they have come away
+from where they begin, and then hardly: on digits-mlp `dog` grew 50-fold over the last half of 180 updates, and
+1.2-fold over that of 600.
+"""
+
+FURTHER_OUT = 1e-4  # where to begin then; what did better than the papers' numbers for DoG
+BEGINNINGS = ("initial_distance", "d0", "initial_scale")  # what optimizers call it
+NAMED = 3  # runs, at most
 
 
 def best_of(stages: Sequence[Stage]) -> Record | None:
@@ -97,3 +112,41 @@ def edge_of(best: Record, stages: Sequence[Stage]) -> list[str]:
         return ["It is the only base learning rate that was tried with it: another may be better."]
     side = "largest" if best.spec.base_lr == max(tried) else "smallest"
     return [f"Its base learning rate is the {side} of {len(tried)} tried with it: one further out may be better."]
+
+
+def still_growing(stages: Sequence[Stage]) -> list[str]:
+    """A sentence where runs were dropped while the rate that their optimizer found was still growing: what to do.
+
+    Short runs tell little of such optimizers, which need some hundred updates to come away from where they begin.
+    """
+    full = max((stage.total_steps for stage in stages), default=0)
+    short = [
+        record
+        for stage in stages
+        if stage.kept and stage.total_steps < full
+        for record in stage.records
+        if record.id not in stage.kept and record.usable and (record.growth or 0) > STEEP
+    ]
+    if not short:
+        return []
+    named = [
+        f"{record.spec.method.label} at {record.spec.base_lr:g} after {record.spec.stop_step} updates "
+        f"({record.growth:.3g} times what it was halfway)"
+        for record in short[:NAMED]
+    ]
+    if len(short) > NAMED:
+        named.append(f"{len(short) - NAMED} more")
+    begin = next(filter(None, map(_further_out, short)), None)
+    ways = ["give a larger budget", "train one in full with `lrcontrol train`"]
+    ways = ways if begin is None else [f"begin further out, as in {begin}", *ways]
+    return [
+        f"Dropped while the rate that was found was still growing steeply: {', '.join(named)}; so short a run "
+        f"tells little of it: {', '.join(ways[:-1])}, or {ways[-1]}."
+    ]
+
+
+def _further_out(record: Record) -> str | None:
+    """The same optimizer, begun where it is sooner away; None where it begins there already."""
+    optimizer = record.spec.method.optimizer
+    name = next((each for each in BEGINNINGS if getattr(optimizer, each, FURTHER_OUT) < FURTHER_OUT), None)
+    return name and optimizer_text(msgspec.structs.replace(optimizer, **{name: FURTHER_OUT}))
