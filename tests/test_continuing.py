@@ -58,7 +58,7 @@ def check_equal(whole: RunSpec, stops: list[int], folder: Path) -> None:
     alone = train(whole, weights=folder)
     records = legs(whole, stops, folder)
     assert records[-1].outcome is alone.outcome is Outcome.FINISHED
-    for name in ("loss", "lr"):
+    for name in alone.columns:
         joined = b"".join(record.column(name).tobytes() for record in records)
         assert joined == alone.column(name).tobytes()
     wanted = {each.step: each.values for each in alone.evals}

@@ -95,8 +95,8 @@ def rates(records: Sequence[Record], labels: Sequence[str]) -> Chart:
     """The learning rate in force at every step of some runs: as planned, or as recorded where the control looked.
 
     Where the optimizer finds its rate, what it found times what was in force is drawn, and said to be that. The axis
-    is logarithmic where the peaks of the runs are more than a factor of 10 apart, and where a rate was found: it begins
-    orders of magnitude below.
+    is logarithmic where the peaks of the runs are more than a factor of 10 apart, and where a rate was found, which
+    begins orders of magnitude below.
 
     Args:
         records: a cut run is drawn up to its stop_step; one of a control that looks is left out if it has no column
