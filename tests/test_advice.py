@@ -1,5 +1,6 @@
 """Advice: ratios of the bound, and what a user may give for a log."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +236,16 @@ def test_advise_on_the_command_line(call: Run, log: Path) -> None:
     assert f"{told.rows[0].base_lr:.3g}" in said.out
     assert '"bound_ratio"' in call("advise", log, "--json").out
     assert call("advise", log, "--to", "cosin").status == 2
+
+
+def test_advise_takes_lengths_in_epochs(call: Run, log: Path) -> None:
+    def told(*arguments: str) -> Any:
+        return json.loads(call("advise", log, *arguments, "--json").out)["rows"]
+
+    epochs = told(
+        "--from", "warmup(3ep)+linear", "--to", "warmup(1ep)+rex", "--to", "refined", "--steps-per-epoch", "50"
+    )
+    steps = told("--from", "warmup(150)+linear", "--to", "warmup(50)+rex", "--to", "refined")
+    assert {each["name"] for each in epochs} == {"warmup(1ep)+rex", "refined"}
+    assert [each["bound_ratio"] for each in epochs] == [each["bound_ratio"] for each in steps]
+    assert "lengths in epochs need `--steps-per-epoch`" in call("advise", log, "--to", "warmup(1ep)+rex").err

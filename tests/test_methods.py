@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import lrcontrol as lrc
 from lrcontrol.controls.scheduled import Scheduled
+from lrcontrol.controls.text import WRAPPERS
 from lrcontrol.errors import BadInput, BadText, UnknownName
 from lrcontrol.runs import optimizer_specs as specs
 from lrcontrol.runs.method import OPTIMIZERS, SGD, AdamW, Method, method
@@ -196,6 +197,18 @@ def test_what_is_no_text_is_refused(bad: Any) -> None:
 def test_the_place_is_told() -> None:
     with pytest.raises(BadText, match=r"expected ':'.*at position 4"):
         method("sgd linear")
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_a_wrapper_without_what_it_wraps_says_what_it_stands_around(name: str) -> None:
+    told = rf"{name} stands around a schedule or a control, as in {name}\(sgdr\) at position "
+    for text in (name, f"{name}*rex", f"warmup(0.05)+{name}"):
+        with pytest.raises(BadText, match=told):
+            method(f"sgd:{text}")
+    if name != "snapshots":  # which has cycles of its own
+        with pytest.raises(BadText, match=told):
+            method(f"sgd:{name}()")
+    assert str(method(f"sgd:{name}(sgdr)")) == f"sgd:{name}(sgdr)"
 
 
 # ---- run specs ----

@@ -1,6 +1,7 @@
 """Schedules as text and JSON: there and back, and what is refused."""
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -317,12 +318,16 @@ def test_a_bad_text_is_bad_input_and_short(text: str) -> None:
         ("linear rex", "unexpected 'rex' at position 7"),
         ("linear(steps=3 share=0.1)", "expected ')', got 'share' at position 15"),
         ("linear/2", "unexpected '/' at position 6"),
+        ("rex+hold", "hold stands around a schedule, as in hold(cosine) at position 4"),
+        ("over*rex", "over stands around a schedule, as in over(cosine, share=0.5) at position 0"),
+        ("repeat", "repeat stands around a schedule, as in repeat(cosine, times=3) at position 0"),
+        ("max", "max stands around schedules and numbers, as in max(cosine, 0.1) at position 0"),
         ("  ?", "unexpected '[?]' at position 2"),
         ("rex+linear(0.5)", "linear: too many positional arguments.* at position 4"),
     ],
 )
 def test_the_place_is_told(text: str, place: str) -> None:
-    with pytest.raises(BadText, match=place.replace("(", r"\(").replace(")'", r"\)'")):
+    with pytest.raises(BadText, match=re.sub(r"([()])", r"\\\1", place)):
         schedule(text)
 
 

@@ -347,7 +347,7 @@ def train(
     if method is not None:
         usual = parse_method(method, steps_per_epoch=known.steps_per_epoch).optimizer.usual_lr
         if base_lr is None and usual is None:
-            raise BadInput(f"a method needs a base learning rate, got {method} without one; give --lr (base_lr=...).")
+            raise BadInput(f"a method needs a base learning rate, got {method} without one; give `base_lr`.")
         if base_lr is None:
             base_lr = usual
         elif usual is not None and base_lr < usual / 3:

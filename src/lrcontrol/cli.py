@@ -18,7 +18,7 @@ from cyclopts import Parameter
 
 from lrcontrol import checks, cli_range, cli_refine
 from lrcontrol.cli_store import store_app
-from lrcontrol.cli_words import Json, print_json, results_alone, whole, with_files
+from lrcontrol.cli_words import Json, in_options, print_json, results_alone, whole, with_files
 from lrcontrol.errors import BadInput, LRControlError
 from lrcontrol.report.words import clean
 
@@ -421,7 +421,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except cyclopts.CycloptsError as error:
         _leave(str(error), 2)
     except LRControlError as error:
-        _leave(str(error), 2 if isinstance(error, BadInput | OSError) else 1)
+        words = sys.argv[1:] if arguments is None else arguments
+        _leave(in_options(str(error), app, words), 2 if isinstance(error, BadInput | OSError) else 1)
     except KeyboardInterrupt as error:
         kept = ", ".join(getattr(error, "__notes__", [])) or "no finished run is repeated"
         _leave(f"interrupted: {kept}; give the same command again to go on where it was.", 130)

@@ -1,12 +1,15 @@
 """`lrcontrol refine` and `lrcontrol advise`: gradient norms to a schedule, and to advice."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from lrcontrol.cli_words import Json, print_json, whole, with_files
 from lrcontrol.errors import BadInput
+
+if TYPE_CHECKING:
+    from lrcontrol.schedules.schedule import Schedule
 
 __all__ = ["advise", "refine"]
 
@@ -107,6 +110,9 @@ def advise(
     lr: Annotated[
         float | None, Parameter("--lr", help="The best base learning rate known for the logged schedule.")
     ] = None,
+    steps_per_epoch: Annotated[
+        int | None, Parameter("--steps-per-epoch", converter=whole, help="What `ep` is in lengths such as 5ep.")
+    ] = None,
     order: Order = None,
     smoothing: Smoothing = 0.1,
     run: RunName = None,
@@ -118,11 +124,15 @@ def advise(
     It is what a bound of convex theory says; the logged schedule is the measure of everything.
     """
     from lrcontrol import refining
+    from lrcontrol.schedules.text import schedule
+
+    def read(text: str) -> "Schedule | str":
+        return text if text == "refined" else schedule(with_files(text), steps_per_epoch=steps_per_epoch)
 
     found = refining.advise(
         log,
-        observed=None if observed is None else with_files(observed),
-        to={each: with_files(each) for each in to} if to else (),
+        observed=None if observed is None else read(observed),
+        to={each: read(each) for each in to} if to else (),
         steps=steps,
         new_steps=new_steps,
         base_lr=lr,

@@ -13,7 +13,10 @@ from cyclopts import Parameter
 
 from lrcontrol.errors import BadInput
 
-__all__ = ["Json", "print_json", "results_alone", "whole", "with_files"]
+__all__ = ["Json", "in_options", "print_json", "results_alone", "whole", "with_files"]
+
+LIBRARY = {"lr": ("base_lr",), "lrs": ("base_lr", "base_lrs"), "steps": ("total_steps",)}
+"""What the library calls some parameters of commands besides; all others it calls as they are."""
 
 Json = Annotated[bool, Parameter("--json", negative="", help="Print JSON for machines.")]
 
@@ -49,6 +52,29 @@ def with_files(text: str) -> str:
             raise BadInput(f"{path}: {error}") from None
 
     return re.sub(r'@(?:"([^"]+)"|([\w./~-]+))', read, text)
+
+
+def in_options(sentence: str, app: cyclopts.App, words: Sequence[str]) -> str:
+    """A sentence of the library, with the options of the command that `words` call in place of its parameters.
+
+    What is said of a part of a text, as in "linear: `steps` must ...", is left as it is.
+
+    Example:
+        >>> from lrcontrol.cli import app
+        >>> in_options("`total_steps` must be an integer >= 1, got total_steps=0.", app, ["train", "--steps", "0"])
+        '`--steps` must be an integer >= 1, got --steps 0.'
+    """
+    if re.match(r"[^`]*: `", sentence):
+        return sentence
+    sentence = re.sub(r", --[\w-]+ on the command line", "", sentence)  # where the library names both
+    *_, command = app.parse_commands(words)[1]
+    for argument in command.assemble_argument_collection() if command.default_command else ():
+        option, own = argument.name, argument.field_info.name
+        for name in (own, *LIBRARY.get(own, ())) if option.startswith("--") else ():
+            sentence = sentence.replace(f"`{name}`", f"`{option}`")
+            sentence = re.sub(rf"\bgot {name}='([\w:.]+)'", rf"got {option} \1", sentence)
+            sentence = re.sub(rf"\bgot {name}=", f"got {option} ", sentence)
+    return sentence
 
 
 @contextlib.contextmanager

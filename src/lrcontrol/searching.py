@@ -17,10 +17,10 @@ from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.method import Method
 from lrcontrol.runs.store import Store
 from lrcontrol.runs.task import Task
-from lrcontrol.search.autolrs import autolrs_within, forecast_of
+from lrcontrol.search.autolrs import NARROWEST, autolrs_within, forecast_of
 from lrcontrol.search.halving import SuccessiveHalving, rungs_within
 from lrcontrol.search.plan import Plan, random_draws, spec_of
-from lrcontrol.search.refinement import FIRST, refinement_within
+from lrcontrol.search.refinement import FIRST, MOST_ROUNDS, refinement_within
 from lrcontrol.search.search import Candidate, Search
 from lrcontrol.selection.stages import course_of, search_reasons, stages_of
 from lrcontrol.selection.telling import best_of, caution_of
@@ -200,15 +200,21 @@ class _AutoLRS(_Strategy, frozen=True):
             )
         if self.base_lrs is not None and len(set(self.base_lrs)) < 2:
             raise BadInput(
-                "`base_lrs` must hold the least and the largest rate of a range, got "
-                f"{list(self.base_lrs)}; give --lr twice."
+                f"`base_lrs` must hold the least and the largest rate of a range, got {list(self.base_lrs)}; give two."
             )
 
     def candidates(self) -> tuple[Candidate, ...]:
         """The optimizer, which may be named alone, at rates from the least to the largest."""
         (named,) = self.methods or self.usual
         method = f"{named}:constant" if isinstance(named, str) and ":" not in named else named
-        return entered(self.task, [method], self.base_lrs)
+        found = entered(self.task, [method], self.base_lrs)
+        rates = [each.base_lr for each in found]
+        if len(rates) > 1 and max(rates) < NARROWEST * min(rates):
+            raise BadInput(
+                f"the largest of `base_lrs` must be at least {NARROWEST:g} times the least, got {min(rates):g} to "
+                f"{max(rates):g}; widen the range."
+            )
+        return found
 
     def way(self, candidates: tuple[Candidate, ...], budget: Budget) -> Search:
         rates = [each.base_lr for each in candidates]
@@ -277,6 +283,7 @@ def search(
     known = catalogue.named(task)
     checks.one_of("strategy", strategy, tuple(STRATEGIES))
     checks.one_of("kind of rungs", rungs, ("compressed", "cut", "continued"))
+    checks.integer("rounds", rounds, low=1, high=MOST_ROUNDS)
     folder, full = folder_of(out, known), known.full_steps
     chosen_by = STRATEGIES[strategy](known, place, folder, methods or (), base_lrs, rungs, rounds, seed)
     chosen_by.check()

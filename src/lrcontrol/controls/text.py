@@ -234,7 +234,7 @@ def _read_inner(reader: Reader) -> Schedule | Looking:
 
 
 def _read_bound(reader: Reader, name: str, at: int) -> Looking:
-    """Read `(control, schedule or number, ...)`, in any order."""
+    """Read `(control, schedule or number, ...)`, in any order; there is a bracket, or this were no control."""
     reader.expect("(")
     looking: list[Looking] = []
     bounds: list[Schedule] = []
@@ -256,7 +256,9 @@ def _read_bound(reader: Reader, name: str, at: int) -> Looking:
 
 def _read_around(reader: Reader, name: str, at: int) -> Looking:
     """Read `(control, parameter=value, ...)`; schedules beside that of the rate come first."""
-    reader.expect("(")
+    around = f"{name} stands around a schedule or a control, as in {name}(sgdr)"
+    if not reader.take("("):
+        reader.fail(around, at)
     positional: list[Any] = []
     named: dict[str, Any] = {}
     if reader.peek() != ")" and reader.ahead(1).text != "=":
@@ -266,6 +268,8 @@ def _read_around(reader: Reader, name: str, at: int) -> Looking:
         positional, named = reader.arguments(positional)
     else:
         reader.expect(")")
+    if not positional and "inner" not in named and MADE_BY[name] is WRAPPERS[name]:
+        reader.fail(around, at)
     made = call(reader, MADE_BY[name], name, positional, named, at)
     assert isinstance(made, Looking)  # noqa: S101 - what WRAPPERS holds, told to the type checker
     return made

@@ -82,6 +82,16 @@ AROUND: dict[str, Callable[..., Schedule]] = {
 }
 """What is done to one schedule, by its name in text."""
 
+HELD = {
+    "hold": "a schedule, as in hold(cosine)",
+    "max": "schedules and numbers, as in max(cosine, 0.1)",
+    "min": "schedules and numbers, as in min(cosine, 0.5)",
+    "over": "a schedule, as in over(cosine, share=0.5)",
+    "repeat": "a schedule, as in repeat(cosine, times=3)",
+    "sum": "schedules and numbers, as in sum(cosine, 0.1)",
+}
+"""What stands in the brackets after each of these, for the sentence where there are none."""
+
 
 def schedule(given: str | Schedule, *, steps_per_epoch: int | None = None) -> Schedule:
     """The schedule that a text describes; a schedule is returned as it is.
@@ -243,8 +253,9 @@ def _read_factor(reader: Reader) -> Schedule | float:
         return inner
     at = reader.ahead().at
     name = reader.name("a schedule")
+    if name in HELD and not reader.take("("):
+        reader.fail(f"{name} stands around {HELD[name]}", at)
     if name in AROUND:
-        reader.expect("(")
         inner = _read_inner(reader)
         if not reader.take(",") and reader.peek() != ")":
             reader.expect(",")
@@ -279,9 +290,8 @@ def _unknown(reader: Reader, name: str) -> UnknownName:
 
 
 def _read_terms(reader: Reader) -> tuple[Schedule, ...]:
-    """Read `(schedule or number, ...)`."""
+    """Read `schedule or number, ...)`, the opening bracket having been read."""
     terms = []
-    reader.expect("(")
     while not reader.take(")"):
         alone = reader.at_number() and reader.ahead(1).text in (",", ")")
         if alone:

@@ -23,6 +23,7 @@ from lrcontrol.schedules.recipes.single import constant
 from lrcontrol.search.search import pending
 
 __all__ = [
+    "NARROWEST",
     "AutoLRS",
     "Stretch",
     "Tried",

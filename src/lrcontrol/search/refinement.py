@@ -14,11 +14,12 @@ from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.search.search import Candidate, pending
 
-__all__ = ["FIRST", "Asked", "Refinement", "Round", "refinement_within"]
+__all__ = ["FIRST", "MOST_ROUNDS", "Asked", "Refinement", "Round", "refinement_within"]
 
 FIRST = "warmup(0.05)+linear"
 """The schedule that is refined where none is named."""
 
+MOST_ROUNDS = 10
 TRIED = (1.0, 0.5, 2.0)  # base rates of a refined schedule, in units of the one that the bound asks for
 NORMS = ("l1", "l2")
 
@@ -78,7 +79,7 @@ class Refinement(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not self.candidates:
             raise BadInput("a refinement must have at least one method at one base learning rate, got none.")
-        checks.integer("rounds", self.rounds, low=1, high=10)
+        checks.integer("rounds", self.rounds, low=1, high=MOST_ROUNDS)
         for each in self.candidates:
             if not isinstance(each.method.control, Scheduled):
                 raise BadInput(f"a refinement begins with methods of a schedule, got {each.method}; name one with it.")
@@ -161,7 +162,7 @@ def refinement_within(
         OverBudget: not enough for one base rate a method and the refined runs.
     """
     methods = len({each.method for each in candidates})
-    after = checks.integer("rounds", rounds, low=1, high=10) * len(TRIED) * methods
+    after = checks.integer("rounds", rounds, low=1, high=MOST_ROUNDS) * len(TRIED) * methods
     first = budget.steps // full_steps - after
     if first < methods:
         raise OverBudget(
