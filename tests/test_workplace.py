@@ -10,16 +10,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 import lrcontrol as lrc
 from lrcontrol import api, time_budgets
 from lrcontrol.errors import BadInput, OverBudget, StoreError
 from lrcontrol.runs.budget import Budget
+from lrcontrol.runs.executors import processes
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
 from lrcontrol.time_budgets import allowed
-from lrcontrol.training import loop
+from lrcontrol.training import loop, together
 from lrcontrol.training.tasks import catalogue
 from lrcontrol.workplace import Workplace
 
@@ -68,6 +70,105 @@ def test_what_auto_has_found_is_told(tmp_path: Path) -> None:
     assert "an update takes" in sentence
 
 
+SCRIPT = """
+import torch
+import lrcontrol as lrc
+
+@lrc.task(metric="threads", direction="minimize", full_steps=1)
+def train(run):
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    run.steer(optimizer)
+    weight.square().sum().backward()
+    optimizer.step()
+    run.log(threads=torch.get_num_threads())
+"""
+
+
+PLACES = [(executor, cpus) for executor in ("serial", "processes") for cpus in (1, 2)]
+PLACES += [("ray", 2)] if "ray" in HERE and processes.cores() > 1 else []
+
+
+@pytest.mark.parametrize(("executor", "run_cpus"), PLACES)
+def test_a_run_has_as_many_threads_as_processors(executor: str, run_cpus: int, tmp_path: Path) -> None:
+    file = tmp_path / f"threads_{executor}_{run_cpus}.py"  # the name of a task is its file's
+    file.write_text(SCRIPT)
+    before = torch.get_num_threads()
+    searched = api.search(f"{file}:train", "grid", base_lrs=[0.1], methods=["own:constant"],
+                          budget="1run", out=tmp_path / "out", executor=executor, run_cpus=run_cpus)  # fmt: skip
+    assert searched.study.chosen is not None
+    assert searched.study.chosen.final == run_cpus
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("executor", ["serial", "processes"])
+def test_runs_with_two_threads_are_those_with_one_but_for_rounding(executor: str, tmp_path: Path) -> None:
+    one, two = (
+        api.search(TASK, "grid", methods=["sgd:cosine"], base_lrs=[0.03], budget="1run", out=tmp_path / str(cpus),
+                   executor=executor, run_cpus=cpus).study.chosen
+        for cpus in (1, 2)
+    )  # fmt: skip
+    assert one is not None
+    assert two is not None
+    assert two.id == one.id
+    assert two.final == pytest.approx(one.final, rel=1e-5)
+
+
+def test_processors_of_a_run_are_not_given_to_others() -> None:
+    assert Workplace(workers=3, run_cpus=2).slots == 3
+    assert Workplace(run_cpus=10_000).slots == 1
+    assert Workplace().slots == processes.cores()
+    assert Workplace("serial", run_cpus=2).slots == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "runs", "cores", "threads", "told"),
+    [
+        (
+            {1: 0.010, 4: 0.004},
+            1,
+            4,
+            4,
+            "Runs have 4 threads each: an update takes 10.0 ms with one and 4.0 ms with 4",
+        ),
+        (
+            {1: 0.010, 4: 0.009},
+            1,
+            4,
+            1,
+            "Runs have one thread each: an update takes 10.0 ms with one and 9.0 ms with 4",
+        ),
+        (
+            {1: 0.010, 2: 0.005},
+            2,
+            4,
+            2,
+            "Runs have 2 threads each: an update takes 10.0 ms with one and 5.0 ms with 2",
+        ),
+        ({1: 0.010}, 3, 4, 1, "Runs are trained one after the other: an update takes 10.0 ms, of which Python has"),
+        ({1: 0.010}, 1, 1, 1, "Runs are trained one after the other: an update takes 10.0 ms, of which Python has"),
+        ({1: 0.001}, 1, 4, 1, "Runs are trained one after the other: there is one at a time"),
+    ],
+)
+def test_auto_gives_a_few_slow_runs_the_cores_that_are_idle(
+    seconds: dict[int, float], runs: int, cores: int, threads: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seconds_of_update(spec: RunSpec, *, threads: int = 1) -> float:
+        return seconds[threads]
+
+    monkeypatch.setattr(loop, "seconds_of_update", seconds_of_update)
+    specs = [RunSpec(task=TASK, method="sgd:cosine", base_lr=rate, total_steps=5) for rate in LRS[:runs]]
+    found = together.gain_of(specs, cores)
+    assert (found.threads, found.times) == (threads, 1.0)
+    assert found.told.startswith(told)
+
+
+def test_an_update_is_timed_however_short_the_run() -> None:
+    for steps in (1, 3, 4, 50):
+        spec = RunSpec(task=TASK, method="sgd:cosine", base_lr=0.1, total_steps=steps)
+        assert 0 < loop.seconds_of_update(spec) < 5
+
+
 def test_many_at_once_are_refused_where_they_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"cannot be batched: .*; use the processes executor"):
         api.search("etth1-lstm", "grid", methods=["sgd:cosine"], base_lrs=[0.1], budget="1run", out=tmp_path,
@@ -82,7 +183,13 @@ def test_many_at_once_are_refused_where_they_cannot_be(tmp_path: Path) -> None:
         ({"workers": 0}, "`workers` must be an integer >= 1, got workers=0"),
         ({"run_seconds": -1}, "`run_seconds` must be a number > 0"),
         ({"run_gigabytes": 0}, "`run_gigabytes` must be"),
-        ({"run_gpus": 1}, "only a cluster sets `run_cpus` and `run_gpus` aside, got executor='processes'"),
+        ({"run_gpus": 1}, "only a cluster sets `run_gpus` aside, got executor='processes'"),
+        (
+            {"run_cpus": 1.5},
+            "`run_cpus` must be a whole number where runs have threads of this machine, got run_cpus=1.5",
+        ),
+        ({"run_cpus": 0.5, "executor": "serial"}, "must be a whole number .* got run_cpus=0.5"),
+        ({"run_cpus": 2, "executor": "batched"}, "runs that are trained at once have one thread, got run_cpus=2"),
         ({"executor": "serial", "run_seconds": 5}, "need a process of its own"),
     ],
 )
