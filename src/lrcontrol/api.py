@@ -318,6 +318,7 @@ def train(
     norms: Sequence[str] = (),
     out: str | os.PathLike[str] | None = None,
     progress: Callable[[int], None] | None = None,
+    run_cpus: int = 1,
 ) -> Record:
     """Train a task once with a method at a base learning rate.
 
@@ -333,6 +334,8 @@ def train(
         out: a folder; where given, the record is kept in its store and the weights beside it, and a run that the
             store holds already is not run again.
         progress: called with the number of updates made, now and then.
+        run_cpus: >= 1; processors of the run: as many threads compute. With another number sums are taken in another
+            order, and a run differs by rounding.
 
     Returns:
         The record, with columns.
@@ -344,6 +347,7 @@ def train(
     from lrcontrol.training import loop
 
     known = catalogue.named(task)
+    threads = checks.integer("run_cpus", run_cpus, low=1)
     if method is not None:
         usual = parse_method(method, steps_per_epoch=known.steps_per_epoch).optimizer.usual_lr
         if base_lr is None and usual is None:
@@ -366,11 +370,11 @@ def train(
         norms=norms,  # type: ignore[arg-type] # it makes a tuple of them
     )
     if out is None:
-        return loop.train(spec, progress=progress)
+        return loop.train(spec, progress=progress, threads=threads)
     folder = made(folder_of(out, known))
     with Store(folder / "runs.db") as store:
         if spec.id not in store.records().ids:
-            store.add(loop.train(spec, weights=folder / "weights", progress=progress))
+            store.add(loop.train(spec, weights=folder / "weights", progress=progress, threads=threads))
         return store.record(spec.id)
 
 

@@ -53,7 +53,9 @@ ExecutorName = Annotated[
 ]
 RunSeconds = Annotated[float | None, Parameter("--run-seconds", help="How long a run may take before it is given up.")]
 RunGigabytes = Annotated[float | None, Parameter("--run-gigabytes", help="Memory that a run's process may hold.")]
-RunCpus = Annotated[float, Parameter("--run-cpus", help="Processors that a cluster sets aside for a run.")]
+RunCpus = Annotated[
+    float, Parameter("--run-cpus", help="Processors of a run: as many threads, which a cluster sets aside.")
+]
 RunGpus = Annotated[float, Parameter("--run-gpus", help="Accelerators, or a part of one, that it sets aside.")]
 LRS_HELP = (
     "Base learning rates; may be repeated. For random draws and autolrs, the least and the largest are the range."
@@ -165,6 +167,9 @@ def train(
         list[str] | None,
         Parameter("--norms", negative="", help="Norms of every gradient to record: `l1` or `l2`; may be repeated."),
     ] = None,
+    run_cpus: Annotated[
+        int, Parameter("--run-cpus", converter=whole, help="Processors of the run: as many threads.")
+    ] = 1,
     out: Kept = None,
     as_json: Json = False,
 ) -> None:
@@ -189,6 +194,7 @@ def train(
             norms=norms or (),
             out=out,
             progress=progress.updates(total),
+            run_cpus=run_cpus,
         )
     if as_json:
         from lrcontrol.report.study import largest_found

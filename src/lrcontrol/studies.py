@@ -33,7 +33,7 @@ class Where(TypedDict, total=False):
         workers: how many processes at once; by default one a core.
         run_seconds: > 0; how long a run may take before it is given up.
         run_gigabytes: > 0; memory that a run's process may hold.
-        run_cpus: > 0; processors that a cluster sets aside for a run, by default one.
+        run_cpus: > 0; processors of a run, by default one: as many threads, which a cluster sets aside.
         run_gpus: >= 0; accelerators, or a part of one, that it sets aside for a run, by default none.
     """
 
