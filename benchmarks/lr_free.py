@@ -409,19 +409,21 @@ def agreement(tasks, labels):
 
 
 def one_for_all(names, free, means):
-    """One untuned method for all tasks: the best of hindsight, that which is best on the others, and the best few."""
+    """One to three untuned methods for all tasks, of which each task has the better: picked in hindsight, on all tasks
+    or on the others than the one that they are judged on.
+    """
     table = np.array([means[label] for label in free])
-    others = [capped_mean(np.delete(table, at, axis=1), 1) for at in range(len(names))]
-    picked = [int(np.argmin(each)) for each in others]
-    of_picked = np.array([table[pick, at] for at, pick in enumerate(picked)])
-    found = {
-        "picked on the others": {free[pick]: picked.count(pick) for pick in sorted(set(picked))},
-        "lost by the picked": told_of(of_picked),
-    }
+    found = {}
     for count in (1, 2, 3):
-        few = min(combinations(range(len(free)), count), key=lambda few: capped_mean(table[list(few)].min(0), 0))
-        found[f"best {count} of hindsight"] = [free[place] for place in few]
-        found[f"lost by the best {count}"] = told_of(table[list(few)].min(0))
+        groups = list(combinations(range(len(free)), count))
+        better = np.array([table[list(group)].min(0) for group in groups])  # shape (groups, tasks)
+        best = int(np.argmin(capped_mean(better, 1)))
+        others = [int(np.argmin(capped_mean(np.delete(better, at, axis=1), 1))) for at in range(len(names))]
+        picked = {" | ".join(free[at] for at in groups[pick]): others.count(pick) for pick in sorted(set(others))}
+        found[f"best {count} of hindsight"] = [free[place] for place in groups[best]]
+        found[f"lost by the best {count}"] = told_of(better[best])
+        found[f"best {count} on the others"] = picked
+        found[f"lost by the best {count} on the others"] = told_of(better[others, range(len(names))])
     return found | {"lost by the best of each task": told_of(table.min(0))}
 
 
