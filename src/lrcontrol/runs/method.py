@@ -1,7 +1,7 @@
 """Methods: an optimizer and a control, as data and as text such as `sgd(momentum=0.9):warmup(0.05)+rex`."""
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -32,6 +32,7 @@ __all__ = [
     "method",
     "optimizer_name",
     "read_method",
+    "schedules",
     "without_added",
 ]
 
@@ -66,7 +67,7 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
     def __post_init__(self) -> None:
         checks.instance("optimizer", self.optimizer, OptimizerSpec, "an optimizer such as SGD() or AdamW()")
         checks.instance("control", self.control, AnyControl, "a control such as Scheduled(schedule)")
-        if not has_momentum(self.optimizer) and _schedules_momentum(self.control):
+        if not has_momentum(self.optimizer) and schedules(self.control, "momentum"):
             raise BadInput(
                 f"a schedule of momentum needs an optimizer that has some, got {optimizer_name(self.optimizer)}; "
                 "leave `momentum` out."
@@ -142,9 +143,10 @@ def read_method(reader: Reader) -> Method:
     return Method(optimizer, read_control(reader))
 
 
-def _schedules_momentum(control: Any) -> bool:
+def schedules(control: Any, name: Literal["momentum", "weight_decay"]) -> bool:
+    """Whether a control holds a schedule of momentum or of weight decay."""
     while control is not None:
-        if getattr(control, "momentum", None) is not None:
+        if getattr(control, name, None) is not None:
             return True
         control = getattr(control, "inner", None)
     return False

@@ -13,8 +13,9 @@ import msgspec
 from lrcontrol import checks
 from lrcontrol.errors import BadInput, UnknownName
 from lrcontrol.runs import user_code
-from lrcontrol.runs.method import Method, Own
+from lrcontrol.runs.method import Method, Own, optimizer_name, schedules
 from lrcontrol.runs.method import method as parse_method
+from lrcontrol.runs.optimizer_specs import Mechanic
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.task import Measured, Task
 from lrcontrol.training.tasks import data
@@ -112,7 +113,17 @@ def makes_own_optimizer(task: Task) -> bool:
 
 
 def check_optimizer(task: Task, method: Method) -> None:
-    """BadInput where a method leaves the optimizer to a task that makes none, or the other way round."""
+    """BadInput where a method's optimizer is not for the task, or has no weight decay that could be scheduled.
+
+    A task that makes its optimizer itself has methods without one, and no other has.
+    """
+    inner = method.optimizer.inner if isinstance(method.optimizer, Mechanic) else method.optimizer
+    if getattr(inner, "weight_decay", None) == 0 and schedules(method.control, "weight_decay"):
+        name = optimizer_name(inner)
+        raise BadInput(
+            f"a schedule of weight decay multiplies that of the optimizer, which is 0 in {method.label}; give it "
+            f"some, as in {name}(weight_decay=0.01), or leave `weight_decay` out."
+        )
     if isinstance(method.optimizer, Own) == makes_own_optimizer(task):
         return
     if makes_own_optimizer(task):
