@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,24 @@ def test_a_loop_that_is_saved_and_loaded_goes_on_to_the_bit(control: str, optimi
             assert [again.update(step) for step in range(made, TOTAL)] == trail[made:]
             for one, other in zip(again.model.parameters(), whole.model.parameters(), strict=True):
                 assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_a_scheduler_that_is_loaded_without_its_optimizer_says_so_once(control: str) -> None:
+    """Where the optimizer's state is to have something of the update before; at step 0 there is nothing to miss."""
+    first = loop(control)
+    begun = through_json(first.scheduler.state_dict())
+    for step in range(3):
+        first.update(step)
+    for loaded, missed in ((begun, False), (first.states["scheduler"], "hypergradient" in control or "l4" in control)):
+        other = loop(control)
+        other.scheduler.load_state_dict(loaded)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            for step in range(3):
+                other.update(step)
+        assert len(told) == missed
+        assert all("goes on from updates of which the optimizer's state holds nothing" in str(each) for each in told)
 
 
 def test_copies_go_on_alike() -> None:

@@ -82,6 +82,12 @@ class Foresight:
         return "descent" in self._wanted
 
     @property
+    def remembers(self) -> bool:
+        """Whether the optimizer's state holds what the update before is to have left there, if anything."""
+        left = SMOOTHED if self.is_tried else CHANGE if self._wanted & ALONG else None
+        return left is None or any(left in self._optimizer.state.get(each, {}) for each in parameters(self._optimizer))
+
+    @property
     def asks_again(self) -> bool:
         """Whether a batch is gone through more than once, each time with the same random numbers."""
         return not self._wanted.isdisjoint({"curvature", "hypergradient"})

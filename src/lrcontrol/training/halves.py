@@ -1,5 +1,7 @@
 """A user's update in two halves: what a control decides with its gradients at hand, and what has come of it."""
 
+import warnings
+
 import torch
 from torch import distributed
 from torch.optim import Optimizer
@@ -47,6 +49,7 @@ class Halves:
 
     Attributes:
         looked: whether an update was seen before it was made, since `check_looked` was called last.
+        goes_on: whether the next update follows others that were made before a state was loaded.
     """
 
     def __init__(self, optimizer: Optimizer, foresight: Foresight | None, how: str | None) -> None:
@@ -54,7 +57,7 @@ class Halves:
         self._shown: Shown = {}
         self._multiplier = 1.0
         self._skipped = False  # whether the update that is under way is left out on the device
-        self.looked = False
+        self.looked = self.goes_on = False
 
     def before(self, loop: Loop, groups: Groups, loss: float | None, *, closure: bool) -> None:
         """The optimizer is about to step: decide, and write what is in force.
@@ -83,6 +86,13 @@ class Halves:
             self._skipped = found is not None and bool(found)
             if self._skipped:
                 return
+            if self.goes_on and not foresight.remembers:
+                warnings.warn(
+                    f"{loop.name} goes on from updates of which the optimizer's state holds nothing, and takes the "
+                    "next for the first: load the optimizer's state beside the scheduler's.",
+                    stacklevel=5,
+                )
+            self.goes_on = False
             self._shown = foresight.shown(groups.lrs.bases, None if loss is None else mean_loss(loss, optimizer))
             if foresight.is_tried:
                 groups.write(optimizer, loop.settings._replace(multiplier=1.0))

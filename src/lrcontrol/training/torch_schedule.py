@@ -334,6 +334,8 @@ class TorchSchedule(Readings):
             self._meter.restart(state["ticks"], state["told"])
         self._updates.made = self._always or state["updated"]
         self._be_shown(halves, looked=state["updated"])
+        if halves is not None:
+            halves.goes_on = bool(state["step"] or state["updated"])
         self._go_on(source)
 
     def _go_on(self, source: Plan | Loop) -> None:
