@@ -5,13 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
 import lrcontrol as lrc
 from lrcontrol.errors import BadInput, UnknownName
 from lrcontrol.runs import user_code
-from lrcontrol.runs.spec import RunSpec
+from lrcontrol.runs.record import Outcome
+from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.training import loop
 from lrcontrol.training.tasks import catalogue, own
 
@@ -33,6 +35,22 @@ def line(seed):
     torch.manual_seed(0)
     return lrc.Problem(model, split(40), split(10), split(10), torch.nn.functional.mse_loss, rmse, 8, seed)
 """
+
+
+LATE = (
+    TINY.replace("torch.nn.Linear(3, 1)", "Late()")
+    + """
+class Late(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(3, 1), torch.nn.Linear(3, 1)
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, inputs):
+        self.passes += self.training
+        return self.first(inputs) + (self.second(inputs) if self.passes > 3 else 0)
+"""
+)
 
 
 @pytest.fixture(autouse=True)
@@ -237,3 +255,23 @@ def test_a_file_that_ends_the_process_is_told(tmp_path):
     path = write(tmp_path, "import sys\nsys.exit(3)\n")
     with pytest.raises(BadInput, match="must run without an error, got SystemExit in line 2: 3"):
         catalogue.named(f"{path}:line")
+
+
+@pytest.mark.parametrize(
+    "method", ["sgd:cosine", "sgd(momentum=0):constant, momentum=one_cycle_momentum", "sgd:l4", "adamw:cosine"]
+)
+def test_a_layer_that_joins_late_is_trained_also_from_a_checkpoint_before_it_joined(tmp_path, method):
+    """Its momentum begins at 0: torch's fused SGD begins that of all parameters at once, or raises."""
+    name = f"{write(tmp_path, LATE)}:line"
+    whole = RunSpec(task=catalogue.named(name).name, method=method, base_lr=0.01, total_steps=12, save=True)
+    record = loop.train(whole, weights=tmp_path / "weights")
+    begun = msgspec.structs.replace(whole, stop_step=2, save=False, checkpoint=True)
+    loop.train(begun, weights=tmp_path / "weights")
+    rest = msgspec.structs.replace(whole, start=Start(begun.id, 2))
+    again = loop.train(rest, weights=tmp_path / "weights")
+    assert record.outcome is Outcome.FINISHED
+    assert again.column("loss").tolist() == record.column("loss").tolist()[2:]
+    model, other = (loop.trained_model(each, tmp_path / "weights") for each in (record, again))
+    assert model.passes > 3
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one, two)

@@ -244,6 +244,25 @@ def test_a_methods_optimizer_has_the_settings_of_the_method() -> None:
     assert [group["lr"] for group in first.param_groups] == [0.2, 0.1]
 
 
+def test_a_methods_optimizer_takes_parameters_that_get_gradients_late() -> None:
+    def script(run: lrc.Run) -> None:
+        first, second = nn.Linear(3, 1), nn.Linear(3, 1)
+        optimizer = run.optimizer([*first.parameters(), *second.parameters()])
+        before = second.weight.clone()
+        while not run.should_stop:
+            outputs = first(INPUTS) + (second(INPUTS) if run.step >= 2 else 0)
+            optimizer.zero_grad()
+            (outputs - TARGETS).square().mean().backward()
+            optimizer.step()
+            moved.append(not torch.equal(second.weight, before))
+        run.log(val_loss=1.0)
+
+    moved: list[bool] = []
+    record = carry_out_script(asked("sgd:constant"), script_task(method="adamw:cosine"), script)
+    assert record.cost.steps == STEPS
+    assert moved == [False, False, *[True] * (STEPS - 2)]
+
+
 # ---- what is told ----
 
 
