@@ -95,6 +95,23 @@ def test_tasks_are_listed_for_people_and_machines(run: Run) -> None:
         assert tuple(each["sizes"]) == TASKS[each["name"]].sizes
 
 
+def test_tasks_are_listed_by_words_of_what_they_are_about(run: Run) -> None:
+    for words, meant in (
+        ("regression Diabetes", lambda task: task.name == "diabetes-mlp"),
+        ("full", lambda task: "full" in f"{task.name} {task.kind} {task.data} {task.model} {task.size}".lower()),
+        ("resnet", lambda task: "resnet" in f"{task.name} {task.model}".lower()),
+        ("rmse", lambda task: task.objective.metric == "rmse"),
+        ("", lambda task: True),
+    ):
+        names = [name for name, task in TASKS.items() if meant(task)]
+        assert names
+        assert [each["name"] for each in found_json(run("tasks", "--about", words, "--json"))] == names
+        text = good(run("tasks", "--about", words))
+        assert all(name in text for name in names)
+    bad(run("tasks", "--about", "diabetes resnet"), "no task has all of these words: 'diabetes resnet'")
+    bad(run("tasks", "diabetes-mlp", "--about", "rmse"), "got both")
+
+
 def test_a_task_is_told_whole_with_the_seconds_of_this_machine(run: Run) -> None:
     text = " ".join(good(run("tasks", "diabetes-mlp")).split())
     for part in ("4,929", "800 updates of 32", "validation rmse (minimize)", "adamw:cosine at 0.001", "here"):

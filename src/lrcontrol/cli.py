@@ -356,15 +356,28 @@ def plot(
 
 
 @app.command
-def tasks(names: Annotated[list[str] | None, Parameter(negative="")] = None, /, *, as_json: Json = False) -> None:
+def tasks(
+    names: Annotated[list[str] | None, Parameter(negative="")] = None,
+    /,
+    *,
+    about: Annotated[
+        str | None,
+        Parameter(
+            "--about", help="Those with all these words in name, kind, data, model, metric or size (small, full)."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """List the tasks there are, or tell all about those that are named; of one alone also the seconds it takes here.
 
     For these, some of its updates are made.
     """
     from lrcontrol.training.tasks import catalogue
 
+    if names and about is not None:
+        raise BadInput("give either the names of tasks or --about, got both.")
     with results_alone():
-        listed = [catalogue.named(name) for name in names or catalogue.TASKS]
+        listed = catalogue.tasks_about(about or "") if not names else [catalogue.named(name) for name in names]
     if as_json:
         print_json([catalogue.about(task) for task in listed])
         return

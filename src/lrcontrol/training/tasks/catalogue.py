@@ -36,6 +36,7 @@ __all__ = [
     "named",
     "script_of",
     "task",
+    "tasks_about",
 ]
 
 FAMILIES = (convex, images, language, signals, structured, tabular)
@@ -60,6 +61,27 @@ def task(name: str) -> Task:
             raise UnknownName(f"the task {checks.shown(name)} must be loaded first; name its file, as in my/{name}.")
         return OWN[name].task
     return TASKS[checks.one_of("task", name, TASKS)]
+
+
+def tasks_about(text: str) -> list[Task]:
+    """The tasks in whose name, kind, data, model, metric or size all the words of a text occur, in any case.
+
+    Raises:
+        BadInput: there are none.
+    Example:
+        >>> [task.name for task in tasks_about("regression diabetes")]
+        ['diabetes-mlp']
+    """
+    words = text.lower().split()
+
+    def is_meant(task: Task) -> bool:
+        told = (task.name, task.kind, task.data, task.model, task.objective.metric, task.size)
+        return all(word in " ".join(told).lower() for word in words)
+
+    found = [task for task in TASKS.values() if is_meant(task)]
+    if not found:
+        raise BadInput(f"no task has all of these words: {checks.shown(text)}; name fewer, such as a kind or a model.")
+    return found
 
 
 MEASURED_FILE = "lrcontrol/training/tasks/measured.json"
