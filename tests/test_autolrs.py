@@ -569,6 +569,12 @@ def test_the_command_tells_people_and_machines_of_every_stage(
     found = json.loads(told.out)
     assert [each["end"] for each in found["stages"]] == [10, 25, 40, 60]
     assert "stage by stage" in text.out
+    heading, *_, whole = (
+        text.out.splitlines()[0],
+        *(line for line in text.out.splitlines() if "As one schedule" in line),
+    )
+    assert len(heading) < 80
+    assert found["method"] in whole
     assert all(f"{each['base_lr']:g}" in text.out for each in found["stages"])
     assert all(0.001 <= rate <= 0.1 for each in found["stages"] for rate, _ in each["tried"])
     assert (found["run"], found["final"]) == (found["stages"][-1]["run"], found["stages"][-1]["final"])

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from typing import Any
@@ -209,6 +210,30 @@ def test_a_wrapper_without_what_it_wraps_says_what_it_stands_around(name: str) -
         with pytest.raises(BadText, match=told):
             method(f"sgd:{name}()")
     assert str(method(f"sgd:{name}(sgdr)")) == f"sgd:{name}(sgdr)"
+
+
+@pytest.mark.parametrize(
+    ("control", "shown"),
+    [
+        ("constant(steps=150)+constant(0.0384, steps=200)+constant(0.00333333)", r"3 levels, 1 to 0\.00333333, \w{6}"),
+        ("constant(0.5, steps=150)+constant(1e-05, steps=200)+constant", r"3 levels, 0\.5 to 1, \w{6}"),
+        (
+            "constant(steps=3)+constant(0.5, steps=2)+constant",
+            re.escape("constant(steps=3)+constant(0.5, steps=2)+constant"),
+        ),
+    ],
+)
+def test_many_levels_are_shown_by_their_number_and_kept_whole(control: str, shown: str) -> None:
+    made = method(f"adamw:over({control})")
+    assert str(made) == f"adamw:over({control})"
+    assert re.fullmatch(rf"adamw:over\({shown}\)", made.label)
+    other = method(f"adamw:over({control.replace('steps=', 'steps=1')})")
+    assert other.label != made.label
+
+
+def test_levels_beside_what_is_none_are_shown_as_they_are() -> None:
+    text = "adamw:over(constant(0.5, steps=10)+constant(0.25, steps=100)+constant(0.125, steps=1000)*rex)"
+    assert method(text).label == text
 
 
 # ---- run specs ----

@@ -19,7 +19,7 @@ from lrcontrol.runs.optimizer import (
 )
 from lrcontrol.runs.optimizer_specs import SGD, AdamW, Own
 from lrcontrol.schedules.reader import Reader
-from lrcontrol.schedules.text import shortened
+from lrcontrol.schedules.text import levels_shortened, shortened
 
 __all__ = [
     "OPTIMIZERS",
@@ -94,8 +94,8 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
 
     @cached_property
     def label(self) -> str:
-        """The text as people are shown it: long tables are told by their length and a digest."""
-        return shortened(self._text)
+        """The text as people are shown it: long tables, and many levels, are told by their number and a digest."""
+        return shortened(levels_shortened(self._text))
 
     def updates_for(self, steps: int) -> int:
         """The updates that cost what so many of a schedule's do, at least one: methods are compared at equal cost.

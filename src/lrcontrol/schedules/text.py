@@ -44,6 +44,7 @@ __all__ = [
     "FORMAT",
     "VERSION",
     "from_json",
+    "levels_shortened",
     "number_text",
     "read_document",
     "read_product",
@@ -58,6 +59,8 @@ __all__ = [
 FORMAT = "lrcontrol/schedule"  # of a schedule's JSON document
 VERSION = 1  # of FORMAT
 SHOWN_VALUES = 12  # of a table, where people are shown its text
+SHOWN_LEVELS = 50  # characters of levels, one after the other, likewise
+_LEVEL = r"constant(?:\([^()]*\))?"
 
 Value = TypeVar("Value")
 
@@ -153,6 +156,27 @@ def shortened(text: str) -> str:
         return f"table({count} values {hashlib.sha256(values.encode()).hexdigest()[:6]}"
 
     return re.sub(r"table\(values=\(([^()]*)\)", brief, text)
+
+
+def levels_shortened(text: str) -> str:
+    """The text of a schedule or method with many levels, one after the other, told by number, ends and a digest.
+
+    So is what a run in stages comes to; a sentence beside it tells it in full.
+
+    Example:
+        >>> levels_shortened("sgd:over(constant(steps=1500)+constant(0.0384, steps=2000)+constant(0.00333333))")
+        'sgd:over(3 levels, 1 to 0.00333333, 8245f3)'
+    """
+
+    def brief(found: re.Match[str]) -> str:
+        whole = found.group(0)
+        if len(whole) <= SHOWN_LEVELS:
+            return whole
+        values = re.findall(r"constant(?:\(([\d.e-]+)(?![\w=]))?", whole)
+        digest = hashlib.sha256(whole.encode()).hexdigest()[:6]
+        return f"{len(values)} levels, {values[0] or 1} to {values[-1] or 1}, {digest}"
+
+    return re.sub(rf"(?<=over\()(?:{_LEVEL}\+)+{_LEVEL}(?=\))", brief, text)
 
 
 def from_json(text: str | bytes) -> Schedule:
