@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 import lrcontrol as lrc
 from contracts.control import ControlContract
-from lrcontrol.controls.composed import AnyControl, Snapshots
+from lrcontrol.controls.composed import AnyControl
 from lrcontrol.controls.control import Looks, Observation
+from lrcontrol.controls.cycle_wise import Snapshots
 from lrcontrol.controls.text import control, control_text
 from lrcontrol.errors import BadInput, BadText, DoesNotFit, UnknownName
 from lrcontrol.runs.record import Objective, Outcome, Record
@@ -330,7 +331,11 @@ def test_bad_wrappers_are_told() -> None:
         ("snapshots(sgdr, cycles=3)", BadInput, "give either the cycles of a schedule or their number"),
         ("snapshots(sgdr, members=some)", UnknownName, "unknown choice of members 'some'"),
         ("snapshots(cycles=0)", BadInput, "`cycles`"),
-        ("whole_cycles()", BadText, "missing a required argument"),
+        (
+            "whole_cycles()",
+            BadText,
+            r"stands around a schedule or a control, as in whole_cycles\(sgdr\) at position 0",
+        ),
     ]:
         with pytest.raises(error, match=match):
             control(text)

@@ -203,8 +203,8 @@ def test_what_is_as_usual_is_not_written() -> None:
 
 def test_bad_texts_are_told() -> None:
     for text, error, match in [
-        ("stop_on_divergence", BadText, r"expected '\('"),
-        ("stop_on_divergence()", BadText, "missing a required argument: 'inner'"),
+        ("stop_on_divergence", BadText, "stands around a schedule or a control"),
+        ("stop_on_divergence()", BadText, r"as in stop_on_divergence\(sgdr\) at position 0"),
         ("stop_on_divergence(rex", BadText, r"expected '\)'"),
         ("stop_on_divergence(rex, 4, 5)", BadText, "it takes inner, factor"),
         ("stop_on_divergence(rex, factr=4)", UnknownName, "did you mean 'factor'"),

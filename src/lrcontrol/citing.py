@@ -1,6 +1,7 @@
 """The verb of citing: the papers behind a method, a strategy or an analysis, as their docstrings name them."""
 
 import difflib
+from collections.abc import Mapping
 
 from lrcontrol import checks
 from lrcontrol.controls.text import CONTROLS, WRAPPERS, read_control
@@ -54,7 +55,11 @@ def cite(given: str) -> tuple[Citation, ...]:
         if not plain.isidentifier():
             raise
         return (_of_search_or_analysis(plain, word),)
-    kinds = {"optimizer": OPTIMIZERS, "schedule": RECIPES, "control": CONTROLS | WRAPPERS}
+    kinds: dict[str, Mapping[str, object]] = {
+        "optimizer": OPTIMIZERS,
+        "schedule": RECIPES,
+        "control": {**CONTROLS, **WRAPPERS},
+    }
     named = [(kind, word) for word in dict.fromkeys(words) for kind, known in kinds.items() if word in known]
     return tuple(citation(kind, name, kinds[kind][name]) for kind, name in named)
 

@@ -18,14 +18,11 @@ from lrcontrol.controls.composed import (
     Clip,
     Looking,
     Single,
-    Snapshots,
-    StopEarly,
     StopOnDivergence,
     Then,
     Times,
-    WholeCycles,
-    snapshots,
 )
+from lrcontrol.controls.cycle_wise import Snapshots, StopEarly, WholeCycles, snapshots
 from lrcontrol.controls.greedy import Greedy
 from lrcontrol.controls.hypergradient import Hypergradient
 from lrcontrol.controls.l4 import L4

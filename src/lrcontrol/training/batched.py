@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from lrcontrol.controls.composed import Clip, inside
+from lrcontrol.controls.composed import Clip
 from lrcontrol.controls.control import AHEAD
+from lrcontrol.controls.holding import inside
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.executors.lots import divided
 from lrcontrol.runs.method import SGD, AdamW

@@ -8,8 +8,9 @@ from typing import Any, Literal, TypedDict
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.composed import Clip, inside
+from lrcontrol.controls.composed import Clip
 from lrcontrol.controls.control import AHEAD, Control, Decision, Observation, State, Update, reconsidered
+from lrcontrol.controls.holding import inside
 from lrcontrol.controls.text import AnyControl, control_text
 from lrcontrol.controls.text import control as parse_control
 from lrcontrol.errors import BadInput, OutOfSchedule

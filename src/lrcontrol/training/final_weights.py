@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from lrcontrol.controls.composed import Ensemble
+from lrcontrol.controls.holding import Ensemble
 from lrcontrol.runs.record import Weights
 from lrcontrol.runs.task import Task
 from lrcontrol.training.ensembles import States, chosen_greedily, in_place, judge_of, state_of
