@@ -25,7 +25,7 @@ from lrcontrol.schedules.text import read_document
 from lrcontrol.search.search import Candidate
 from lrcontrol.searching import Searched, search
 from lrcontrol.selection.choice import Choice, choose
-from lrcontrol.selection.portfolio import DEFAULT
+from lrcontrol.selection.portfolio import DEFAULT, UNTUNED
 from lrcontrol.selection.race import Race, plan_race
 from lrcontrol.studies import Planned, Seen, Told, Where, entered, lead_of, usual_methods, write_page
 from lrcontrol.study_folder import folder_of, made
@@ -193,8 +193,10 @@ def select(
 ) -> Selection:
     """Pick the way to control the learning rate of a task within a budget, and train with it.
 
-    A portfolio of methods and base learning rates is raced over compressed horizons; the best are run in full, beside
-    the plain default; the best full run on validation is the choice. Only then, once, is the test split looked at.
+    The plain default and two methods that need no rate are run in full. What is left of the budget goes to a portfolio
+    of methods and base learning rates, raced over compressed horizons, the best of which are run in full too; the best
+    full run on validation is the choice. Only then, once, is the test split looked at. Where methods or rates are
+    named, all but the plain default is for them.
 
     The same call with the same folder goes on where an earlier one was ended, and repeats no run. With another budget
     or seed it takes the place of the earlier selection there; runs that both ask for are made once.
@@ -233,7 +235,10 @@ def select(
         default = Candidate(parse_method(known.method), known.base_lr)
     if candidates is not None and (methods is not None or base_lrs is not None):
         raise BadInput("give either `candidates`, or `methods` and `base_lrs`, got both.")
+    untuned: tuple[Candidate, ...] = ()
     if candidates is None:
+        if methods is None and base_lrs is None and not catalogue.makes_own_optimizer(known):
+            untuned = UNTUNED
         candidates = entered(known, methods or usual_methods(known), base_lrs)
     candidates = tuple(candidates)
     for each in candidates:
@@ -242,7 +247,7 @@ def select(
         raise BadInput("`candidates` must hold at least one candidate, got none; leave it out for the portfolio.")
     folder = folder_of(out, known)
     given = allowed(budget, known, place.slots, folder, ("select", str(seed)))
-    race = plan_race(known, given, candidates, default, seed)
+    race = plan_race(known, given, candidates, default, seed, untuned)
     check_place(place, known, race, given, folder)
     with contextlib.suppress(BadInput):  # no earlier selection, or none that can be read: it is replaced
         earlier = _read_document(folder)

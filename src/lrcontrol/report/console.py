@@ -208,10 +208,11 @@ def show_methods(listed: Mapping[str, Any]) -> None:
             table.add_row(escape(each["name"]), escape(each["about"].replace("`", "")))
         console.print(table)
     methods = dict.fromkeys(each["method"] for each in listed["portfolio"])
-    default = listed["default"]
+    default, untuned = listed["default"], [f"{each['method']} at {each['base_lr']:g}" for each in listed["untuned"]]
     console.print(
         f"select races {len(listed['portfolio'])} candidates: {escape(', '.join(methods))}, each at several base "
-        f"learning rates, beside the plain default {default['method']} at {default['base_lr']:g}.",
+        f"learning rates, beside the plain default {default['method']} at {default['base_lr']:g} and what needs no "
+        f"rate: {escape(', '.join(untuned))}.",
         highlight=False,
     )
 

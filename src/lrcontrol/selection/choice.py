@@ -60,6 +60,8 @@ def choose(race: Race, records: Sequence[Record], task: Task, budget: Budget) ->
         raise RecordError(f"no full run of {task.name} ended with weights that work ({endings}).")
     spent = budget.spent(record for stage in stages for record in stage.records)
     reasons = _reasons(best, default, stages, task, budget, spent)
+    if race.untuned:
+        reasons.insert(1 if len(stages) > 1 else 0, _insured(race))
     if race.halving is not None:
         reasons[-1:-1] = closed_rungs(race.halving, records)
     if unfinished:
@@ -90,14 +92,16 @@ def _caution(stages: Sequence[Stage], default: Record, unfinished: bool) -> str:
 
 def _stages(race: Race, records: Sequence[Record]) -> tuple[Stage, ...]:
     full = race.default.total_steps
-    default = tuple(record for record in records if record.id == race.default.id)
+    places = {spec.id: place for place, spec in enumerate(race.insured)}
+    found = (record for record in records if record.id in places)
+    insured = tuple(sorted(found, key=lambda record: places[record.id]))
     if race.halving is None:
-        return (Stage(stage_name(full, full), full, default),)
+        return (Stage(stage_name(full, full), full, insured),)
     raced = stages_of(race.halving, records, full)
     last = raced[-1]
     if last.total_steps != full:  # nobody survived the race
-        return (*raced, Stage(stage_name(full, full), full, default))
-    return (*raced[:-1], msgspec.structs.replace(last, records=(*default, *last.records)))
+        return (*raced, Stage(stage_name(full, full), full, insured))
+    return (*raced[:-1], msgspec.structs.replace(last, records=(*insured, *last.records)))
 
 
 def _reasons(
@@ -139,6 +143,13 @@ def _reasons(
         reasons.append(f"{_runs(diverged)} diverged and {len(lost) - diverged} failed; their updates are counted.")
     reasons.append(f"Spent {budget.told(spent)}, everything included.")
     return reasons
+
+
+def _insured(race: Race) -> str:
+    """That some methods were not raced, and why."""
+    named = " and ".join(f"{spec.method.label} at {spec.base_lr:g}" for spec in race.untuned)
+    need, were = ("need", "were") if len(race.untuned) > 1 else ("needs", "was")
+    return f"{named}, which {need} no rate to be found, {were} run in full as the plain default was."
 
 
 def _beside(others: Sequence[Record], finalists: Sequence[Record]) -> str:

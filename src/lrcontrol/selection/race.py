@@ -16,32 +16,41 @@ __all__ = ["Race", "plan_race"]
 
 
 class Race(msgspec.Struct, frozen=True):
-    """The plain default in full, and successive halving over the portfolio whose last rung is in full.
+    """The plain default and a few others in full, and successive halving over the rest, whose last rung is in full.
 
-    The full run of the default is the insurance: a selection is never worse than it on validation.
+    The full runs are the insurance: a selection is never worse than any of them on validation.
 
     Args:
         default: the plain default's full run.
-        halving: the race of the others, or None where the budget pays for the default alone.
+        halving: the race of the others, or None where the budget pays for the full runs alone.
+        untuned: full runs of methods that need no rate.
     """
 
     default: RunSpec
     halving: SuccessiveHalving | None
+    untuned: tuple[RunSpec, ...] = ()
+
+    @property
+    def insured(self) -> tuple[RunSpec, ...]:
+        """The full runs that are made whatever the race says."""
+        return (self.default, *self.untuned)
 
     def propose(
         self, records: Sequence[Record], running: Sequence[RunSpec], room: int, budget: Budget
     ) -> list[RunSpec]:
-        """The default's run first, then the race's."""
-        chosen = pending([self.default], records, running, room)
+        """The full runs first, then the race's."""
+        chosen = pending(self.insured, records, running, room)
         if self.halving is not None:
+            insured = {spec.id for spec in self.insured}
             raced = self.halving.propose(records, running, room, budget)
-            chosen += [spec for spec in raced if spec.id != self.default.id]
+            chosen += [spec for spec in raced if spec.id not in insured]
         return chosen[:room]
 
     def answered(self, records: Sequence[Record]) -> list[Record]:
         """Those of `records` that are of this race."""
         raced = [] if self.halving is None else self.halving.answered(records)
-        return [*(record for record in records if record.id == self.default.id), *raced]
+        insured = {spec.id for spec in self.insured}
+        return [*(record for record in records if record.id in insured), *raced]
 
     def keeps(self, records: Sequence[Record]) -> frozenset[str]:
         """Those of the race."""
@@ -50,13 +59,22 @@ class Race(msgspec.Struct, frozen=True):
     @property
     def cost(self) -> int:
         """Updates of all runs, where none ends early."""
-        return self.default.charge + (0 if self.halving is None else self.halving.cost)
+        raced = 0 if self.halving is None else self.halving.cost
+        return sum(spec.charge for spec in self.insured) + raced
 
 
-def plan_race(task: Task, budget: Budget, candidates: Sequence[Candidate], default: Candidate, seed: int) -> Race:
+def plan_race(
+    task: Task,
+    budget: Budget,
+    candidates: Sequence[Candidate],
+    default: Candidate,
+    seed: int,
+    untuned: Sequence[Candidate] = (),
+) -> Race:
     """The race that a budget pays for.
 
-    One full run goes to the default, the rest to successive halving over the others (`rungs_within`).
+    One full run goes to the default, then one to each untuned method, the rest to successive halving over the others
+    (`rungs_within`).
 
     Raises:
         OverBudget: the budget does not pay for one full run.
@@ -67,17 +85,23 @@ def plan_race(task: Task, budget: Budget, candidates: Sequence[Candidate], defau
             f"a budget must pay for at least one full run of {task.name} ({full} steps), "
             f"got {budget.steps} steps; give at least '1run'."
         )
-    first = RunSpec(
-        task=task.name,
-        method=default.method,
-        base_lr=default.base_lr,
-        total_steps=default.method.updates_for(full),
-        seed=seed,
-        save=True,
-    )
-    others = tuple(dict.fromkeys(candidate for candidate in candidates if candidate != default))
-    rungs = rungs_within(budget.steps - full, full, len(others))
-    if not rungs:
-        return Race(first, None)
-    halving = SuccessiveHalving(task.name, others, rungs, full_steps=full, seed=seed, save_last=True)
-    return Race(first, halving)
+
+    def in_full(candidate: Candidate) -> RunSpec:
+        steps = candidate.method.updates_for(full)
+        return RunSpec(
+            task=task.name,
+            method=candidate.method,
+            base_lr=candidate.base_lr,
+            total_steps=steps,
+            seed=seed,
+            save=True,
+        )
+
+    insured = tuple(dict.fromkeys((default, *untuned)))[: budget.steps // full]
+    first, *beside = map(in_full, insured)
+    others = tuple(dict.fromkeys(candidate for candidate in candidates if candidate not in insured))
+    rungs = rungs_within(budget.steps - full * len(insured), full, len(others))
+    halving = None
+    if rungs:
+        halving = SuccessiveHalving(task.name, others, rungs, full_steps=full, seed=seed, save_last=True)
+    return Race(first, halving, tuple(beside))

@@ -109,6 +109,9 @@ def edge_of(best: Record, stages: Sequence[Stage]) -> list[str]:
     if min(tried) < best.spec.base_lr < max(tried):
         return []
     if len(tried) == 1:
+        method = best.spec.method
+        if method.optimizer.usual_lr is not None or "batch_loss" in method.control.needs:
+            return []  # what it finds takes the place of the rate
         return ["It is the only base learning rate that was tried with it: another may be better."]
     side = "largest" if best.spec.base_lr == max(tried) else "smallest"
     return [f"Its base learning rate is the {side} of {len(tried)} tried with it: one further out may be better."]
