@@ -18,7 +18,7 @@ from lrcontrol.runs.method import method
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.store import Store
 from lrcontrol.search.search import Candidate
-from lrcontrol.selection.portfolio import DEFAULT, method_list
+from lrcontrol.selection.portfolio import DEFAULT, UNTUNED, method_list
 from lrcontrol.training import loop
 from lrcontrol.training.tasks.catalogue import TASKS
 from lrcontrol.training.tasks.problem import Problem, Split, build
@@ -194,6 +194,27 @@ def test_given_candidates_are_what_is_chosen_between(short: str, tmp_path: Path)
     assert alone.record.id == alone.choice.default.id
     with pytest.raises(BadInput, match="`candidates` must hold at least one"):
         lrc.select(short, budget="3runs", out=tmp_path / "none", executor="serial", candidates=[])
+
+
+def test_what_needs_no_rate_is_run_in_full_where_nothing_is_named_and_only_there(short: str, tmp_path: Path) -> None:
+    found = lrc.select(short, budget="3runs", out=tmp_path / "usual", executor="serial")
+    ran = {Candidate(record.spec.method, record.spec.base_lr) for record in kept(tmp_path / "usual").values()}
+    assert ran == {DEFAULT, *UNTUNED}
+    usable = [record for record in kept(tmp_path / "usual").values() if record.usable]
+    assert usable
+    assert all(record.weights is not None for record in usable)
+    assert told(lrc.load_selection(tmp_path / "usual")) == told(found)
+    assert any("which need no rate to be found, were run in full" in reason for reason in found.reasons)
+    named: list[dict[str, Any]] = [
+        {"methods": ["adamw:rex"]},
+        {"base_lrs": [0.01]},
+        {"candidates": [Candidate(method("sgd:rex"), 0.1)]},
+    ]
+    for place, asked in enumerate(named):
+        lrc.select(short, budget="3runs", out=tmp_path / str(place), executor="serial", **asked)
+        ran = {Candidate(record.spec.method, record.spec.base_lr) for record in kept(tmp_path / str(place)).values()}
+        assert DEFAULT in ran
+        assert not ran & set(UNTUNED)
 
 
 def test_a_folder_keeps_its_task(short: str, tmp_path: Path) -> None:

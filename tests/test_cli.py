@@ -556,8 +556,8 @@ def test_an_interrupt_says_how_to_go_on_and_going_on_repeats_nothing(
 def test_a_log_is_told_how_far_it_is_where_the_length_of_runs_changes_and_now_and_then(
     run: Run, short: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = ("select", short, "--budget", "4runs", "--executor", "serial", "--out")
-    line = r"\d+ runs? done, \d+ of 240 updates; now over (\d+)"
+    given = ("select", short, "--budget", "7runs", "--executor", "serial", "--out")
+    line = r"\d+ runs? done, \d+ of 420 updates; now over (\d+)"
     said = run(*given, "a")
     lengths = [int(found) for found in re.findall(line, said.err)]
     assert lengths == [20, 60], "the default came first, in full"
@@ -567,7 +567,7 @@ def test_a_log_is_told_how_far_it_is_where_the_length_of_runs_changes_and_now_an
     told = re.findall(r"(\d+) runs? done", said.err)
     assert told == [str(1 + place) for place in range(len(told))]
     assert len(told) > 2
-    assert run("select", short, "--budget", "4runs", "--executor", "serial", "--out", "c", "--json").err == ""
+    assert run("select", short, "--budget", "7runs", "--executor", "serial", "--out", "c", "--json").err == ""
 
 
 @pytest.mark.parametrize("option", ["--steps", "--seed"])

@@ -15,7 +15,7 @@ from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.task import Task
 from lrcontrol.search.search import Candidate
 from lrcontrol.selection.choice import Choice, choose
-from lrcontrol.selection.portfolio import BASE_LRS, DEFAULT, portfolio
+from lrcontrol.selection.portfolio import BASE_LRS, DEFAULT, UNTUNED, portfolio
 from lrcontrol.selection.race import Race, plan_race
 from lrcontrol.training.tasks.catalogue import TASKS
 
@@ -41,11 +41,16 @@ def of(task: Task, truth: Truth) -> Truth:
 
 
 def selected(
-    truth: Truth, budget: str, task: Task = ACCURACY, candidates: Sequence[Candidate] | None = None, seed: int = 0
+    truth: Truth,
+    budget: str,
+    task: Task = ACCURACY,
+    candidates: Sequence[Candidate] | None = None,
+    seed: int = 0,
+    untuned: Sequence[Candidate] = (),
 ) -> tuple[Choice, list[Record], Race, Budget]:
     """Race, and choose."""
     allowed = Budget.parse(budget, task.full_steps)
-    race = plan_race(task, allowed, portfolio() if candidates is None else candidates, DEFAULT, seed)
+    race = plan_race(task, allowed, portfolio() if candidates is None else candidates, DEFAULT, seed, untuned)
     records = carried(race, of(task, truth), allowed, slots=8, seed=seed, watched=False)
     return choose(race, records, task, allowed), records, race, allowed
 
@@ -106,6 +111,52 @@ def test_one_run_and_a_half_buy_the_default_alone_and_two_one_more() -> None:
     choice, records, *_ = selected(TRUTHS["all finish"], "2runs")
     assert [record.spec.total_steps for record in records] == [ACCURACY.full_steps] * 2
     assert all(record.spec.save for record in records)
+
+
+@pytest.mark.parametrize(
+    ("budget", "count"), [("1run", 0), ("1.99runs", 0), ("2runs", 1), ("3runs", 2), ("20runs", 2)]
+)
+def test_what_needs_no_rate_is_run_in_full_first_as_far_as_the_budget_reaches(budget: str, count: int) -> None:
+    _, records, race, allowed = selected(TRUTHS["all finish"], budget, untuned=UNTUNED)
+    assert race.default == race.insured[0]
+    assert [Candidate(spec.method, spec.base_lr) for spec in race.insured] == [DEFAULT, *UNTUNED][: count + 1]
+    assert race.propose([], [], 8, allowed)[: count + 1] == list(race.insured)
+    assert all(spec.is_full(ACCURACY.full_steps) and spec.save for spec in race.insured)
+    assert race.cost <= allowed.steps
+    assert (race.halving is None) == (budget != "20runs")
+    assert {record.id for record in records} >= {spec.id for spec in race.insured}
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_the_choice_is_never_worse_on_validation_than_what_needs_no_rate(budget: str) -> None:
+    for seed in range(6):
+        try:
+            choice, records, race, allowed = selected(mixed, budget, seed=seed, untuned=UNTUNED)
+        except RecordError:
+            continue
+        full = [record for record in records if record.spec.total_steps == ACCURACY.full_steps]
+        assert choice.record.rank_key == min(record.rank_key for record in full)
+        assert {record.id for record in choice.stages[-1].records} == {record.id for record in full}
+        assert choice.spent == allowed.spent(records) <= allowed.steps
+        named = (
+            "adamw:cosine*l4 at 0.001 and schedulefree_sgd:warmup(0.05)+constant at 1, which need no rate to be found"
+        )
+        assert any(named in reason for reason in choice.reasons) == (len(race.untuned) == 2)
+        check_reasons(choice, records, allowed.told())
+
+
+def test_a_candidate_that_is_run_in_full_anyway_is_not_raced() -> None:
+    _, records, race, _ = selected(answer, "10runs", candidates=[*UNTUNED, *portfolio()[:8]], untuned=UNTUNED)
+    assert race.halving is not None
+    assert not set(race.halving.candidates) & set(UNTUNED)
+    assert sum(record.spec.method == UNTUNED[0].method for record in records) == 1
+
+
+def test_a_race_that_was_kept_before_there_were_any_is_read() -> None:
+    race = plan_race(ACCURACY, Budget(20 * 330, 330), portfolio(), DEFAULT, 0)
+    kept = msgspec.json.decode(msgspec.json.encode(race))
+    del kept["untuned"]
+    assert msgspec.convert(kept, Race) == race
 
 
 @pytest.mark.parametrize("steps", [1, 329])
@@ -252,7 +303,8 @@ def check_reasons(choice: Choice, records: list[Record], told: str) -> None:
             f"Its base learning rate is the {side} of {len(rates)} tried with it: one further out may be better."
         ]
 
-    assert ("It is the only base learning rate that was tried" in text) == (len(rates) == 1)
+    finds_its_own = "l4" in str(best.spec.method)
+    assert ("It is the only base learning rate that was tried" in text) == (len(rates) == 1 and not finds_its_own)
 
     lost = [record for record in records if not record.usable]
     counted = re.search(r"(\d+) runs? diverged and (\d+) failed", text)
@@ -264,7 +316,8 @@ def check_reasons(choice: Choice, records: list[Record], told: str) -> None:
 
     spent = sum(record.cost.steps for record in records)
     assert choice.spent == spent == sum(stage.cost for stage in choice.stages)
-    assert reasons[-1] == f"Spent {spent / ACCURACY.full_steps:.3g} runs of {told}, everything included."
+    runs = f"{spent / ACCURACY.full_steps:.3g}"
+    assert reasons[-1] == f"Spent {runs} run{'' if runs == '1' else 's'} of {told}, everything included."
 
     assert (
         f"{best.spec.method} at {best.spec.base_lr:g} was best in full: validation accuracy {best.final:.4g}" in text
