@@ -226,7 +226,8 @@ def _figures(study: Study) -> list[tuple[str, str, str]]:
         return [("runs", str(sum(len(stage.records) for stage in study.stages)), study.budget.runs(study.spent))]
     metric = study.task.objective.metric
     spec = study.shown.spec
-    origin = f"chosen from {len(standings(study.stages[0]))} methods"
+    methods = {record.spec.method for stage in study.stages for record in stage.records}
+    origin = f"chosen from {len(methods)} method{'' if len(methods) == 1 else 's'}"
     if study.course is not None:
         origin = f"found in {len(study.course.legs)} stages"
     largest = largest_found(study.shown)
