@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__)
-UPDATES = {"digits-softmax": 300, "digits-mlp": 300, "digits-cnn": 60, "shakespeare-gpt-100k": 20}
+UPDATES = {"digits-softmax": 300, "digits-mlp": 300, "digits-cnn": 330, "shakespeare-gpt-100k": 100}
 MANY = (1, 8, 32, 128)
 PEER = 6
 SLOW = {"digits-cnn": 32, "shakespeare-gpt-100k": 32}  # the most candidates of tasks whose updates take long
