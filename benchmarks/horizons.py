@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from lrcontrol.api import make_executor
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.carry_out import carry_out
 from lrcontrol.runs.spec import RunSpec
@@ -22,6 +21,7 @@ from lrcontrol.runs.store import Store
 from lrcontrol.search.plan import Plan
 from lrcontrol.selection.portfolio import portfolio
 from lrcontrol.training.tasks.catalogue import task as find_task
+from lrcontrol.workplace import Workplace, make_executor
 
 TASK, SEEDS, SHARES = "digits-mlp", range(6), (9, 3)
 
@@ -53,7 +53,7 @@ def main():
             for horizon, share in [("full", 1), *kinds]
         )
     )
-    with Store(out / "runs.db") as store, make_executor("processes", task, out) as executor:
+    with Store(out / "runs.db") as store, make_executor(Workplace("processes"), task, out) as executor:
         carry_out(plan, executor, store, Budget(plan.cost, full))
         records = {record.id: record for record in store.records()}
 

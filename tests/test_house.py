@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import subprocess
 import sys
@@ -252,3 +253,20 @@ def test_the_error_tree_is_as_drawn() -> None:
         if parent is errors.LRControlError and name != "LRControlError":
             assert builtin
             assert builtin[0] in drawn[name]
+
+
+SCRIPTS = sorted(
+    file
+    for folder in ("benchmarks", "examples", "reliability")
+    for file in (Path(__file__).parents[1] / folder).rglob("*.py")
+)
+
+
+@pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: "/".join(file.parts[-2:]))
+def test_scripts_that_the_tests_do_not_run_import_what_there_is(file: Path) -> None:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "lrcontrol":
+            module = importlib.import_module(str(node.module))
+            for each in node.names:
+                here = hasattr(module, each.name) or importlib.util.find_spec(f"{node.module}.{each.name}")
+                assert here, f"{file}:{node.lineno} imports {each.name}, which {node.module} has not"

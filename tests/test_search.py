@@ -109,6 +109,17 @@ def test_random_draws_are_log_uniform_and_methods_uniform() -> None:
     assert stats.binomtest(first, len(plan.specs)).pvalue > 0.01
 
 
+def test_an_optimizer_that_finds_its_rate_is_drawn_at_its_own_and_leaves_the_others_theirs() -> None:
+    named, own = (
+        random_draws(TASK, ["adamw:cosine", other], 1e-4, 1e-1, 20, 100) for other in ("sgd:rex", "prodigy:rex")
+    )
+    assert {spec.base_lr for spec in own.specs if str(spec.method) == "prodigy:rex"} == {1.0}
+    assert len(own.specs) == 1 + sum(str(spec.method) == "adamw:cosine" for spec in named.specs)
+    assert [spec for spec in named.specs if str(spec.method) == "adamw:cosine"] == [
+        spec for spec in own.specs if str(spec.method) == "adamw:cosine"
+    ]
+
+
 @pytest.mark.parametrize(
     ("low", "high"), [(1e-4, 1.0), (0.00012345678, 0.00012345679), (0.12346, 0.12349), (5e-324, 1e-320), (0.3, 0.3)]
 )
