@@ -14,6 +14,8 @@ import pytest
 
 from command_kit import Run, Said, caller
 from lrcontrol.errors import BadInput
+from lrcontrol.method_parts import method_part
+from lrcontrol.runs.method import method
 from lrcontrol.runs.store import Store
 from lrcontrol.training.tasks.catalogue import TASKS
 
@@ -99,6 +101,8 @@ def test_tasks_are_listed_by_words_of_what_they_are_about(run: Run) -> None:
     for words, meant in (
         ("regression Diabetes", lambda task: task.name == "diabetes-mlp"),
         ("full", lambda task: "full" in f"{task.name} {task.kind} {task.data} {task.model} {task.size}".lower()),
+        ("graph", lambda task: "graph network" in task.model),  # and no photographs
+        ("elbo", lambda task: task.objective.metric == "negative_elbo"),
         ("resnet", lambda task: "resnet" in f"{task.name} {task.model}".lower()),
         ("rmse", lambda task: task.objective.metric == "rmse"),
         ("", lambda task: True),
@@ -109,6 +113,7 @@ def test_tasks_are_listed_by_words_of_what_they_are_about(run: Run) -> None:
         text = good(run("tasks", "--about", words))
         assert all(name in text for name in names)
     bad(run("tasks", "--about", "diabetes resnet"), "no task has all of these words: 'diabetes resnet'")
+    bad(run("tasks", "--about", "iabetes"), "no task has all of these words")
     bad(run("tasks", "diabetes-mlp", "--about", "rmse"), "got both")
 
 
@@ -133,6 +138,45 @@ def test_methods_are_listed_for_people_and_machines(run: Run) -> None:
     for kind in ("optimizers", "schedules"):
         for each in listed[kind]:
             assert each["name"] in text
+
+
+def test_every_part_of_methods_is_told_whole(run: Run) -> None:
+    listed = found_json(run("methods", "--json"))
+    for kind in ("optimizers", "schedules", "controls"):
+        for each in listed[kind]:
+            part = method_part(each["name"])
+            assert each.items() <= part.items()
+            assert str(method(part["example"])).startswith(part["example"].partition("(")[0].partition(":")[0])
+            assert each["name"] in part["example"]
+            for number in part["numbers"]:
+                assert number["about"]
+                assert "default" in number
+            said = run("methods", each["name"])
+            assert said.err == ""
+            told = " ".join(good(said).split())
+            for shown in (part["example"], *(number["name"] for number in part["numbers"]), *each["papers"][:1]):
+                assert " ".join(shown.split()) in told
+
+
+def test_what_is_told_of_a_part_is_its_own(run: Run) -> None:
+    part = found_json(run("methods", "prodigy", "--json"))
+    defaults = {number["name"]: number["default"] for number in part["numbers"]}
+    assert (defaults["d0"], defaults["decoupled"], defaults["beta3"]) == ("1e-06", "true", "")
+    told = " ".join(good(run("methods", "prodigy")).split())
+    for sentence in (
+        "d_coef 1 > 0; a factor of the estimate, and the number to tune if any.",
+        "usual base rate 1, as it finds its rate itself",
+        "did better prodigy(bias_correction=true, safeguard_warmup=true):warmup(0.05)+cosine, where it was tried",
+        "papers Mishchenko, Defazio 2023, arXiv:2306.06101, algorithm 4",
+    ):
+        assert sentence in told
+    assert "usual base rate none: to be given" in " ".join(good(run("methods", "sgd")).split())
+    assert "usual base rate that of the script" in " ".join(good(run("methods", "own")).split())
+    told = " ".join(good(run("methods", "alignment")).split())
+    assert "price an update counts as 2" in told
+    assert "needs a second gradient of every batch; gradients, and the updates before" in told
+    bad(run("methods", "prodgy"), "unknown optimizer, schedule or control 'prodgy'; did you mean 'prodigy'? known: ")
+    bad(run("methods", "OneCycleLR"), "did you mean 'one_cycle'? known: ")
 
 
 @pytest.mark.parametrize(("told", "width"), [("60", 60), ("200", 200), ("5", 30), ("", 80)])
@@ -362,6 +406,13 @@ BAD: list[tuple[list[Any], str]] = [
     # names
     (["select", "diabetes-mpl"], "did you mean 'diabetes-mlp'"),
     (["train", "digits", "sgd:rex", "--lr", "0.1"], "unknown task 'digits'"),
+    (["tasks", "graph"], "unknown task 'graph'; `lrcontrol tasks --about graph` lists cora-gcn."),
+    (["tasks", "bike"], "did you mean 'bike-mlp'? `lrcontrol tasks --about bike` lists bike-mlp."),
+    (["tasks", "graph network"], "`lrcontrol tasks --about 'graph network'` lists cora-gcn."),
+    (["tasks", "accuracy"], " and 29 more."),
+    (["tasks", "zebra"], "`lrcontrol tasks` lists all, and `lrcontrol tasks --about WORDS` those about something."),
+    (["select", "nothere.py:train"], "in a Python file, got 'nothere.py', where there is none; name it from"),
+    (["select", "notes.txt:train"], "in a Python file, got 'notes.txt', which does not end in .py."),
     (["search", "digits-cn"], "did you mean 'digits-cnn'"),
     (["train", TASK, "adam:cosine", "--lr", "0.1"], "did you mean 'adamw'"),
     (["train", TASK, "adamw:cosin", "--lr", "0.1"], "did you mean 'cosine'"),
@@ -373,7 +424,10 @@ BAD: list[tuple[list[Any], str]] = [
     (["search", "etth1-lstm", "--executor", "batched", "--budget", "1run"], "use the processes executor"),
     (["plot", "cosin"], "did you mean 'cosine'"),
     # texts
-    (["train", TASK, "adamw", "--lr", "0.1"], "expected ':'"),
+    (["train", TASK, "adamw", "--lr", "0.1"], "as in adamw:cosine; expected ':'"),
+    (["train", TASK, "prodigy"], "as in prodigy:constant; expected ':'"),
+    (["select", TASK, "--method", "mechanic"], "as in mechanic(adamw):constant; expected ':'"),
+    (["train", TASK, "mechanic(prodigy):linear"], "a mechanic must be around sgd or adamw, got prodigy at position 9"),
     (["train", TASK, "", "--lr", "0.1"], "optimizer"),
     (["train", TASK, "sgd:rex(", "--lr", "0.1"], "cannot be read"),
     (["train", TASK, "sgd(momentm=0.9):rex", "--lr", "0.1"], "momentum"),
@@ -382,6 +436,8 @@ BAD: list[tuple[list[Any], str]] = [
     (["plot", "rex", "__import__('os')"], "unknown schedule '__import__'"),
     # numbers
     (["train", TASK, "sgd:rex", "--lr", "0"], "`--lr` must be a number > 0, got --lr "),
+    (["train", TASK, "prodigy:rex", "--lr", "0"], "lrcontrol: `--lr` must be a number > 0, got --lr 0.0."),
+    (["train", TASK, "prodigy:rex", "--lr", "-1"], "lrcontrol: `--lr` must be a number > 0, got --lr -1.0."),
     (["train", TASK, "sgd:rex", "--lr", "nan"], "`--lr` must be a number > 0, got --lr "),
     (["train", TASK, "sgd:rex", "--lr", "-1"], "`--lr` must be a number > 0, got --lr "),
     (["train", TASK, "sgd:rex", "--lr", "1e999"], "`--lr` must be a number > 0, got --lr "),

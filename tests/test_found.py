@@ -167,7 +167,7 @@ def test_there_is_none_before_the_first_update_nor_after_loading(text: str) -> N
 @pytest.mark.parametrize("text", NOT_FINDING)
 def test_there_is_none_where_no_rate_is_found(text: str) -> None:
     (weight,) = parameters = [nn.Parameter(torch.ones(2))]
-    optimizer = make_optimizer(text, parameters, 0.1)
+    optimizer = make_optimizer(text, parameters, 1.0)
     weight.grad = torch.ones(2)
     optimizer.step()
     assert found_lr(optimizer) is None
@@ -441,9 +441,9 @@ def test_train_tells_the_rate_that_was_found(run: Run) -> None:
     assert said.status == 0
     assert f"found: {rates.max():.3g} at its largest, {rates[-1]:.3g} in the last update." in said.out
     told = json.loads(run("train", "digits-mlp", "prodigy:linear", "--steps", 60, "--json").out)
-    assert told["largest_found"] == rates.max()
+    assert (told["largest_found"], told["last_found"]) == (rates.max(), rates[-1])
     plain_one = run("train", "digits-mlp", "adamw:linear", "--lr", "0.01", "--steps", 5, "--json")
-    assert "largest_found" not in json.loads(plain_one.out)
+    assert not {"largest_found", "last_found"} & json.loads(plain_one.out).keys()
     assert "found" not in run("train", "digits-mlp", "adamw:linear", "--lr", "0.01", "--steps", 5).out
 
 

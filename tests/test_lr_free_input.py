@@ -1,6 +1,7 @@
 """Learning-rate-free optimizers: what a rate and the arguments must be, and runs whose rate is far too large."""
 
 import math
+import warnings
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from lrcontrol.errors import BadInput
+from lrcontrol.runs.optimizer_specs import Prodigy
 from lrcontrol.training.optimizers import make_optimizer
 from test_lr_free import LR_FREE
 
@@ -54,6 +56,39 @@ def test_a_rate_must_be_a_positive_number(name: str, bad: Any) -> None:
 
 def test_a_whole_number_is_a_rate() -> None:
     assert make_optimizer("dog", [nn.Parameter(torch.ones(2))], base_lr=2).param_groups[0]["lr"] == 2.0
+
+
+def test_a_low_rate_where_it_is_found_is_told_and_where_it_is_not_is_usual() -> None:
+    weights = [nn.Parameter(torch.ones(2))]
+    sentence = r"^prodigy finds its rate itself, and what it finds is multiplied by 0\.001; 1 is usual\.$"
+    with pytest.warns(UserWarning, match=sentence) as told:
+        optimizer = make_optimizer("prodigy(d_coef=2)", weights, base_lr=1e-3)
+    assert (len(told), told[0].filename) == (1, __file__)
+    assert optimizer.param_groups[0]["lr"] == 1e-3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for text, rate in (("prodigy", None), ("prodigy", 0.5), ("adamw", 1e-3), ("schedulefree_sgd", 1e-3)):
+            make_optimizer(text, weights, rate)
+        make_optimizer(Prodigy(), weights, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "prodigy:cosine",
+            r"takes an optimizer alone, got 'prodigy:cosine'; make it as 'prodigy', and give .* to as_to",
+        ),
+        (
+            "mechanic(dog)",
+            r"^an optimizer cannot be read: a mechanic must be around sgd or adamw, got dog at position 9",
+        ),
+        ("own", r"^unknown optimizer 'own'; known: adamw, cocob, .*, mechanic, prodigy, "),
+    ],
+)
+def test_what_cannot_be_made_is_told(text: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        make_optimizer(text, [nn.Parameter(torch.ones(2))])
 
 
 def test_a_model_and_keywords_of_torch_are_told_what_is_meant() -> None:

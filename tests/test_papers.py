@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import lrcontrol as lrc
+from lrcontrol.citing import OTHER_NAMES
 from lrcontrol.cli import app
 from lrcontrol.controls.text import CONTROLS
 from lrcontrol.errors import BadInput, BadText, UnknownName
@@ -58,6 +59,13 @@ def test_strategies_and_analyses_are_cited_without_what_deviates(name: str, kind
     assert "eviates" not in str(found.papers)
 
 
+def test_other_names_of_strategies_and_analyses_are_known() -> None:
+    for name, meant in OTHER_NAMES.items():
+        assert lrc.cite(name) == lrc.cite(meant)
+    assert lrc.cite("LR-Finder") == lrc.cite("range")
+    assert [each.name for each in lrc.cite("select")] == ["halving"]
+
+
 def test_every_strategy_of_search_can_be_cited() -> None:
     assert {lrc.cite(name)[0].kind for name in STRATEGIES} == {"strategy"}
 
@@ -93,7 +101,7 @@ def test_what_is_not_a_method_is_refused():
         UnknownName, match=r"'autolrs'\? known: adamw, .*; strategies: autolrs, .*; analyses: advise, "
     ):
         lrc.cite("AutoLR")
-    for name, meant in {"hyperband": "halving", "LR-Finder": "range", "refin": "refine", "noam": "warmup"}.items():
+    for name, meant in {"hyperbands": "halving", "LR-Findr": "range", "refin": "refine", "noam": "warmup"}.items():
         with pytest.raises(UnknownName, match=f"unknown method '{name}'; did you mean '{meant}"):
             lrc.cite(name)
     with pytest.raises(UnknownName, match="unknown optimizer 'adam'"):

@@ -799,6 +799,12 @@ class TestTasks:
         with pytest.raises(BadInput, match=r"methods must name one, got own:rex; write for example adamw:rex"):
             lrc.train("digits-mlp", "own:rex", base_lr=0.1)
 
+    def test_a_method_without_a_rate_has_that_of_the_script(self, tmp_path: Path) -> None:
+        name = write(tmp_path)
+        spec = lrc.train(name, "own:linear", total_steps=3).spec
+        assert (spec.base_lr, spec.method.control_text) == (catalogue.named(name).base_lr, "linear")
+        assert lrc.train(name, "own:linear", base_lr=0.125, total_steps=3).spec.base_lr == 0.125
+
     @pytest.mark.slow
     def test_what_runs_share_is_prepared_once_where_they_begin(self, tmp_path: Path) -> None:
         text = FILE.replace(

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from contracts.search import TRUTHS, Truth, answer, carried, chance, diverged, failed, mixed
+from lrcontrol.analysis.compare import accuracy_error
 from lrcontrol.errors import OverBudget, RecordError
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Outcome, Record
@@ -334,12 +335,46 @@ def check_reasons(choice: Choice, records: list[Record], told: str) -> None:
     if raced[110] or raced[36]:
         runs = "1 run" if len(full) == 1 else f"{len(full)} runs"
         assert f"; {runs} in full." in text
-    close = re.search(r"(\d+) of the (\d+) other full runs are within it", text)
-    if close:
-        assert int(close[2]) == len(full) - 1
-        assert 0 <= int(close[1]) <= len(others)
+    assert ("standard error" in text) == (len(full) > 1)
+    if len(full) > 1:
+        assert best.final is not None
+        error = accuracy_error(best.final, ACCURACY.sizes[1])
+        finals = [record.final for record in full if record.id != best.id and record.final is not None]
+        assert (
+            f"points here, and {close_told(sum(best.final - each <= error for each in finals), len(full) - 1)}; "
+            in text
+        )
     for value in re.findall(r"([+-]\d\.\d\d) \(Spearman\)", text):
         assert -1 <= float(value) <= 1
+
+
+def close_told(close: int, others: int) -> str:
+    """How many of the other full runs are close, as people say it."""
+    if others == 1:
+        return "the other full run is that close" if close else "the other full run is not that close"
+    told = {0: "none", 1: "1"}.get(close, str(close))
+    return f"{told} of the {others} other full runs {'is' if close < 2 else 'are'} that close"
+
+
+@pytest.mark.parametrize(
+    ("budget", "finals", "said"),
+    [
+        ("2runs", [0.9, 0.5], "the other full run is not that close"),
+        ("2runs", [0.9, 0.895], "the other full run is that close"),
+        ("3runs", [0.9, 0.5, 0.6], "none of the 2 other full runs is that close"),
+        ("3runs", [0.9, 0.5, 0.895], "1 of the 2 other full runs is that close"),
+        ("3runs", [0.9, 0.899, 0.895], "2 of the 2 other full runs are that close"),
+    ],
+)
+def test_how_many_other_full_runs_are_close_is_told_in_words(budget: str, finals: list[float], said: str) -> None:
+    candidates = [DEFAULT, *UNTUNED]
+
+    def truth(spec: RunSpec) -> Record:
+        return answer(spec, finals[candidates.index(Candidate(spec.method, spec.base_lr))])
+
+    choice, records, *_ = selected(truth, budget, untuned=UNTUNED)
+    assert len(records) == len(finals)
+    assert any(f"points here, and {said}; the best of several" in reason for reason in choice.reasons)
 
 
 def test_rank_agreement_is_one_where_lengths_agree_and_minus_one_where_they_reverse() -> None:

@@ -15,8 +15,9 @@ from lrcontrol.docstrings import with_keys
 from lrcontrol.errors import BadInput, BadText, StoreError
 from lrcontrol.files import write_whole
 from lrcontrol.runs.budget import Budget
-from lrcontrol.runs.method import Method
+from lrcontrol.runs.method import Method, Own
 from lrcontrol.runs.method import method as parse_method
+from lrcontrol.runs.optimizer import low_rate
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
@@ -331,8 +332,8 @@ def train(
         task: a task's name; one of your own as `path/to/file.py:function`, or what `lrcontrol.as_task` or
             `lrcontrol.task` made.
         method: `optimizer:control`, such as `adamw:cosine`; by default the task's default.
-        base_lr: > 0; by default that of the task's default where no method is given, and 1 for an optimizer that finds
-            its rate itself.
+        base_lr: > 0; by default that of the task's default where no method is given or the task makes its optimizer
+            itself, and 1 for an optimizer that finds its rate itself.
         total_steps: by default the task's full horizon.
         seed: of weights, data order and all other chance.
         norms: `l1`, `l2` or both: the norms of the gradient of every update, which the record then has as columns.
@@ -354,17 +355,15 @@ def train(
     known = catalogue.named(task)
     threads = checks.integer("run_cpus", run_cpus, low=1)
     if method is not None:
-        usual = parse_method(method, steps_per_epoch=known.steps_per_epoch).optimizer.usual_lr
-        if base_lr is None and usual is None:
-            raise BadInput(f"a method needs a base learning rate, got {method} without one; give `base_lr`.")
+        optimizer = parse_method(method, steps_per_epoch=known.steps_per_epoch).optimizer
         if base_lr is None:
-            base_lr = usual
-        elif usual is not None and base_lr < usual / 3:
-            warnings.warn(
-                f"the optimizer of {method} finds its rate itself, and what it finds is multiplied by {base_lr:g}; "
-                f"{usual:g} is usual.",
-                stacklevel=2,
-            )
+            base_lr = known.base_lr if isinstance(optimizer, Own) else optimizer.usual_lr
+        if base_lr is None:
+            raise BadInput(f"a method needs a base learning rate, got {method} without one; give `base_lr`.")
+        base_lr = checks.number("base_lr", base_lr, low=0, open_low=True)
+        low = low_rate(optimizer, base_lr)
+        if low is not None:
+            warnings.warn(low, stacklevel=2)
     spec = RunSpec(
         task=known.name,
         method=parse_method(known.method if method is None else method, steps_per_epoch=known.steps_per_epoch),

@@ -16,6 +16,7 @@ from lrcontrol.errors import BadInput, UnknownName
 
 __all__ = [
     "LARGEST_STEP",
+    "closest",
     "instance",
     "integer",
     "near_miss",
@@ -128,7 +129,7 @@ def one_of(kind: str, name: object, known: Collection[str]) -> str:
 
 def near_miss(kind: str, name: object, known: Collection[str], meant: str | None = None) -> str:
     """The sentence for an unknown name: what was got, what was `meant` or else the nearest known name, all of them."""
-    close = meant or _closest(name[:200], sorted(known)) if isinstance(name, str) else None
+    close = meant or closest(name, known) if isinstance(name, str) else None
     guess = f"; did you mean '{close}'?" if close else ";"
     return f"unknown {kind} {shown(name)}{guess} known: {_listed(known)}."
 
@@ -140,9 +141,9 @@ def _listed(known: Collection[str]) -> str:
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if shown < len(names) else "")
 
 
-def _closest(name: str, known: list[str]) -> str | None:
+def closest(name: str, known: Collection[str]) -> str | None:
     """The known name that was most likely meant: spelled otherwise, cut short, or mistyped."""
-    plain = name.lower().replace("-", "_")
+    plain, known = name[:200].lower().replace("-", "_"), sorted(known)
     if plain in known and plain != name:
         return plain
     begun = [each for each in known if each.startswith(plain)] if len(plain) >= 3 else []

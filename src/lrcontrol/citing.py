@@ -22,10 +22,11 @@ OTHER_NAMES = {
     "lr_range_test": "range",
     "range_test": "range",
     "random_search": "random",
+    "select": "halving",
     "sha": "halving",
     "successive_halving": "halving",
 }
-"""What strategies and analyses are called elsewhere, and our word."""
+"""What strategies and analyses are called elsewhere, and our word; `select` races by halving."""
 
 
 def cite(given: str) -> tuple[Citation, ...]:
@@ -33,7 +34,7 @@ def cite(given: str) -> tuple[Citation, ...]:
 
     Args:
         given: such as `adamw:warmup(0.05)+rex`, `one_cycle` or `plateau`; a strategy of search, such as `autolrs`; or
-            `range`, `refine` or `advise`.
+            `select`, `range`, `refine` or `advise`.
     Returns:
         One citation per optimizer, schedule and control that the text makes, in the order of the text; a parameter's
         name or value, such as the shape of a cooldown, is cited by what it is a parameter of.
@@ -93,9 +94,10 @@ def _of_search_or_analysis(plain: str, word: str) -> Citation:
         },
         "analysis": {"advise": advise, "range": range_test, "refine": refine},
     }
+    name = OTHER_NAMES.get(plain, plain)
     for kind, known in kinds.items():
-        if plain in known:
-            return citation(kind, plain, known[plain])
+        if name in known:
+            return citation(kind, name, known[name])
     strategies, analyses = kinds.values()
     near = difflib.get_close_matches(plain, [*strategies, *analyses, *OTHER_NAMES], n=1, cutoff=0.8)
     meant = ours(word) or next((OTHER_NAMES.get(each, each) for each in near), None)

@@ -5,6 +5,7 @@ Heavy modules are imported inside the commands, so that `lrcontrol --help` is in
 
 import io
 import json
+import math
 import os
 import shutil
 import sys
@@ -199,8 +200,11 @@ def train(
     if as_json:
         from lrcontrol.report.study import largest_found
 
-        largest = largest_found(record)
-        found = {} if largest is None else {"largest_found": largest}
+        largest, rates = largest_found(record), record.found_rates
+        found = {}
+        if largest is not None and rates is not None:
+            last = float(rates[-1])
+            found = {"largest_found": largest, "last_found": last if math.isfinite(last) else None}
         print_json(json.loads(record.summary()) | {"id": record.id} | found)
     else:
         console.show_record(record, {} if out is None else {"results": out})
@@ -363,7 +367,8 @@ def tasks(
     about: Annotated[
         str | None,
         Parameter(
-            "--about", help="Those with all these words in name, kind, data, model, metric or size (small, full)."
+            "--about",
+            help="Those with words that begin so in name, kind, data, model, metric or size (small, full).",
         ),
     ] = None,
     as_json: Json = False,
@@ -395,25 +400,26 @@ def tasks(
 
 
 @app.command
-def methods(*, as_json: Json = False) -> None:
-    """List the optimizers and schedules that methods are made of, and the portfolio that `select` races."""
+def methods(name: str | None = None, /, *, as_json: Json = False) -> None:
+    """List what methods are made of, and the portfolio that `select` races; or tell all about the part NAME."""
+    from lrcontrol import method_parts
     from lrcontrol.selection.portfolio import method_list
 
-    listed = method_list()
+    listed = method_list() if name is None else method_parts.method_part(name)
     if as_json:
         print_json(listed)
         return
     from lrcontrol.report import console
 
-    console.show_methods(listed)
+    (console.show_methods if name is None else console.show_method)(listed)
 
 
 @app.command
 def cite(method: str, /, *, as_json: Json = False) -> None:
     """Print the papers behind METHOD: a method, a schedule, a name such as `sgdr`, a strategy or an analysis.
 
-    Strategies are those of `search`: `autolrs`, `grid`, `halving`, `random`, `refinement`. Analyses are `advise`,
-    `range` and `refine`.
+    Strategies are those of `search`: `autolrs`, `grid`, `halving`, `random`, `refinement`; `select` is by halving.
+    Analyses are `advise`, `range` and `refine`.
     """
     import msgspec
 

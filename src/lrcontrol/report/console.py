@@ -29,6 +29,7 @@ __all__ = [
     "plain_console",
     "show_citations",
     "show_files",
+    "show_method",
     "show_methods",
     "show_record",
     "show_study",
@@ -215,6 +216,61 @@ def show_methods(listed: Mapping[str, Any]) -> None:
         f"rate: {escape(', '.join(untuned))}.",
         highlight=False,
     )
+
+
+NEEDS = {
+    "loss": "the loss of every update",
+    "metric": "the validation metric, where it has been measured",
+    "grad_norm": "the norm of every gradient",
+    "batch_loss": "the loss of a batch before its update",
+    "fall": "gradients",
+    "descent": "gradients, and the updates that are about to be made",
+    "slope": "gradients, and the updates before",
+    "cosine": "gradients, and the updates before",
+    "curvature": "a second gradient of every batch",
+    "hypergradient": "the derivative of the validation loss by the rates",
+}
+"""What a control needs to be shown, for people."""
+
+
+def _usual_text(part: Mapping[str, Any]) -> str:
+    """The usual base rate of an optimizer, for people."""
+    if part["kind"] != "optimizer":
+        return ""
+    usual = part["usual_lr"]
+    if part["name"] == "own":
+        return "that of the script"
+    return "none: to be given" if usual is None else f"{usual:g}, as it finds its rate itself"
+
+
+def show_method(part: Mapping[str, Any]) -> None:
+    """Print all there is to know of one optimizer, schedule or control."""
+    console = plain_console()
+    console.print(f"[bold]{escape(part['name'])}[/], {part['kind']}", highlight=False)
+    console.print(escape(part["description"]), highlight=False)
+    if part["numbers"]:
+        table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
+        for column in ("takes", "default", "what it is"):
+            table.add_column(column)
+        for each in part["numbers"]:
+            table.add_row(*map(escape, (each["name"], each["default"], each["about"])))
+        console.print(table)
+    else:
+        console.print()
+    rows = {
+        "example": part["example"],
+        "usual base rate": _usual_text(part),
+        "did better": f"{part['calibrated']}, where it was tried" if part.get("calibrated") else "",
+        "needs": "; ".join(dict.fromkeys(NEEDS[each] for each in part["needs"])),
+        "price": f"an update counts as {part['price']}" if part.get("price", 1) > 1 else "",
+        "cost of a step": f"{part['step_cost']:g} of one of fused SGD" if part.get("step_cost") else "",
+        "papers": "\n".join(part["papers"]) or "none: in common use",
+    }
+    table = rich.table.Table(box=None, show_header=False)
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, escape(value))
+    console.print(table, highlight=False)
 
 
 def show_citations(found: Sequence[Citation]) -> None:

@@ -139,7 +139,8 @@ def read_method(reader: Reader) -> Method:
     """Read `optimizer:control`."""
     optimizer = read_optimizer(reader)
     if not reader.take(":"):
-        reader.fail("a method is optimizer:control, as in adamw:cosine; expected ':'")
+        usual = "cosine" if optimizer.usual_lr is None else "constant"
+        reader.fail(f"a method is optimizer:control, as in {optimizer_text(optimizer)}:{usual}; expected ':'")
     return Method(optimizer, read_control(reader))
 
 

@@ -1,9 +1,10 @@
 """Optimizers of methods as text: their names, reading and writing `name(parameter=value)`."""
 
+from collections.abc import Collection
+
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.errors import UnknownName
 from lrcontrol.runs.optimizer_specs import (
     SGD,
     AdamW,
@@ -22,7 +23,15 @@ from lrcontrol.runs.optimizer_specs import (
 from lrcontrol.schedules.reader import Reader, call
 from lrcontrol.schedules.text import number_text
 
-__all__ = ["OPTIMIZERS", "OptimizerSpec", "has_momentum", "optimizer_name", "optimizer_text", "read_optimizer"]
+__all__ = [
+    "OPTIMIZERS",
+    "OptimizerSpec",
+    "has_momentum",
+    "low_rate",
+    "optimizer_name",
+    "optimizer_text",
+    "read_optimizer",
+]
 
 OptimizerSpec = (
     SGD
@@ -58,17 +67,15 @@ OPTIMIZERS: dict[str, type[OptimizerSpec]] = {
 """Every optimizer by its name in text."""
 
 
-def read_optimizer(reader: Reader) -> OptimizerSpec:
-    """Read `name` or `name(parameter=value, ...)`; a mechanic's first value is an optimizer."""
-    name = reader.name("an optimizer")
-    if name not in OPTIMIZERS:
-        raise UnknownName(checks.near_miss("optimizer", name, OPTIMIZERS))
+def read_optimizer(reader: Reader, known: Collection[str] = OPTIMIZERS) -> OptimizerSpec:
+    """Read `name` or `name(parameter=value, ...)`, one of `known`; a mechanic's first value is an optimizer."""
+    name = checks.one_of("optimizer", reader.name("an optimizer"), known)
     positional: list[object] = []
     named: dict[str, object] = {}
     if reader.take("("):
         if OPTIMIZERS[name] is Mechanic and reader.ahead().kind == "name" and reader.ahead(1).text != "=":
-            if reader.peek() == "mechanic":
-                reader.fail("a mechanic must be around sgd or adamw")
+            if reader.peek() in OPTIMIZERS and OPTIMIZERS[reader.peek()] not in (SGD, AdamW):
+                reader.fail(f"a mechanic must be around sgd or adamw, got {reader.peek()}")
             positional.append(read_optimizer(reader))
             if not reader.take(","):
                 reader.expect(")")
@@ -92,6 +99,17 @@ def optimizer_text(optimizer: OptimizerSpec) -> str:
     ]
     told = ", ".join([*inside, *changed])
     return f"{optimizer_name(optimizer)}({told})" if told else optimizer_name(optimizer)
+
+
+def low_rate(optimizer: OptimizerSpec, base_lr: float) -> str | None:
+    """What to say of a base rate that is far below the one that is usual where the rate is found; else None."""
+    usual = optimizer.usual_lr
+    if usual is None or base_lr >= usual / 3:
+        return None
+    return (
+        f"{optimizer_name(optimizer)} finds its rate itself, and what it finds is multiplied by {base_lr:g}; "
+        f"{usual:g} is usual."
+    )
 
 
 def _made(reader: Reader, name: str, positional: list[object], named: dict[str, object]) -> OptimizerSpec:

@@ -25,8 +25,13 @@ def load(path: str | Path) -> ModuleType:
     file = Path(path).resolve()
     if file in _LOADED:
         return _LOADED[file]
-    if file.suffix != ".py" or not file.is_file():
-        raise BadInput(f"a task of your own must be in a Python file, got {str(path)!r}, which is none.")
+    if file.suffix != ".py":
+        raise BadInput(f"a task of your own must be in a Python file, got {str(path)!r}, which does not end in .py.")
+    if not file.is_file():
+        raise BadInput(
+            f"a task of your own must be in a Python file, got {str(path)!r}, where there is none; name it from the "
+            "folder you are in, as in path/to/file.py:function."
+        )
     if str(file.parent) not in sys.path:
         sys.path.append(str(file.parent))
     spec = importlib.util.spec_from_file_location(f"lrcontrol_user_{len(_LOADED)}_{file.stem}", file)

@@ -69,7 +69,8 @@ class Reader:
         if at is None:
             at = self.ahead().at
         near = self.text[max(at - 30, 0) : at + 30]
-        raise BadText(f"a {self.kind} cannot be read: {what} at position {at} of {near!r}.")
+        article = "an" if self.kind[0] in "aeiou" else "a"
+        raise BadText(f"{article} {self.kind} cannot be read: {what} at position {at} of {near!r}.")
 
     def peek(self) -> str:
         """The next token's text, or '' at the end."""

@@ -171,10 +171,16 @@ def _noise(best: Record, finalists: Sequence[Record], task: Task) -> list[str]:
         record.id != best.id and record.final is not None and best.final - record.final <= error
         for record in finalists
     )
+    others = len(finalists) - 1
+    if others == 1:
+        told = f"the other full run is {'' if close else 'not '}that close"
+    elif close in (0, 1):
+        told = f"{('none', '1')[close]} of the {others} other full runs is that close"
+    else:
+        told = f"{close} of the {others} other full runs are that close"
     return [
         f"An accuracy on {count} validation examples has a standard error of {100 * error:.2f} points here, and "
-        f"{close} of the {len(finalists) - 1} other full runs are that close; the best of several on one split, with "
-        "one seed each, is likely to be a little less good elsewhere."
+        f"{told}; the best of several on one split, with one seed each, is likely to be a little less good elsewhere."
     ]
 
 

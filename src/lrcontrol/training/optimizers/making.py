@@ -1,5 +1,6 @@
 """Optimizers of methods, made for a model's parameters."""
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,9 +8,9 @@ import torch
 from torch import nn
 
 from lrcontrol import checks
-from lrcontrol.errors import BadInput
+from lrcontrol.errors import BadInput, BadText
 from lrcontrol.runs import optimizer_specs as specs
-from lrcontrol.runs.optimizer import OptimizerSpec, read_optimizer
+from lrcontrol.runs.optimizer import OPTIMIZERS, OptimizerSpec, low_rate, optimizer_text, read_optimizer
 from lrcontrol.schedules.reader import Reader
 from lrcontrol.training.optimizers.coins import Cocob
 from lrcontrol.training.optimizers.distances import DoG, DoWG, LDoG
@@ -31,7 +32,7 @@ def make_optimizer(
     Args:
         spec: an optimizer, or its text, such as `prodigy`, `mechanic(sgd)` or `dog(initial_distance=1e-4)`.
         parameters: tensors or groups, as torch's optimizers take them.
-        base_lr: > 0; by default 1 for those that find their rate themselves.
+        base_lr: > 0; by default 1 for those that find their rate themselves, which a much lower one only slows down.
         others: none; all other numbers are in `spec`.
     Raises:
         BadInput: it leaves the optimizer to a script, it needs a rate, or an argument is not what it must be.
@@ -50,9 +51,10 @@ def make_optimizer(
             "where a rate is needed."
         )
     if isinstance(spec, str):
-        reader = Reader(spec, "optimizer")
-        spec = read_optimizer(reader)
-        reader.finish()
+        spec = _read(spec)
+        low = None if base_lr is None else low_rate(spec, checks.number("base_lr", base_lr, low=0, open_low=True))
+        if low is not None:  # only where a text is given: of the data of a run it was said when that was asked for
+            warnings.warn(low, stacklevel=2)
     checks.instance("spec", spec, OptimizerSpec, 'an optimizer such as AdamW() or "adamw"')
     if isinstance(spec, specs.Own):
         raise BadInput("a method must name the optimizer that is to be made, got own; give one such as adamw.")
@@ -101,3 +103,16 @@ def make_optimizer(
             return Cocob(parameters, spec, base_lr)
         case specs.Mechanic():
             return Mechanic(make_optimizer(spec.inner, parameters, base_lr), spec)
+
+
+def _read(text: str) -> OptimizerSpec:
+    """The optimizer of a text, one that can be made."""
+    reader = Reader(text, "optimizer")
+    spec = read_optimizer(reader, [name for name, kind in OPTIMIZERS.items() if kind is not specs.Own])
+    if reader.peek() == ":":
+        raise BadText(
+            f"`make_optimizer` takes an optimizer alone, got {checks.shown(text)}; make it as "
+            f"{checks.shown(optimizer_text(spec))}, and give what is after the colon to as_torch_scheduler."
+        )
+    reader.finish()
+    return spec

@@ -3,7 +3,8 @@
 import functools
 import hashlib
 import inspect
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,42 @@ def task(name: str) -> Task:
         if name not in OWN:
             raise UnknownName(f"the task {checks.shown(name)} must be loaded first; name its file, as in my/{name}.")
         return OWN[name].task
-    return TASKS[checks.one_of("task", name, TASKS)]
+    if not isinstance(name, str) or name not in TASKS:
+        raise UnknownName(_unknown(name))
+    return TASKS[name]
+
+
+def _unknown(name: object) -> str:
+    """What to say of a name that no task has: the one that was meant, or those that are about it."""
+    words = _words(name[:200]) if isinstance(name, str) else []
+    close = checks.closest(name, TASKS) if isinstance(name, str) else None
+    guess = f"; did you mean '{close}'?" if close else ";"
+    found = [task.name for task in TASKS.values() if words and _is_about(task, words)]
+    if not found:
+        listed = "`lrcontrol tasks` lists all, and `lrcontrol tasks --about WORDS` those about something."
+        return f"unknown task {checks.shown(name)}{guess} {listed}"
+    first = ", ".join(found[:MOST_NAMED]) + (f" and {len(found) - MOST_NAMED} more" * (len(found) > MOST_NAMED))
+    about = " ".join(words)
+    asked = f"'{about}'" if len(words) > 1 else about
+    return f"unknown task {checks.shown(name)}{guess} `lrcontrol tasks --about {asked}` lists {first}."
+
+
+MOST_NAMED = 6  # tasks in a sentence
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text, and of what joins them no trace."""
+    return re.findall(r"[^\W_]+", text.lower())
+
+
+def _is_about(task: Task, words: Collection[str]) -> bool:
+    """Whether words of what is told of a task begin with all of these."""
+    told = _words(" ".join((task.name, task.kind, task.data, task.model, task.objective.metric, task.size)))
+    return all(any(each.startswith(word) for each in told) for word in words)
 
 
 def tasks_about(text: str) -> list[Task]:
-    """The tasks in whose name, kind, data, model, metric or size all the words of a text occur, in any case.
+    """The tasks in whose name, kind, data, model, metric or size words begin with all those of a text, in any case.
 
     Raises:
         BadInput: there are none.
@@ -72,13 +104,8 @@ def tasks_about(text: str) -> list[Task]:
         >>> [task.name for task in tasks_about("regression diabetes")]
         ['diabetes-mlp']
     """
-    words = text.lower().split()
-
-    def is_meant(task: Task) -> bool:
-        told = (task.name, task.kind, task.data, task.model, task.objective.metric, task.size)
-        return all(word in " ".join(told).lower() for word in words)
-
-    found = [task for task in TASKS.values() if is_meant(task)]
+    words = _words(text)
+    found = [task for task in TASKS.values() if _is_about(task, words)]
     if not found:
         raise BadInput(f"no task has all of these words: {checks.shown(text)}; name fewer, such as a kind or a model.")
     return found
