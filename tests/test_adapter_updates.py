@@ -390,12 +390,61 @@ def test_a_metric_to_be_maximised_is_turned_and_kept_in_the_state() -> None:
         made(direction="maximise")
 
 
-def test_a_control_that_never_hears_its_metric_says_so_at_the_end() -> None:
-    scheduler = simulated(sgd(1.0), "plateau", 40)
+@pytest.mark.parametrize("text", ["stop_early(sgdr(4))", "plateau(patience=39)"])
+def test_a_control_that_never_hears_its_metric_says_so_at_the_end(text: str) -> None:
+    scheduler = simulated(sgd(1.0), text, 40)
     for _ in range(39):
         scheduler.step()
     with pytest.warns(UserWarning, match="has not been told a metric in all of 40st"):
         scheduler.step()
+
+
+@pytest.mark.parametrize(
+    ("text", "total", "first"),
+    [
+        ("plateau(patience=2)", 40, 11),
+        ("cosine*plateau(patience=2)", 40, 11),
+        ("greedy(on=metric, patience=0)", 40, 21),
+        ("warmup(20)+plateau(patience=2)", 60, 31),
+    ],
+)
+def test_a_control_that_hears_its_metric_too_seldom_for_its_patience_says_so_once(
+    text: str, total: int, first: int
+) -> None:
+    """With a metric at every so many updates it lowers the rate in the last of them, with one fewer never."""
+    scheduler = simulated(sgd(1.0), text, total)
+    for _ in range(first - 1):
+        scheduler.step()
+    with pytest.warns(UserWarning, match=f"in the first {first} of {total}st and did nothing .*; told as seldom"):
+        scheduler.step()
+    for _ in range(total - first):
+        scheduler.step()
+
+
+def test_a_metric_that_is_told_just_often_enough_is_acted_on_and_nothing_is_said() -> None:
+    for every, wanted in ((10, 0.1), (5, 0.01)):
+        scheduler = simulated(sgd(1.0), "plateau(patience=2)", 40)
+        for step in range(1, 41):
+            scheduler.step(**({} if step % every else {"metrics": 1.0}))
+        assert scheduler.multiplier == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            ((5.0,), {}),
+            r"`tell` takes the loss of the next update's batch by its name, got 5\.0; call tell\(loss=loss\)",
+        ),
+        (((), {"grad_norm": 1.0}), r"by its name, got grad_norm=1\.0; .*step\(\.\.\.\) with all else"),
+        (((5.0,), {"loss": 5.0}), r"by its name, got 5\.0;"),
+        (((), {}), r"`loss` must be one number, got loss=None"),
+    ],
+)
+def test_what_is_told_ahead_is_the_loss_by_its_name(given: Any, said: str) -> None:
+    scheduler = as_torch(sgd(1.0), "polyak", 10)
+    with pytest.raises(BadInput, match=said):
+        scheduler.tell(*given[0], **given[1])
 
 
 def driven_by_torch(optimizer: torch.optim.Optimizer, schedulers: list[Any]) -> None:

@@ -8,13 +8,16 @@ from typing import Any, Literal, TypedDict
 import msgspec
 
 from lrcontrol import checks
-from lrcontrol.controls.composed import Clip
+from lrcontrol.controls.composed import Clip, Then
 from lrcontrol.controls.control import AHEAD, Control, Decision, Observation, State, Update, reconsidered
+from lrcontrol.controls.greedy import Greedy
 from lrcontrol.controls.holding import inside
+from lrcontrol.controls.plateau import Plateau
 from lrcontrol.controls.text import AnyControl, control_text
 from lrcontrol.controls.text import control as parse_control
 from lrcontrol.errors import BadInput, OutOfSchedule
 from lrcontrol.schedules.horizon import Horizon, horizon
+from lrcontrol.schedules.laying import lengths
 from lrcontrol.training.plan import Settings
 
 __all__ = ["Loop", "Told", "one_number", "read_loop_state"]
@@ -100,10 +103,13 @@ class Loop:
             )
         if "metric" in self.control.needs and self._deaf >= 0:
             self._deaf = -1 if "metric" in self._heard else self._deaf + 1
-            if self._deaf == self.horizon.ticks > 1:
+            total = self.horizon.ticks
+            if self._deaf == _too_late(self.control, total) and total > 1:
+                which = "all" if self._deaf == total else f"the first {self._deaf}"
+                seldom = "" if self._deaf == total else "; told as seldom as that its patience outlasts the run"
                 warnings.warn(
-                    f"{self.name} has not been told a metric in all of {self.horizon} and did nothing without one; "
-                    "call step(metrics=...) when it has been measured.",
+                    f"{self.name} has not been told a metric in {which} of {self.horizon} and did nothing without "
+                    f"one{seldom}; call step(metrics=...) when it has been measured.",
                     stacklevel=4,
                 )
         self._decide(self._state, Observation(step, **self._heard))
@@ -254,6 +260,22 @@ def _checked(decision: Decision) -> None:
 def _json(value: float) -> float | str:
     """A number as JSON has it: those that are not finite as text."""
     return value if math.isfinite(value) else str(value)
+
+
+def _too_late(control: Control, total: int) -> int:
+    """Updates without any metric after which one that comes as seldom again is too seldom for a control's patience.
+
+    All of them, where it has none that is counted in metrics, or one that is longer than the run.
+    """
+    held = list(inside(control)) if isinstance(control, AnyControl) else []
+    if not held or not isinstance(held[-1], Plateau | Greedy) or "metric" not in held[-1].needs:
+        return total
+    before = 0
+    for each in held:
+        if isinstance(each, Then):
+            before += sum(lengths(each.schedule.parts, total - before))
+    every = (total - before) // (held[-1].patience + 2)
+    return min(before + every + 1, total) if every else total
 
 
 def one_number(name: str, value: Any) -> float:

@@ -135,14 +135,16 @@ class TorchSchedule(Readings):
         else:
             self._write_rates(multiplier)
 
-    def tell(self, *, loss: Any) -> None:
+    def tell(self, *unnamed: Any, loss: Any = None, **others: Any) -> None:
         """Tell the loss of the batch whose update comes next: for controls that need it before `optimizer.step()`.
 
         Args:
             loss: one number, or a tensor of one; the last that is told counts. Over the processes of torch.distributed
                 its mean is taken.
+            unnamed: none.
+            others: none; all else is told to `step`.
         Raises:
-            BadInput: it is not one number.
+            BadInput: it is not one number, or something else is told.
         Example:
             >>> import torch
             >>> from lrcontrol import as_torch_scheduler
@@ -157,6 +159,14 @@ class TorchSchedule(Readings):
             >>> weight.item()
             0.0
         """
+        if unnamed or others:
+            got = ", ".join(
+                [*map(checks.shown, unnamed), *(f"{name}={checks.shown(others[name])}" for name in others)]
+            )
+            raise BadInput(
+                f"`tell` takes the loss of the next update's batch by its name, got {got}; call tell(loss=loss), and "
+                "step(...) with all else."
+            )
         self._batch_loss = one_number("loss", loss)
 
     def _write_rates(self, multiplier: float) -> None:
