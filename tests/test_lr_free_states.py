@@ -14,6 +14,7 @@ from torch import nn
 import lr_free_ranks
 from lrcontrol.errors import BadInput
 from lrcontrol.training.optimizers import evaluation_weights, lr_free, make_optimizer, recalibrate
+from lrcontrol.training.optimizers.evaluation import forgotten
 from lrcontrol.training.optimizers.lr_free import LRFree
 from lrcontrol.training.state import State, put, taken
 from ranks_kit import two_ranks
@@ -186,9 +187,26 @@ def test_what_is_kept_of_a_parameter_is_what_an_optimizer_says() -> None:
             assert set(optimizer._keeps) <= set(lr_free._KEPT_BY_ANY)
 
 
-def test_evaluation_is_for_optimizers() -> None:
-    with pytest.raises(BadInput, match="must be a torch optimizer"), evaluation_weights(nn.Linear(1, 1)):  # type: ignore[arg-type]
+def test_evaluation_is_for_optimizers_and_that_is_said_at_the_call() -> None:
+    model = nn.Linear(1, 1)
+    for given in (model, model.parameters(), [model.weight]):
+        with pytest.raises(BadInput, match="must be a torch optimizer"):
+            evaluation_weights(given)  # type: ignore[arg-type]
+
+
+def test_evaluation_without_with_is_told_and_counts_for_nothing() -> None:
+    parameters = begun()
+    optimizer = make_optimizer("dog", parameters)
+    stepped(optimizer, parameters, "dog", 0)
+    before = [each.detach().clone() for each in parameters]
+    with pytest.warns(UserWarning, match="`evaluation_weights` alone changes nothing: measure inside `with") as told:
+        evaluation_weights(optimizer)
+    assert told[0].filename == __file__
+    assert all(map(torch.equal, parameters, before))
+    assert "have not been in place" in str(forgotten(optimizer))
+    with evaluation_weights(optimizer):
         pass
+    assert all(map(torch.equal, parameters, before))
 
 
 def test_the_packages_own_schedule_free_is_seen_through() -> None:

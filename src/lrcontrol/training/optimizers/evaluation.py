@@ -1,8 +1,9 @@
 """The weights to judge a model by, where they are not those it trains with; batch norm measured for them."""
 
+import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -20,9 +21,8 @@ _NORMS = (nn.modules.batchnorm._BatchNorm,)
 _JUDGED: "weakref.WeakSet[Optimizer]" = weakref.WeakSet()  # optimizers whose evaluation weights have been in place
 
 
-@contextmanager
-def evaluation_weights(*optimizers: Optimizer) -> Iterator[None]:
-    """Inside, the parameters have the values to judge and save the model by; afterwards their own, to the bit.
+def evaluation_weights(*optimizers: Optimizer) -> AbstractContextManager[None]:
+    """In a `with` of it, parameters have the values to judge and save the model by; afterwards their own, to the bit.
 
     For schedule-free optimizers these are the averages, also for those of the package schedulefree, and for DoG and
     L-DoG the averages that they need; for all others nothing changes. Memory for a second copy of what changes.
@@ -30,7 +30,8 @@ def evaluation_weights(*optimizers: Optimizer) -> Iterator[None]:
     Args:
         optimizers: of the model; one that a client has wrapped is seen through.
     Raises:
-        BadInput: used inside another of the same optimizer. Steps, saving and loading a state inside are refused, too.
+        BadInput: used inside another of the same optimizer, or something else than an optimizer. Steps, saving and
+            loading a state inside are refused, too.
     Example:
         >>> from lrcontrol.training.optimizers import make_optimizer
         >>> weight = nn.Parameter(torch.ones(1))
@@ -45,18 +46,40 @@ def evaluation_weights(*optimizers: Optimizer) -> Iterator[None]:
         >>> round(weight.item(), 3)
         0.0
     """
-    ours = [unwrapped(each) for each in optimizers]
-    _JUDGED.update(ours)
-    for place, each in enumerate(ours):
-        if getattr(each, "_trained", None) is not None or any(each is other for other in ours[:place]):
-            raise BadInput("`evaluation_weights` must not be used inside itself, got the same optimizer twice.")
-    put_back: list[Callable[[], None]] = []
-    try:
-        put_back.extend(map(_shown, ours))
-        yield
-    finally:
-        for back in reversed(put_back):
-            back()
+    return _EvaluationWeights([unwrapped(each) for each in optimizers])
+
+
+class _EvaluationWeights(AbstractContextManager[None]):
+    """See `evaluation_weights`."""
+
+    def __init__(self, optimizers: Sequence[Optimizer]) -> None:
+        self._optimizers = optimizers
+        self._put_back: list[Callable[[], None]] = []
+        self._entered = False
+
+    def __enter__(self) -> None:
+        self._entered = True
+        ours = self._optimizers
+        for place, each in enumerate(ours):
+            if getattr(each, "_trained", None) is not None or any(each is other for other in ours[:place]):
+                raise BadInput("`evaluation_weights` must not be used inside itself, got the same optimizer twice.")
+        _JUDGED.update(ours)
+        try:
+            self._put_back.extend(map(_shown, ours))
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        while self._put_back:
+            self._put_back.pop()()
+
+    def __del__(self) -> None:
+        if not self._entered:
+            warnings.warn(
+                "`evaluation_weights` alone changes nothing: measure inside `with evaluation_weights(optimizer):`.",
+                stacklevel=2,
+            )
 
 
 @torch.no_grad()
