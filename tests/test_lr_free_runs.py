@@ -124,6 +124,10 @@ def test_the_page_runs() -> None:
     assert float(names["judged"].detach()) < 0.5
     assert set(names["kept"]) == {"weight", "bias"}
     assert float(names["averaged"]) < 0.5
+    assert len(names["rates"]) == 100
+    assert (
+        min(names["rates"]) > 0 == names["scheduler"].get_last_lr()[0]
+    )  # of updates that were made, and of none to come
     commands = re.findall(r"^lrcontrol .+$", page, flags=re.MULTILINE)
     for command in commands:
         app.parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)

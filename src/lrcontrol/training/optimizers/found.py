@@ -22,7 +22,8 @@ def found_lr(optimizer: Optimizer) -> float | None:
 
     That rate may be put beside those of the optimizer that it stands for: of Adam for `prodigy` and `dadapt_adam`, of
     SGD without momentum for `dadapt_sgd`, `dog`, `ldog` and `dowg`, of the optimizer inside for `mechanic`. `ldog` has
-    one for each tensor; this is their geometric mean. To read it waits for the device.
+    one for each tensor; this is their geometric mean. To read it waits for the device. With a scheduler both are read
+    before `scheduler.step()`, which puts the rate of the next update in force.
 
     Args:
         optimizer: of `make_optimizer`, or `prodigyopt`'s and `dadaptation`'s own, which keep what the next update will
