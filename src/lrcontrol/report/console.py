@@ -213,7 +213,7 @@ def show_methods(listed: Mapping[str, Any]) -> None:
     console.print(
         f"select races {len(listed['portfolio'])} candidates: {escape(', '.join(methods))}, each at several base "
         f"learning rates, beside the plain default {default['method']} at {default['base_lr']:g} and what needs no "
-        f"rate: {escape(', '.join(untuned))}. lrcontrol methods NAME tells more of one optimizer, schedule or control.",
+        f"rate: {escape(', '.join(untuned))}. lrcontrol methods NAME tells more of one of these.",
         highlight=False,
     )
 
