@@ -238,7 +238,7 @@ def select(
         raise BadInput("give either `candidates`, or `methods` and `base_lrs`, got both.")
     untuned: tuple[Candidate, ...] = ()
     if candidates is None:
-        if methods is None and base_lrs is None and not catalogue.makes_own_optimizer(known):
+        if methods is None and base_lrs is None and not known.is_script:
             untuned = UNTUNED
         candidates = entered(known, methods or usual_methods(known), base_lrs)
     candidates = tuple(candidates)
@@ -247,7 +247,7 @@ def select(
     if not candidates:
         raise BadInput("`candidates` must hold at least one candidate, got none; leave it out for the portfolio.")
     folder = folder_of(out, known)
-    given = allowed(budget, known, place.slots, folder, ("select", str(seed)))
+    given = allowed(budget, known, place.slots, folder, ("select", str(seed)), threads=place.threads)
     race = plan_race(known, given, candidates, default, seed, untuned)
     check_place(place, known, race, given, folder)
     with contextlib.suppress(BadInput):  # no earlier selection, or none that can be read: it is replaced

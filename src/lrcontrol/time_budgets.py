@@ -134,7 +134,15 @@ class Clock:
                 msgspec.structs.replace(found, used=self.used).write(self._folder)
 
 
-def allowed(budget: str | Budget, task: Task, slots: int, folder: Path, study: tuple[str, ...] = ("study",)) -> Budget:
+def allowed(
+    budget: str | Budget,
+    task: Task,
+    slots: int,
+    folder: Path,
+    study: tuple[str, ...] = ("study",),
+    *,
+    threads: int = 1,
+) -> Budget:
     """The budget that a text gives a task.
 
     For a time it is reckoned how many updates can be made here; what was reckoned is kept in the folder, so that the
@@ -146,13 +154,15 @@ def allowed(budget: str | Budget, task: Task, slots: int, folder: Path, study: t
         slots: >= 1; how many runs are made side by side.
         folder: of the study; made where something is kept in it.
         study: what else tells this study from others in the folder.
+        threads: >= 1; of a run.
     Raises:
         BadInput: no budget. OverBudget: a time in which no full run can be made.
     """
     full = task.full_steps
     if not Budget.is_time(budget):
         return Budget.parse(budget, full, steps_per_epoch=task.steps_per_epoch)
-    asked = (str(budget), task.name, str(slots), *study)
+    several = (f"{threads} threads",) if threads > 1 else ()
+    asked = (str(budget), task.name, str(slots), *several, *study)
     found = kept(folder, asked)
     if found is not None:
         return Budget.parse(budget, full, steps_in=lambda _: found.steps)
@@ -161,7 +171,7 @@ def allowed(budget: str | Budget, task: Task, slots: int, folder: Path, study: t
         from lrcontrol.training import loop
 
         data.ensure(task.files)
-        runs = SHARE * seconds / loop.seconds_of(task)
+        runs = SHARE * seconds / loop.seconds_of(task, threads=threads)
         return int(runs * full * (slots if runs >= 1 else 1))  # a run is no faster beside others
 
     reckoned = Budget.parse(budget, full, steps_in=steps_in)

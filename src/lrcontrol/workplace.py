@@ -15,7 +15,7 @@ from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.carry_out import carry_out, settled
 from lrcontrol.runs.endings import ending_of
 from lrcontrol.runs.executors.executor import Executor
-from lrcontrol.runs.executors.lots import Divide, Gain, by_beginnings, by_gain, one_by_one
+from lrcontrol.runs.executors.lots import Divide, Gain, by_beginnings, by_gain, one_by_one, why_alone
 from lrcontrol.runs.executors.processes import Processes, cores
 from lrcontrol.runs.executors.serial import Serial
 from lrcontrol.runs.record import Outcome, Record
@@ -112,7 +112,13 @@ def check_place(place: Workplace, task: Task, way: Search, budget: Budget, folde
     """BadInput where runs are to be trained at once and cannot be; a study that has begun is not looked at again."""
     if place.kind == "batched" and not task.is_script and not (folder / "runs.db").exists():
         data.ensure(task.files)
-        _check_batched(way.propose([], [], 1, budget))
+        specs = way.propose([], [], AHEAD, budget)
+        _check_batched(_able(specs) or specs)
+
+
+def _able(specs: Sequence[RunSpec]) -> list[RunSpec]:
+    """Those that may be trained at once, if their task can."""
+    return [spec for spec in specs if why_alone(spec) is None]
 
 
 def _check_batched(specs: Sequence[RunSpec]) -> None:
@@ -194,8 +200,11 @@ def _gain(place: Workplace, task: Task, first: Sequence[RunSpec], told: Callable
 
         found = gain_of(first, cores=place.slots if place.threads == 1 else 1)
         told(found.told)
-        return found if place.threads == 1 else found._replace(threads=place.threads)
-    _check_batched(first)
+        return found._replace(threads=place.threads) if place.threads > 1 and found.times == 1 else found
+    able = _able(first)
+    if not able:  # what is left of a study that has begun
+        return Gain(1.0, "")
+    _check_batched(able)
     return Gain(1e9, "")
 
 

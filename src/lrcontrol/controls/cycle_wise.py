@@ -242,3 +242,6 @@ def _cycles(control: "AnyControl", total_steps: int) -> _Cycles:
     ends = found.over(total_steps)
     every = max(1, -(-len(ends) // MOST_LOOKS))
     return _Cycles(frozenset(ends), bool(found.places), frozenset(ends[::-every]))
+
+
+import lrcontrol.controls.composed  # noqa: E402, F401 - where the union is that the fields above are of

@@ -59,9 +59,8 @@ def choose(race: Race, records: Sequence[Record], task: Task, budget: Budget) ->
         endings = "; ".join(f"{record.spec.method.label}: {ending_of(record)}" for record in finalists[:3])
         raise RecordError(f"no full run of {task.name} ended with weights that work ({endings}).")
     spent = budget.spent(record for stage in stages for record in stage.records)
-    reasons = _reasons(best, default, stages, task, budget, spent)
-    if race.untuned:
-        reasons.insert(1 if len(stages) > 1 else 0, _insured(race))
+    reasons = _reasons(best, default, stages, task, budget, spent, frozenset(spec.id for spec in race.untuned))
+    reasons[1 if len(stages) > 1 else 0 : 0] = _untuned(race, finalists)
     if race.halving is not None:
         reasons[-1:-1] = closed_rungs(race.halving, records)
     if unfinished:
@@ -73,11 +72,15 @@ def choose(race: Race, records: Sequence[Record], task: Task, budget: Budget) ->
 
 def _caution(stages: Sequence[Stage], default: Record, unfinished: bool) -> str:
     """That the choice stands on no comparison in full, and what the race points to instead."""
-    if len(stages[-1].records) > 1:
+    others = [record for record in stages[-1].records if record.id != default.id]
+    if any(record.usable for record in others):
         return ""
     raced = best_of(stages[:-1])
     if raced is None or raced.final is None:
-        return "" if len(stages) > 1 else "Nothing was compared: the budget paid for the plain default alone."
+        if len(stages) > 1:
+            return ""
+        why = "no other run ended with weights that work" if others else "the budget paid for the plain default alone"
+        return f"Nothing was compared: {why}."
     if not unfinished:
         return ""
     steps = raced.spec.stop_step
@@ -105,7 +108,13 @@ def _stages(race: Race, records: Sequence[Record]) -> tuple[Stage, ...]:
 
 
 def _reasons(
-    best: Record, default: Record, stages: Sequence[Stage], task: Task, budget: Budget, spent: int
+    best: Record,
+    default: Record,
+    stages: Sequence[Stage],
+    task: Task,
+    budget: Budget,
+    spent: int,
+    untuned: frozenset[str],
 ) -> list[str]:
     metric = task.objective.told
     finalists = stages[-1].records
@@ -134,7 +143,8 @@ def _reasons(
     reasons += _noise(best, finalists, task)
     if task.is_script:
         reasons.append("All figures are of what the script logs on validation: no test split of it is known here.")
-    reasons += edge_of(best, stages)
+    if best.id not in untuned:
+        reasons += edge_of(best, stages)
     reasons += still_growing(stages)
     reasons += _agreement(stages)
     lost = [record for stage in stages for record in stage.records if not record.usable]
@@ -145,11 +155,21 @@ def _reasons(
     return reasons
 
 
-def _insured(race: Race) -> str:
-    """That some methods were not raced, and why."""
-    named = " and ".join(f"{spec.method.label} at {spec.base_lr:g}" for spec in race.untuned)
-    need, were = ("need", "were") if len(race.untuned) > 1 else ("needs", "was")
-    return f"{named}, which {need} no rate to be found, {were} run in full as the plain default was."
+def _untuned(race: Race, finalists: Sequence[Record]) -> list[str]:
+    """That some methods were not raced, and why; and what became of those that failed."""
+    ids = {spec.id for spec in race.untuned}
+    ran = [record for record in finalists if record.id in ids]
+    made = [record for record in ran if record.outcome is not Outcome.FAILED]
+    sentences = [
+        f"{record.spec.method.label} at {record.spec.base_lr:g} cannot train this task: {ending_of(record)}."
+        for record in ran
+        if record not in made
+    ]
+    if made:
+        named = " and ".join(f"{record.spec.method.label} at {record.spec.base_lr:g}" for record in made)
+        need, were = ("need", "were") if len(made) > 1 else ("needs", "was")
+        sentences.insert(0, f"{named}, which {need} no rate to be found, {were} run in full as the plain default was.")
+    return sentences
 
 
 def _beside(others: Sequence[Record], finalists: Sequence[Record]) -> str:

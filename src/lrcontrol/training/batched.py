@@ -3,12 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from lrcontrol.controls.composed import Clip
-from lrcontrol.controls.control import AHEAD
-from lrcontrol.controls.holding import inside
 from lrcontrol.errors import BadInput
-from lrcontrol.runs.executors.lots import divided
-from lrcontrol.runs.method import SGD, AdamW
+from lrcontrol.runs.executors.lots import divided, why_alone
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.training.batching.stack import Stack
@@ -76,21 +72,12 @@ def why_not_batched(specs: Sequence[RunSpec]) -> str | None:
     tasks = sorted({spec.task for spec in specs})
     if len(tasks) > 1:
         return f"runs that are batched must be of one task, got {', '.join(tasks[:3])}; batch those of each apart."
-    kinds = {type(spec.method.optimizer) for spec in specs}
-    if len(kinds) > 1 or not kinds <= {SGD, AdamW}:
-        names = ", ".join(sorted(kind.__name__ for kind in kinds))
-        return f"runs that are batched must have one kind of optimizer, SGD or AdamW, got {names}."
-    for spec in specs:
-        if spec.start is not None or spec.checkpoint:
-            field = "checkpoint=True" if spec.checkpoint else "start=..."
-            return f"runs that are batched must neither go on from a checkpoint nor keep one, got {field}."
-        if spec.norms or "grad_norm" in spec.method.control.needs:
-            what = f"norms={spec.norms}" if spec.norms else f"a control that needs them, {spec.method}"
-            return f"runs that are batched must need no norms of gradients, got {what}."
-        if spec.method.control.needs & AHEAD or any(isinstance(each, Clip) for each in inside(spec.method.control)):
-            return f"runs that are batched must be under a control that leaves gradients alone, got {spec.method}."
-        if spec.method.control.keeps:
-            return f"runs that are batched must end with their last weights, got {spec.method}, which keeps others."
+    kinds = {type(spec.method.optimizer).__name__ for spec in specs}
+    if len(kinds) > 1:
+        return f"runs that are batched must have one kind of optimizer, got {', '.join(sorted(kinds))}."
+    alone = next(filter(None, map(why_alone, specs)), None)
+    if alone is not None:
+        return alone
     if find_task(tasks[0]).is_script:
         return f"runs that are batched must be of a task whose model is known, got {tasks[0]}, which trains by itself."
     reason = tried(tasks[0]).why_not

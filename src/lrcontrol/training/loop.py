@@ -161,7 +161,7 @@ def _trained(record: Record, weights: Path) -> Problem:
     return problem
 
 
-def seconds_of(task: Task) -> float:
+def seconds_of(task: Task, *, threads: int = 1) -> float:
     """What a full run of a task's default would take here, from a few updates and one look at validation.
 
     A script is run for a twentieth of its updates.
@@ -172,22 +172,22 @@ def seconds_of(task: Task) -> float:
         asked = RunSpec(
             task=task.name, method=method, base_lr=task.base_lr, total_steps=task.full_steps, stop_step=some
         )
-        return train(asked).cost.seconds / some * task.full_steps
+        return train(asked, threads=threads).cost.seconds / some * task.full_steps
     spec = RunSpec(
         task=task.name,
         method=parse_method(task.method, steps_per_epoch=task.steps_per_epoch),
         base_lr=task.base_lr,
         total_steps=max(task.full_steps, EVALUATIONS * 10 * TRIED),
     )
-    updates = seconds_of_update(spec)
-    with alone():
+    updates = seconds_of_update(spec, threads=threads)
+    with alone(threads):
         problem = build(task, 0)
         begun = time.perf_counter()
         problem.evaluate(problem.validation)
         return updates * task.full_steps + (time.perf_counter() - begun) * evaluations(task, task.full_steps)
 
 
-def seconds_of_update(spec: RunSpec, *, threads: int = 1) -> float:
+def seconds_of_update(spec: RunSpec, *, threads: int = 1, clock: Callable[[], float] = time.perf_counter) -> float:
     """What an update of a run takes here, of a task that is no script; the first ones, which are slower, apart."""
     task = find_task(spec.task)
     spec = msgspec.structs.replace(spec, start=None, stop_step=spec.total_steps, save=False, checkpoint=False)
@@ -196,13 +196,14 @@ def seconds_of_update(spec: RunSpec, *, threads: int = 1) -> float:
         under_way = UnderWay(task, build(task, spec.seed), Branch((spec,), 0, spec.total_steps, (spec,), ()))
 
         def seconds(updates: int) -> float:
-            begun, first = time.perf_counter(), under_way.step
+            begun, first = clock(), under_way.step
             last = min(first + updates, spec.total_steps)
             under_way.advance(Branch((spec,), first, last, (), ()))
-            return (time.perf_counter() - begun) / max(last - first, 1)
+            return (clock() - begun) / max(last - first, 1)
 
         few = [seconds(1) for _ in range(min(3, spec.total_steps))]
-        return seconds(max(min(TRIED, int(LONG_ENOUGH / few[-1])), 1)) if spec.total_steps > len(few) else few[-1]
+        more = TRIED if few[-1] * TRIED < LONG_ENOUGH else max(int(LONG_ENOUGH / few[-1]), 1)
+        return seconds(more) if spec.total_steps > len(few) else few[-1]
 
 
 def _records(

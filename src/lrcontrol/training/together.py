@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import torch
 
+from lrcontrol.errors import BadInput
 from lrcontrol.runs.beginnings import branches
-from lrcontrol.runs.executors.lots import Gain, worth_sharing
+from lrcontrol.runs.executors.lots import Gain, why_alone, worth_sharing
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.training import loop
@@ -68,19 +69,28 @@ def gain_of(specs: Sequence[RunSpec], cores: int = 1) -> Gain:
     """Time the first updates of runs that were proposed, one after the other and at once.
 
     Args:
-        specs: at least one, of one task; a few of those with the first one's kind of optimizer are timed.
+        specs: at least one, of one task; a few of those that can be trained at once and have one kind of optimizer are
+            timed.
         cores: >= 1; for all of them. Where there are more than runs, and updates are slow, several threads are tried.
     """
-    first = specs[0]
-    alike = [spec for spec in specs if type(spec.method.optimizer) is type(first.method.optimizer)][:AT_ONCE]
+    able = [spec for spec in specs if why_alone(spec) is None]
+    first = (able or specs)[0]
+    alike = [spec for spec in able or specs[:1] if type(spec.method.optimizer) is type(first.method.optimizer)][
+        :AT_ONCE
+    ]
     few = [
         msgspec.structs.replace(spec, stop_step=min(spec.stop_step, UPDATES), save=False, checkpoint=False, start=None)
         for spec in alike
     ]
     few = list({spec.id: spec for spec in few}.values())
-    update = loop.seconds_of_update(first)
-    if update > SLOW:
-        return _with_threads(first, update, cores // len(specs))
+    try:
+        is_slow = loop.seconds_of_update(first, clock=_clock()) > SLOW
+    except BadInput:
+        if able:
+            raise
+        return Gain(1.0, "Runs are trained one after the other: what is left cannot be timed.")  # it will say why
+    if is_slow:
+        return _with_threads(first, cores // len(specs))
     alone = _seconds(lambda: loop.train_all(few[:1])) / few[0].updates
     told = f"an update takes {_shown(alone)}"
     reason = why_not_batched(alike)
@@ -95,8 +105,9 @@ def gain_of(specs: Sequence[RunSpec], cores: int = 1) -> Gain:
     return Gain(times, f"Runs are trained up to 32 at once: {how}.")
 
 
-def _with_threads(spec: RunSpec, alone: float, threads: int) -> Gain:
-    """With how many threads runs should be trained whose updates are slow, given what one takes with one."""
+def _with_threads(spec: RunSpec, threads: int) -> Gain:
+    """With how many threads runs should be trained whose updates are slow."""
+    alone = loop.seconds_of_update(spec)
     if threads > 1:
         several = loop.seconds_of_update(spec, threads=threads)
         alone = min(alone, loop.seconds_of_update(spec))  # in turn: this machine may have done something else
@@ -110,12 +121,16 @@ def _with_threads(spec: RunSpec, alone: float, threads: int) -> Gain:
 
 
 def _seconds(records: Callable[[], Iterator[Record]]) -> float:
-    """Of the processor, so that what else this machine is doing counts little; by the clock beside an accelerator."""
-    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    clock = _clock()
     began = clock()
     for _ in records():
         pass
     return clock() - began
+
+
+def _clock() -> Callable[[], float]:
+    """Of the processor, so that what else this machine is doing counts little; by the clock beside an accelerator."""
+    return time.perf_counter if torch.cuda.is_available() else time.process_time
 
 
 def _shown(seconds: float) -> str:

@@ -5,11 +5,26 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
+from lrcontrol.controls.composed import Clip
+from lrcontrol.controls.control import AHEAD
+from lrcontrol.controls.holding import inside
 from lrcontrol.runs.beginnings import Branch, branches, saved
+from lrcontrol.runs.method import SGD, AdamW
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 
-__all__ = ["Carry", "Gain", "Lots", "by_beginnings", "by_gain", "by_seconds", "divided", "one_by_one", "worth_sharing"]
+__all__ = [
+    "Carry",
+    "Gain",
+    "Lots",
+    "by_beginnings",
+    "by_gain",
+    "by_seconds",
+    "divided",
+    "one_by_one",
+    "why_alone",
+    "worth_sharing",
+]
 
 SECONDS = 0.5  # that a lot of short runs should take, so that what a process costs is little beside it
 MOST = 64  # runs in a lot
@@ -42,6 +57,25 @@ class Gain(NamedTuple):
     times: float
     told: str
     threads: int = 1
+
+
+def why_alone(spec: RunSpec) -> str | None:
+    """One sentence that says why a run cannot be trained at once with others, whatever its task; None where it can."""
+    control = spec.method.control
+    if not isinstance(spec.method.optimizer, SGD | AdamW):
+        name = type(spec.method.optimizer).__name__
+        return f"runs that are batched must have one kind of optimizer, SGD or AdamW, got {name}."
+    if spec.start is not None or spec.checkpoint:
+        field = "checkpoint=True" if spec.checkpoint else "start=..."
+        return f"runs that are batched must neither go on from a checkpoint nor keep one, got {field}."
+    if spec.norms or "grad_norm" in control.needs:
+        what = f"norms={spec.norms}" if spec.norms else f"a control that needs them, {spec.method}"
+        return f"runs that are batched must need no norms of gradients, got {what}."
+    if control.needs & AHEAD or any(isinstance(each, Clip) for each in inside(control)):
+        return f"runs that are batched must be under a control that leaves gradients alone, got {spec.method}."
+    if control.keeps:
+        return f"runs that are batched must end with their last weights, got {spec.method}, which keeps others."
+    return None
 
 
 class Lots:
@@ -142,7 +176,7 @@ def _of_trees(
 def by_gain(
     specs: Sequence[RunSpec], workers: int, seconds: Callable[[RunSpec], float | None], *, gain: float
 ) -> list[list[RunSpec]]:
-    """Runs that are trained at once together, but for those that save more by sharing their beginnings.
+    """Runs that are trained at once together, but for those that cannot be, or save more by sharing their beginnings.
 
     Args:
         specs: that wait.
@@ -150,15 +184,15 @@ def by_gain(
         seconds: that a run is likely to take, or None.
         gain: how many times sooner an update is made where many runs are trained at once.
     """
-    shared: list[Branch] = []
+    apart: list[Branch] = []
     kinds: dict[tuple[str, type], list[RunSpec]] = {}
     for tree in branches(specs):
-        if worth_sharing([tree], gain):
-            shared.append(tree)
+        if worth_sharing([tree], gain) or any(map(why_alone, tree.specs)):
+            apart.append(tree)
         else:
             for spec in tree.specs:
                 kinds.setdefault((spec.task, type(spec.method.optimizer)), []).append(spec)
-    lots = _of_trees(shared, workers, seconds)
+    lots = _of_trees(apart, workers, seconds)
     for members in kinds.values():
         ordered = sorted(members, key=lambda spec: (spec.updates, spec.seed))
         lots += divided(ordered, max(math.ceil(len(members) / STACKED), min(workers, len(members) // FEW), 1))

@@ -7,6 +7,7 @@ its own, so nothing that its runs do (a crash, an exit, a leak) reaches the host
 
 import contextlib
 import ctypes
+import functools
 import importlib
 import json
 import os
@@ -105,6 +106,10 @@ def _in_own_process(
     heard: bool,
 ) -> None:
     host = os.getpid()
+    if options.get("threads", 1) > 1 and _has_threads():
+        # a process that is forked from one with a pool of threads hangs where it first needs its own
+        options = options | {"threads": 1}
+        _say_once("lrcontrol: what was loaded has begun threads of its own, so that runs have one each.")
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -118,6 +123,23 @@ def _in_own_process(
         how = f"used more than {memory} bytes of memory, and " if greedy else ""
         text = f"the run's process {how}{ending(os.waitstatus_to_exitcode(status))}"
         write_frame(answers, DIED, text.encode())
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _has_threads() -> bool:
+    """Whether this process has begun threads that compute (Linux); True where nobody can tell.
+
+    A pool of OpenMP has the name of the process; those that allocators begin for themselves have names of their own.
+    """
+    try:
+        names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    except OSError:  # elsewhere, or one has just ended
+        return True
+    return names.count(Path("/proc/self/comm").read_text()) > 1
 
 
 def _pass_on(reader: int, child: int, asked: int, memory: int | None, answers: BinaryIO) -> tuple[bool, int, bool]:

@@ -27,7 +27,7 @@ def found_lr(optimizer: Optimizer) -> float | None:
 
     Args:
         optimizer: of `make_optimizer`, or `prodigyopt`'s and `dadaptation`'s own, which keep what the next update will
-            go by; one that a client has wrapped is seen through.
+            go by, before a correction of bias; one that a client has wrapped is seen through.
     Returns:
         None before the first update, and for optimizers that find no rate: SGD, AdamW, schedule-free ones and COCOB.
     Example:
@@ -44,7 +44,8 @@ def found_lr(optimizer: Optimizer) -> float | None:
     plain = unwrapped(optimizer)
     if type(plain).__module__.partition(".")[0] in _PACKAGES and plain.state:
         group = plain.param_groups[0]
-        return float(group["d"] / group.get("g0_norm", 1)) if "d" in group else None
+        norm = group.get("g0_norm", 1)  # 0 as long as there was no gradient
+        return float(group["d"] / norm) if "d" in group and norm else None
     found = plain.found if isinstance(plain, LRFree) else None
     return None if found is None else float(numbers_of([found])[0])
 
