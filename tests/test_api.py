@@ -204,7 +204,7 @@ def test_what_needs_no_rate_is_run_in_full_where_nothing_is_named_and_only_there
     assert usable
     assert all(record.weights is not None for record in usable)
     assert told(lrc.load_selection(tmp_path / "usual")) == told(found)
-    assert any("which need no rate to be found, were run in full" in reason for reason in found.reasons)
+    assert any("were run in full as the plain default was" in reason for reason in found.reasons)
     assert "chosen from 3 methods" in found.report(tmp_path / "page.html").read_text(encoding="utf-8")
     named: list[dict[str, Any]] = [
         {"methods": ["adamw:rex"]},

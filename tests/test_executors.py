@@ -19,7 +19,7 @@ from faults.drivers import TARGET
 from faults.nursery import Nursery, gone, marked
 from faults.samples import OBJECTIVE, spec, well
 from lrcontrol.errors import BadInput
-from lrcontrol.runs.executors.lots import Lots, by_beginnings, by_seconds
+from lrcontrol.runs.executors.lots import Lots, by_beginnings, by_gain, by_seconds, why_alone
 from lrcontrol.runs.executors.processes import Processes
 from lrcontrol.runs.executors.serial import Serial
 from lrcontrol.runs.record import Cost, Outcome, Record
@@ -226,6 +226,24 @@ def test_one_tree_is_divided_among_workers_that_would_have_nothing_to_do(workers
     assert len(lots) == workers
     assert sum(map(len, lots)) == 8
     assert max(map(len, lots)) - min(map(len, lots)) <= 1
+
+
+def test_what_cannot_be_trained_at_once_is_a_lot_of_its_own_and_keeps_no_other_from_it() -> None:
+    able = [
+        RunSpec(task="digits-mlp", method="adamw:cosine", base_lr=rate, total_steps=100) for rate in (1.0, 2.0, 3.0)
+    ]
+    others = [
+        "adamw:cosine*l4",
+        "schedulefree_sgd:constant",
+        "adamw:hypergradient",
+        "prodigy:linear",
+        "adamw:clip(rex, 1)",
+    ]
+    apart = [RunSpec(task="digits-mlp", method=each, base_lr=1.0, total_steps=100) for each in others]
+    assert [why_alone(spec) is None for spec in [*able, *apart]] == [True] * 3 + [False] * 5
+    lots = by_gain([able[0], *apart, *able[1:]], 1, nobody_knows, gain=4.0)
+    assert sorted(map(len, lots)) == [1] * 5 + [3]
+    assert able in lots
 
 
 def test_short_runs_are_put_together_to_half_a_second() -> None:

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -518,3 +519,37 @@ def test_a_real_race_tells_that_dog_was_still_growing(verb: str, tmp_path: Path)
     assert len(told) == 1
     assert re.search(r"dog:constant at 1 after \d+ updates \(\d", told[0])
     assert "as in dog(initial_distance=0.0001)" in told[0]
+
+
+def test_the_rate_that_a_control_gave_is_told(run: Run, tmp_path: Path) -> None:
+    for given in ("adamw:cosine*l4", "adamw:hypergradient"):
+        said = run("train", "digits-mlp", given, "--lr", "0.001", "--steps", 60)
+        rates = lrc.train("digits-mlp", given, base_lr=0.001, total_steps=60).column("lr")
+        told = f"The rate that its control gave: {rates.max():.3g} at its largest, {rates[-1]:.3g} in the last update."
+        assert told in " ".join(said.out.split())
+    assert lrc.train("digits-mlp", "adamw:cosine*l4", total_steps=20).spec.base_lr == 0.001
+    found = api.search(
+        "digits-mlp", "grid", methods=["adamw:cosine*l4"], budget="1run", out=tmp_path, executor="serial"
+    )
+    page = found.report(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"updates are tried at it; the rate was at most {largest_found(found.study.shown):.3g}" in page
+
+
+def test_a_run_that_ended_while_what_was_found_was_growing_says_so(run: Run) -> None:
+    said = " ".join(run("train", "digits-mlp", "dog:constant", "--steps", 60).out.split())
+    assert "That was still growing steeply" in said
+    assert "growing" not in run("train", "digits-mlp", "dog:constant", "--steps", 600).out
+
+
+@pytest.mark.parametrize("verb", ["select", "search"])
+def test_rates_that_are_for_nobody_are_told(verb: str, tmp_path: Path) -> None:
+    call = lrc.select if verb == "select" else api.search
+    given: dict[str, Any] = {"budget": "2runs", "out": tmp_path, "executor": "serial"}
+    with pytest.warns(
+        UserWarning, match="prodigy:linear finds the rate alone, so that the base learning rates that are"
+    ):
+        call("diabetes-mlp", methods=["prodigy:linear"], base_lrs=[0.1], **given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        call("diabetes-mlp", methods=["prodigy:linear", "adamw:rex"], base_lrs=[0.1], **given)
+        call("diabetes-mlp", methods=["prodigy:linear"], **given)

@@ -9,15 +9,17 @@ import pytest
 
 from contracts.search import TRUTHS, Truth, answer, carried, chance, diverged, failed, mixed
 from lrcontrol.analysis.compare import accuracy_error
-from lrcontrol.errors import OverBudget, RecordError
+from lrcontrol.errors import BadInput, OverBudget, RecordError
 from lrcontrol.runs.budget import Budget
+from lrcontrol.runs.method import method
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.task import Task
 from lrcontrol.search.search import Candidate
 from lrcontrol.selection.choice import Choice, choose
-from lrcontrol.selection.portfolio import BASE_LRS, DEFAULT, UNTUNED, portfolio
+from lrcontrol.selection.portfolio import BASE_LRS, DEFAULT, UNTUNED, candidates_of, portfolio
 from lrcontrol.selection.race import Race, plan_race
+from lrcontrol.selection.telling import on_test
 from lrcontrol.training.tasks.catalogue import TASKS
 
 ACCURACY = TASKS["digits-cnn"]
@@ -139,10 +141,12 @@ def test_the_choice_is_never_worse_on_validation_than_what_needs_no_rate(budget:
         assert choice.record.rank_key == min(record.rank_key for record in full)
         assert {record.id for record in choice.stages[-1].records} == {record.id for record in full}
         assert choice.spent == allowed.spent(records) <= allowed.steps
-        named = (
-            "adamw:cosine*l4 at 0.001 and schedulefree_sgd:warmup(0.05)+constant at 1, which need no rate to be found"
-        )
-        assert any(named in reason for reason in choice.reasons) == (len(race.untuned) == 2)
+        ran = [record for record in full if record.id in {spec.id for spec in race.untuned}]
+        failed = [record for record in ran if record.outcome is Outcome.FAILED]
+        assert sum("cannot train this task" in reason for reason in choice.reasons) == len(failed)
+        told = [reason for reason in choice.reasons if "run in full as the plain default was" in reason]
+        assert len(told) == (len(ran) > len(failed))
+        assert all((str(record.spec.method) in told[0]) == (record not in failed) for record in ran if told)
         check_reasons(choice, records, allowed.told())
 
 
@@ -438,3 +442,51 @@ def test_a_failed_run_is_counted_and_never_chosen() -> None:
     choice, records, *_ = selected(truth, "20runs", seed=2)
     assert choice.record.outcome is Outcome.FINISHED
     check_reasons(choice, records, "20 runs")
+
+
+def test_what_finds_its_rate_is_raced_at_one_rate() -> None:
+    methods = [method(each) for each in ("adamw:cosine", "adamw:cosine*l4", "prodigy:linear", "sgd:clip(l4, 1)")]
+    entered = candidates_of(methods, [0.1, 0.01])
+    rates = {each: {one.base_lr for one in entered if one.method == each} for each in methods}
+    assert list(rates.values()) == [{0.1, 0.01}, {1e-3}, {1.0}, {1e-3}]
+    for bounded in ("adamw:max(l4, 0.1)", "adamw:warmup(0.05)+l4", "sgd:polyak", "adamw:hypergradient"):
+        assert len(candidates_of([method(bounded)], [0.1, 0.01])) == 2, "a part of it is of the base rate"
+    with pytest.raises(BadInput, match="`base_lr` must be a number > 0"):
+        candidates_of([method("prodigy:linear")], [-1.0])
+
+
+def test_a_default_of_the_task_that_was_not_compared_is_told() -> None:
+    graph = TASKS["cora-gcn"]
+
+    def truth(spec: RunSpec) -> Record:
+        return answer(spec, 0.5)
+
+    choice, *_ = selected(truth, "2runs", graph)
+    told = "The task's own default, adamw(weight_decay=0.5):constant at 0.01, was not compared; `lrcontrol train"
+    assert any(reason.startswith(told) for reason in choice.reasons)
+    own = [Candidate(method(graph.method), graph.base_lr)]
+    choice, *_ = selected(truth, "2runs", graph, candidates=own)
+    assert not any("own default" in reason for reason in choice.reasons)
+    assert not any("own default" in reason for reason in selected(answer, "2runs")[0].reasons)
+
+
+@pytest.mark.parametrize(
+    ("task", "chosen", "plain", "told"),
+    [
+        (ACCURACY, 0.95, 0.95, "On the test split it is no better than the plain default: 0.95 and 0.95."),
+        (
+            ACCURACY,
+            0.9917,
+            0.9833,
+            "On the test split it cannot be told from the plain default: 0.9917 and 0.9833, with",
+        ),
+        (ACCURACY, 0.99, 0.90, None),
+        (ERROR, 55.4, 55.3, "On the test split it is no better than the plain default: 55.4 and 55.3."),
+        (ERROR, 50.0, 55.3, None),
+    ],
+)
+def test_a_choice_that_is_no_better_on_test_says_so(task: Task, chosen: float, plain: float, told: str | None) -> None:
+    metric = task.objective.metric
+    found = on_test(task, {metric: chosen}, {metric: plain})
+    assert [each[: len(told or "")] for each in found] == ([] if told is None else [told])
+    assert on_test(task, {}, {metric: plain}) == on_test(task, {metric: chosen}, None) == []

@@ -20,6 +20,7 @@ from lrcontrol.runs.executors import processes
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.store import Store
+from lrcontrol.selection.portfolio import UNTUNED
 from lrcontrol.time_budgets import allowed
 from lrcontrol.training import loop, together
 from lrcontrol.training.tasks import catalogue
@@ -85,7 +86,7 @@ def train(run):
 """
 
 
-PLACES = [(executor, cpus) for executor in ("serial", "processes") for cpus in (1, 2)]
+PLACES = [(executor, cpus) for executor in ("serial", "processes") for cpus in (1, 2) if cpus <= processes.cores()]
 PLACES += [("ray", 2)] if "ray" in HERE and processes.cores() > 1 else []
 
 
@@ -99,6 +100,24 @@ def test_a_run_has_as_many_threads_as_processors(executor: str, run_cpus: int, t
     assert searched.study.chosen is not None
     assert searched.study.chosen.final == run_cpus
     assert torch.get_num_threads() == before
+
+
+POOL = SCRIPT.replace(
+    "import lrcontrol", "torch.set_num_threads(2)\ntorch.ones(600, 600) @ torch.ones(600, 600)\nimport lrcontrol"
+)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="nobody tells the threads of a process here")
+def test_a_run_has_one_thread_where_its_file_has_begun_a_pool_of_them(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A process that is forked from one with a pool would wait for ever for threads that it has not."""
+    (tmp_path / "pooled.py").write_text(POOL)
+    searched = api.search(f"{tmp_path / 'pooled.py'}:train", "grid", base_lrs=[0.1, 0.2], methods=["own:constant"],
+                          budget="2runs", out=tmp_path / "out", run_cpus=2, workers=1, run_seconds=120)  # fmt: skip
+    assert searched.study.chosen is not None
+    assert searched.study.chosen.final == 1
+    assert capfd.readouterr().err.count("has begun threads of its own, so that runs have one each") == 1
 
 
 @pytest.mark.parametrize("executor", ["serial", "processes"])
@@ -116,7 +135,7 @@ def test_runs_with_two_threads_are_those_with_one_but_for_rounding(executor: str
 
 def test_processors_of_a_run_are_not_given_to_others() -> None:
     assert Workplace(workers=3, run_cpus=2).slots == 3
-    assert Workplace(run_cpus=10_000).slots == 1
+    assert Workplace(run_cpus=processes.cores()).slots == 1
     assert Workplace().slots == processes.cores()
     assert Workplace("serial", run_cpus=2).slots == 1
 
@@ -153,7 +172,7 @@ def test_processors_of_a_run_are_not_given_to_others() -> None:
 def test_auto_gives_a_few_slow_runs_the_cores_that_are_idle(
     seconds: dict[int, float], runs: int, cores: int, threads: int, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def seconds_of_update(spec: RunSpec, *, threads: int = 1) -> float:
+    def seconds_of_update(spec: RunSpec, *, threads: int = 1, clock: object = None) -> float:
         return seconds[threads]
 
     monkeypatch.setattr(loop, "seconds_of_update", seconds_of_update)
@@ -161,6 +180,65 @@ def test_auto_gives_a_few_slow_runs_the_cores_that_are_idle(
     found = together.gain_of(specs, cores)
     assert (found.threads, found.times) == (threads, 1.0)
     assert found.told.startswith(told)
+
+
+def test_auto_times_what_can_be_trained_at_once_wherever_it_stands_among_the_others() -> None:
+    methods = ["adamw:cosine*l4", "schedulefree_sgd:constant", "adamw:cosine", "adamw:rex", "adamw:linear"]
+    specs = [RunSpec(task="digits-softmax", method=each, base_lr=0.01, total_steps=60) for each in methods]
+    found = together.gain_of(specs)
+    assert found.times > 1
+    assert "among 3 at once" in found.told
+
+
+NEGATIVE = """
+import torch
+import lrcontrol as lrc
+
+
+@lrc.as_task(metric="nll", direction="minimize", full_steps=60)
+def gauss(seed):
+    x = torch.linspace(-1, 1, 96)[:, None]
+    splits = [lrc.Split(x[first::3], 0.1 * x[first::3, 0]) for first in range(3)]
+
+    def nll(outputs, targets):
+        return (outputs[:, 1] + 0.5 * ((targets - outputs[:, 0]) / outputs[:, 1].exp()) ** 2).mean()
+
+    model = torch.nn.Linear(1, 2)
+    with torch.no_grad():
+        model.weight.zero_()
+        model.bias.copy_(torch.tensor([0.0, -1.0]))
+    return lrc.Problem(model, *splits, nll, lambda o, t: {"nll": float(nll(o, t))}, batch_size=16, seed=seed)
+"""
+
+
+def gauss(folder: Path, name: str) -> str:
+    """A task whose losses are below 0, which l4 cannot train; the name of a task is its file's."""
+    (folder / f"{name}.py").write_text(NEGATIVE)
+    return f"{folder / name}.py:gauss"
+
+
+@pytest.mark.parametrize("executor", ["serial", "processes", "batched", "auto"])
+def test_a_selection_goes_on_with_more_where_something_cannot_be_trained_at_once(
+    executor: str, tmp_path: Path
+) -> None:
+    """The plain default, then what needs no rate, then a race; and the same again, which finds everything there."""
+    for budget in ("1run", "3runs", "6runs", "6runs"):
+        found = lrc.select(TASK, budget=budget, out=tmp_path, executor=executor, workers=2)
+    with Store(tmp_path / "runs.db") as store:
+        methods = {str(record.spec.method) for record in store.records()}
+    assert {str(each.method) for each in UNTUNED} < methods
+    assert any("were run in full as the plain default was" in reason for reason in found.reasons)
+
+
+@pytest.mark.parametrize("executor", ["serial", "auto"])
+def test_what_cannot_train_a_task_is_told_and_ends_no_study(executor: str, tmp_path: Path) -> None:
+    asked = gauss(tmp_path, f"negative_{executor}")
+    for _ in range(2):
+        found = lrc.select(asked, budget="2runs", out=tmp_path / "out", executor=executor)
+    assert "adamw:cosine*l4 at 0.001 cannot train this task: " in " ".join(found.reasons)
+    assert "losses must be positive under l4" in " ".join(found.reasons)
+    assert not any("were run in full" in reason or "was run in full" in reason for reason in found.reasons)
+    assert found.choice.caution == "Nothing was compared: no other run ended with weights that work."
 
 
 def test_an_update_is_timed_however_short_the_run() -> None:
@@ -189,6 +267,10 @@ def test_many_at_once_are_refused_where_they_cannot_be(tmp_path: Path) -> None:
             "`run_cpus` must be a whole number where runs have threads of this machine, got run_cpus=1.5",
         ),
         ({"run_cpus": 0.5, "executor": "serial"}, "must be a whole number .* got run_cpus=0.5"),
+        (
+            {"run_cpus": 10_000},
+            "`run_cpus` must be at most [0-9]+, as many processors as there are here, got run_cpus=10000",
+        ),
         ({"run_cpus": 2, "executor": "batched"}, "runs that are trained at once have one thread, got run_cpus=2"),
         ({"executor": "serial", "run_seconds": 5}, "need a process of its own"),
     ],
@@ -263,14 +345,14 @@ def test_a_budget_in_time_is_kept_to_and_goes_on_with_the_same_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reckoned far too high, the time still ends it; the same command again begins nothing anew."""
-    monkeypatch.setattr(loop, "seconds_of", lambda task: 0.05)
+    monkeypatch.setattr(loop, "seconds_of", lambda task, threads: 0.05)
     began = time.monotonic()
     chosen = lrc.select(TASK, budget="4s", out=tmp_path, executor="serial")
     assert time.monotonic() - began < 30
     assert chosen.budget == Budget(int(0.8 * 4 / 0.05 * 2100), 2100, 4.0)
     assert any(reason.startswith("The time was up before all runs that were") for reason in chosen.reasons)
     assert any("4 s (reckoned as 64 runs)" in reason for reason in chosen.reasons)
-    monkeypatch.setattr(loop, "seconds_of", lambda task: 1.0)
+    monkeypatch.setattr(loop, "seconds_of", lambda task, threads: 1.0)
     made: list[Record] = []
     again = lrc.select(TASK, budget="4s", out=tmp_path, executor="serial", seen=made.append)
     assert made == [], "no time is given twice"
@@ -290,7 +372,7 @@ def test_where_time_is_short_runs_are_made_in_full_all_the_same(
 
     for module in (api, time_budgets):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(loop, "seconds_of", lambda task: 1 / 8)
+    monkeypatch.setattr(loop, "seconds_of", lambda task, threads: 1 / 8)
     chosen = lrc.select(TASK, budget="8s", out=tmp_path, executor="serial", seen=took)
     first, *_, last = chosen.choice.stages
     assert len(last.records) > 2
@@ -306,7 +388,7 @@ def test_where_time_is_short_runs_are_made_in_full_all_the_same(
 
 def test_what_is_left_of_a_time_goes_on_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After an interrupt, with what was used besides training."""
-    monkeypatch.setattr(loop, "seconds_of", lambda task: 0.5)
+    monkeypatch.setattr(loop, "seconds_of", lambda task, threads: 0.5)
 
     def interrupt(record: Record) -> None:
         raise KeyboardInterrupt

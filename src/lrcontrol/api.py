@@ -28,6 +28,7 @@ from lrcontrol.searching import Searched, search
 from lrcontrol.selection.choice import Choice, choose
 from lrcontrol.selection.portfolio import DEFAULT, UNTUNED
 from lrcontrol.selection.race import Race, plan_race
+from lrcontrol.selection.telling import on_test
 from lrcontrol.studies import Planned, Seen, Told, Where, entered, lead_of, usual_methods, write_page
 from lrcontrol.study_folder import folder_of, made
 from lrcontrol.time_budgets import allowed
@@ -114,8 +115,11 @@ class Selection:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Sentences that explain the choice."""
-        return self.choice.reasons
+        """Sentences that explain the choice, also where it is no better than the plain default on the test split."""
+        reasons = list(self.choice.reasons)
+        if self.record.id != self.choice.default.id:
+            reasons[-1:-1] = on_test(self.task, self.test, self.default_test)
+        return tuple(reasons)
 
     def model(self) -> "torch.nn.Module":
         """The trained model, in evaluation mode.
@@ -159,7 +163,7 @@ class Selection:
             budget=self.budget,
             chosen=self.choice.record,
             default=self.choice.default,
-            reasons=self.choice.reasons,
+            reasons=self.reasons,
             test=self.test or None,
             default_test=self.default_test,
             caution=self.choice.caution,
@@ -353,15 +357,15 @@ def train(
     from lrcontrol.training import loop
 
     known = catalogue.named(task)
-    threads = checks.integer("run_cpus", run_cpus, low=1)
+    threads = Workplace("serial", run_cpus=checks.integer("run_cpus", run_cpus, low=1)).threads
     if method is not None:
-        optimizer = parse_method(method, steps_per_epoch=known.steps_per_epoch).optimizer
+        parsed = parse_method(method, steps_per_epoch=known.steps_per_epoch)
         if base_lr is None:
-            base_lr = known.base_lr if isinstance(optimizer, Own) else optimizer.usual_lr
+            base_lr = known.base_lr if isinstance(parsed.optimizer, Own) else parsed.usual_lr
         if base_lr is None:
             raise BadInput(f"a method needs a base learning rate, got {method} without one; give `base_lr`.")
         base_lr = checks.number("base_lr", base_lr, low=0, open_low=True)
-        low = low_rate(optimizer, base_lr)
+        low = low_rate(parsed.optimizer, base_lr)
         if low is not None:
             warnings.warn(low, stacklevel=2)
     spec = RunSpec(

@@ -1,6 +1,7 @@
 """What the verbs that carry out studies share: where runs are made, what is entered by default, how pages begin."""
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -69,6 +70,13 @@ def entered(
     named = [parse_method(each, steps_per_epoch=task.steps_per_epoch) for each in methods]
     for method in named:
         catalogue.check_optimizer(task, method)
+    usual = {method.usual_lr for method in named}
+    if base_lrs is not None and None not in usual and not set(base_lrs) <= usual:
+        warnings.warn(
+            f"{' and '.join(map(str, named))} find{'s' if len(named) == 1 else ''} the rate alone, so that the base "
+            f"learning rates that are given are for nobody; usual is {', '.join(f'{each:g}' for each in usual)}.",
+            stacklevel=3,
+        )
     return candidates_of(named, rates_for(task, base_lrs))
 
 

@@ -84,6 +84,11 @@ class Workplace(msgspec.Struct, frozen=True):
                     f"`run_cpus` must be a whole number where runs have threads of this machine, got "
                     f"run_cpus={self.run_cpus:g}; use 'ray' for parts of a processor."
                 )
+            if self.threads > cores():
+                raise BadInput(
+                    f"`run_cpus` must be at most {cores()}, as many processors as there are here, got "
+                    f"run_cpus={self.run_cpus:g}; with more, threads wait for one another."
+                )
             if self.kind == "batched" and self.threads > 1:
                 raise BadInput(
                     f"runs that are trained at once have one thread, got run_cpus={self.run_cpus:g} with "

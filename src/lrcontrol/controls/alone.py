@@ -17,6 +17,11 @@ class Alone(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
         raise NotImplementedError
 
     @property
+    def sets_rate(self) -> bool:
+        """Whether the rate that comes of it is the same whatever the base rate."""
+        return False
+
+    @property
     def price(self) -> int:
         """What an update under it costs beside one of a schedule, in whole updates."""
         return 1

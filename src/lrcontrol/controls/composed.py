@@ -91,6 +91,11 @@ class Times(_Beside, frozen=True, tag="times"):
         inner: the control whose multipliers it multiplies.
     """
 
+    @property
+    def sets_rate(self) -> bool:
+        """Whether that of the control inside is the same whatever the base rate."""
+        return self.inner.sets_rate
+
     def join(self, one: float, other: float) -> float:
         """The product."""
         return one * other

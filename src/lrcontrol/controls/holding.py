@@ -37,6 +37,11 @@ class Holds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
         return self._held.needs
 
     @property
+    def sets_rate(self) -> bool:
+        """Whether the rate that comes of it is the same whatever the base rate: not where a part is of that."""
+        return False
+
+    @property
     def price(self) -> int:
         """What an update costs under the control inside."""
         return self._held.price
@@ -74,6 +79,11 @@ class Around(Holds, frozen=True, forbid_unknown_fields=True, tag_field="control"
     @property
     def _held(self) -> "AnyControl":
         return self.inner
+
+    @property
+    def sets_rate(self) -> bool:
+        """Whether that of the control inside is the same whatever the base rate."""
+        return self.inner.sets_rate
 
     def ends(self, total_steps: int) -> Ends:
         """Where the cycles inside end."""

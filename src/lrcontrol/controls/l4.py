@@ -55,6 +55,11 @@ class L4(ByGradient, frozen=True, tag="l4"):
         put(self, "ceiling", checks.number("ceiling", self.ceiling, low=0, open_low=True))
 
     @property
+    def sets_rate(self) -> bool:
+        """It divides by what an update at the base rate would do."""
+        return True
+
+    @property
     def needs(self) -> frozenset[str]:
         """The loss of an update's batch, and how it falls along the update."""
         return frozenset({"batch_loss", "descent"})

@@ -58,6 +58,11 @@ class Scheduled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
         return frozenset()
 
     @property
+    def sets_rate(self) -> bool:
+        """It multiplies the base rate."""
+        return False
+
+    @property
     def price(self) -> int:
         """One update."""
         return 1

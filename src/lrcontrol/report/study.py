@@ -6,9 +6,11 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from lrcontrol.analysis.compare import Stage, accuracy_error, standings
 from lrcontrol.analysis.course import Course
+from lrcontrol.controls.control import OpenLoop
 from lrcontrol.report import charts
 from lrcontrol.report.page import Page, Section, Table
 from lrcontrol.runs.budget import Budget
@@ -185,23 +187,50 @@ def metric_text(value: float | None) -> str:
 
 
 def largest_found(record: Record) -> float | None:
-    """The largest rate that the optimizer of a run found, or None where it finds none; the record has its columns."""
-    rates = record.found_rates
+    """The largest rate that the optimizer or the control of a run found, or None; the record has its columns."""
+    rates = _rates_found(record)
     if rates is None or not np.isfinite(rates).any():
         return None
     return float(rates[np.isfinite(rates)].max())
 
 
 def found_text(record: Record) -> list[str]:
-    """A sentence on the rate that the optimizer of a run found, where it finds one.
+    """Sentences on the rate that the optimizer or the control of a run found, where one did.
 
     Args:
         record: with its columns.
     """
-    rates, largest = record.found_rates, largest_found(record)
+    whose = "optimizer found" if record.found_rates is not None else "control gave"
+    rates, largest = _rates_found(record), largest_found(record)
     if rates is None or largest is None:
         return []
-    return [f"The rate that its optimizer found: {largest:.3g} at its largest, {rates[-1]:.3g} in the last update."]
+    told = [f"The rate that its {whose}: {largest:.3g} at its largest, {rates[-1]:.3g} in the last update."]
+    if record.usable and record.still_growing:
+        told.append(
+            f"That was still growing steeply, {record.growth:.3g} times what it was halfway: so short a run tells "
+            "little of this optimizer."
+        )
+    return told
+
+
+def _rates_found(record: Record) -> NDArray[np.float64] | None:
+    """The rate of every update where the optimizer or the control found it; None where it was known before."""
+    if record.found_rates is not None:
+        return record.found_rates
+    if isinstance(record.spec.method.control, OpenLoop) or not record.columns.get("lr", np.empty(0)).size:
+        return None
+    return record.column("lr").astype(np.float64)
+
+
+def _rate_note(record: Record) -> str:
+    """What becomes of the base learning rate of a run."""
+    largest = largest_found(record)
+    if largest is None:
+        return "multiplied by the schedule"
+    if record.spec.method.control.sets_rate:
+        return f"updates are tried at it; the rate was at most {largest:.3g}"
+    by = "schedule and by what was found" if record.found_rates is not None else "control"
+    return f"multiplied by the {by}: at most {largest:.3g}"
 
 
 def test_text(task: Task, value: float) -> str:
@@ -230,11 +259,9 @@ def _figures(study: Study) -> list[tuple[str, str, str]]:
     origin = f"chosen from {len(methods)} method{'' if len(methods) == 1 else 's'}"
     if study.course is not None:
         origin = f"found in {len(study.course.legs)} stages"
-    largest = largest_found(study.shown)
-    beside = "" if largest is None else f" and by what was found: at most {largest:.3g}"
     figures = [
         ("method", spec.method.label, origin),
-        ("base learning rate", f"{spec.base_lr:g}", f"multiplied by the schedule{beside}"),
+        ("base learning rate", f"{spec.base_lr:g}", _rate_note(study.shown)),
     ]
     values, others = study.test, study.default_test
     if values is None:

@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 
+TRIED_AT = 1e-3  # torch's for AdamW: what updates are tried at where a control sets the rate whatever that is
+
 ADDED: dict[str, Any] = {
     "checkpoint": False,
     "growth": 1.0,
@@ -96,6 +98,17 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
     def label(self) -> str:
         """The text as people are shown it: long tables, and many levels, are told by their number and a digest."""
         return shortened(levels_shortened(self._text))
+
+    @property
+    def usual_lr(self) -> float | None:
+        """The base learning rate where it is not the user's to find: 1 or what the optimizer's paper says, and torch's
+        for AdamW where the control sets the rate whatever that is; else None.
+
+        Example:
+            >>> method("prodigy:linear").usual_lr, method("adamw:cosine*l4").usual_lr, method("adamw:cosine").usual_lr
+            (1.0, 0.001, None)
+        """
+        return TRIED_AT if self.control.sets_rate else self.optimizer.usual_lr
 
     def updates_for(self, steps: int) -> int:
         """The updates that cost what so many of a schedule's do, at least one: methods are compared at equal cost.

@@ -93,8 +93,7 @@ def random_draws(
 ) -> Plan:
     """`count` draws: a method uniformly, and its base learning rate log-uniformly from [low, high].
 
-    A method whose optimizer finds its rate itself has the one that is usual for it, and is one run however often it is
-    drawn.
+    A method that finds its rate itself has the one that is usual for it, and is one run however often it is drawn.
 
     Args:
         task: its name.
@@ -125,8 +124,7 @@ def random_draws(
         chosen = parsed[int(generator.integers(len(parsed)))]
         base_lr = float(np.exp(generator.uniform(np.log(low), np.log(high))))
         base_lr = min(max(float(f"{base_lr:.4g}"), low), high)  # four digits are enough, and readable
-        if chosen.optimizer.usual_lr is not None:
-            base_lr = chosen.optimizer.usual_lr
+        base_lr = base_lr if chosen.usual_lr is None else chosen.usual_lr
         specs.append(spec_of(task, Candidate(chosen, base_lr), total_steps, seed))
     return Plan(tuple(specs))
 

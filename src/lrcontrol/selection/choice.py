@@ -9,6 +9,7 @@ from lrcontrol.analysis.compare import Stage, accuracy_error, best_record, stage
 from lrcontrol.errors import RecordError
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.endings import ended_with, ending_of
+from lrcontrol.runs.method import method as parse_method
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.task import Task
 from lrcontrol.selection.race import Race
@@ -141,6 +142,7 @@ def _reasons(
     else:
         reasons.append(f"In full, {plain}, {default.outcome.value}.")
     reasons += _noise(best, finalists, task)
+    reasons += _own_default(default, stages, task)
     if task.is_script:
         reasons.append("All figures are of what the script logs on validation: no test split of it is known here.")
     if best.id not in untuned:
@@ -167,9 +169,21 @@ def _untuned(race: Race, finalists: Sequence[Record]) -> list[str]:
     ]
     if made:
         named = " and ".join(f"{record.spec.method.label} at {record.spec.base_lr:g}" for record in made)
-        need, were = ("need", "were") if len(made) > 1 else ("needs", "was")
-        sentences.insert(0, f"{named}, which {need} no rate to be found, {were} run in full as the plain default was.")
+        were = "were" if len(made) > 1 else "was"
+        sentences.insert(0, f"{named} {were} run in full as the plain default was, and not searched for a rate.")
     return sentences
+
+
+def _own_default(default: Record, stages: Sequence[Stage], task: Task) -> list[str]:
+    """That a task here has a default of its own, where that was not among what was compared."""
+    if task.is_script or task.method == str(default.spec.method):
+        return []
+    own = parse_method(task.method, steps_per_epoch=task.steps_per_epoch)
+    if any(record.spec.method == own for stage in stages for record in stage.records):
+        return []
+    return [
+        f"The task's own default, {own} at {task.base_lr:g}, was not compared; `lrcontrol train {task.name}` runs it."
+    ]
 
 
 def _beside(others: Sequence[Record], finalists: Sequence[Record]) -> str:

@@ -1,29 +1,23 @@
 """What is said of any study's outcome: which run is best, what to beware of, where its rate is among those tried."""
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from lrcontrol.analysis.compare import Stage, best_record
+from lrcontrol.analysis.compare import Stage, accuracy_error, best_record
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.endings import endings_of
 from lrcontrol.runs.optimizer import optimizer_text
 from lrcontrol.runs.record import Record
+from lrcontrol.runs.task import Task
 from lrcontrol.search.autolrs import AutoLRS
 from lrcontrol.search.halving import SuccessiveHalving
 from lrcontrol.search.plan import Plan
 from lrcontrol.search.search import Search
 
-__all__ = ["best_of", "caution_of", "closed_rungs", "edge_of", "still_growing"]
-
-STEEP = 2.0
-"""How many times larger than halfway a rate that was found must be at the end of a run to have been growing still.
-
-What grows in proportion to the updates doubles. These estimates grow by a factor an update until they have come away
-from where they begin, and then hardly: on digits-mlp `dog` grew 50-fold over the last half of 180 updates, and
-1.2-fold over that of 600.
-"""
+__all__ = ["best_of", "caution_of", "closed_rungs", "edge_of", "on_test", "still_growing"]
 
 FURTHER_OUT = 1e-4  # where to begin then; what did better than the papers' numbers for DoG
 BEGINNINGS = ("initial_distance", "d0", "initial_scale")  # what optimizers call it
@@ -109,12 +103,37 @@ def edge_of(best: Record, stages: Sequence[Stage]) -> list[str]:
     if min(tried) < best.spec.base_lr < max(tried):
         return []
     if len(tried) == 1:
-        method = best.spec.method
-        if method.optimizer.usual_lr is not None or "batch_loss" in method.control.needs:
-            return []  # what it finds takes the place of the rate
+        if best.spec.method.usual_lr is not None:  # what it finds takes the place of the rate
+            return []
         return ["It is the only base learning rate that was tried with it: another may be better."]
     side = "largest" if best.spec.base_lr == max(tried) else "smallest"
     return [f"Its base learning rate is the {side} of {len(tried)} tried with it: one further out may be better."]
+
+
+def on_test(task: Task, test: Mapping[str, float], default_test: Mapping[str, float] | None) -> list[str]:
+    """A sentence where what was chosen is no better than the plain default on the test split, or by mere noise.
+
+    Args:
+        task: what was trained.
+        test: metrics of what was chosen; may be empty.
+        default_test: those of the plain default's run, or None where it has no weights.
+    """
+    metric = task.objective.metric
+    if metric not in test or not default_test:
+        return []
+    chosen, plain = test[metric], default_test[metric]
+    both = f"{chosen:.4g} and {plain:.4g}"
+    if task.objective.lower_is_better(chosen) >= task.objective.lower_is_better(plain):
+        return [f"On the test split it is no better than the plain default: {both}."]
+    if metric != "accuracy":
+        return []
+    errors = [accuracy_error(each, task.sizes[2]) for each in (chosen, plain)]
+    if abs(chosen - plain) > math.hypot(*errors):
+        return []
+    return [
+        f"On the test split it cannot be told from the plain default: {both}, with standard errors of "
+        f"{100 * errors[0]:.2f} and {100 * errors[1]:.2f} points."
+    ]
 
 
 def still_growing(stages: Sequence[Stage]) -> list[str]:
@@ -128,7 +147,7 @@ def still_growing(stages: Sequence[Stage]) -> list[str]:
         for stage in stages
         if stage.kept and stage.total_steps < full
         for record in stage.records
-        if record.id not in stage.kept and record.usable and (record.growth or 0) > STEEP
+        if record.id not in stage.kept and record.usable and record.still_growing
     ]
     if not short:
         return []
