@@ -4,7 +4,7 @@
     python benchmarks/selection.py --table                                     # of what is there
 
 Tasks are on other data than those of lr_free.py, by which the methods that `select` does not race were picked. Told is
-the metric on the test split of what was best on validation: beside the plain default (a run of `adamw:cosine` at 0.001),
+the metric on the test split of what was best on validation: beside the plain default (one run at 0.001),
 `adamw:cosine` at so many rates drawn log-uniformly from [1e-4, 1e-1], the race over the portfolio with nothing but the
 plain default beside it, and `select` as it is.
 
