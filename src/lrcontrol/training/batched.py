@@ -74,7 +74,7 @@ def why_not_batched(specs: Sequence[RunSpec]) -> str | None:
         return f"runs that are batched must be of one task, got {', '.join(tasks[:3])}; batch those of each apart."
     kinds = {type(spec.method.optimizer).__name__ for spec in specs}
     if len(kinds) > 1:
-        return f"runs that are batched must have one kind of optimizer, got {', '.join(sorted(kinds))}."
+        return f"runs that are batched must have one kind of optimizer, SGD or AdamW, got {', '.join(sorted(kinds))}."
     alone = next(filter(None, map(why_alone, specs)), None)
     if alone is not None:
         return alone
