@@ -29,7 +29,7 @@ from lrcontrol.selection.choice import Choice, choose
 from lrcontrol.selection.portfolio import DEFAULT, UNTUNED
 from lrcontrol.selection.race import Race, plan_race
 from lrcontrol.selection.telling import on_test
-from lrcontrol.studies import Planned, Seen, Told, Where, entered, lead_of, usual_methods, write_page
+from lrcontrol.studies import Planned, Seen, Told, Where, entered, lead_of, usual_methods, warn_of_rates, write_page
 from lrcontrol.study_folder import folder_of, made
 from lrcontrol.time_budgets import allowed
 from lrcontrol.training.tasks import catalogue
@@ -245,6 +245,7 @@ def select(
         if methods is None and base_lrs is None and not known.is_script:
             untuned = UNTUNED
         candidates = entered(known, methods or usual_methods(known), base_lrs)
+        warn_of_rates(candidates, base_lrs)
     candidates = tuple(candidates)
     for each in candidates:
         catalogue.check_optimizer(known, each.method)

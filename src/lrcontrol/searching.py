@@ -24,7 +24,18 @@ from lrcontrol.search.refinement import FIRST, MOST_ROUNDS, refinement_within
 from lrcontrol.search.search import Candidate, Search
 from lrcontrol.selection.stages import course_of, search_reasons, stages_of
 from lrcontrol.selection.telling import best_of, caution_of
-from lrcontrol.studies import Planned, Seen, Told, Where, entered, lead_of, rates_for, usual_methods, write_page
+from lrcontrol.studies import (
+    Planned,
+    Seen,
+    Told,
+    Where,
+    entered,
+    lead_of,
+    rates_for,
+    usual_methods,
+    warn_of_rates,
+    write_page,
+)
 from lrcontrol.study_folder import folder_of, made
 from lrcontrol.time_budgets import allowed
 from lrcontrol.training.tasks import catalogue
@@ -102,7 +113,9 @@ class _Strategy(msgspec.Struct, frozen=True):
 
     def candidates(self) -> tuple[Candidate, ...]:
         """The methods at their rates."""
-        return entered(self.task, self.methods or self.usual, self.base_lrs)
+        found = entered(self.task, self.methods or self.usual, self.base_lrs)
+        warn_of_rates(found, self.base_lrs)
+        return found
 
     def way(self, candidates: tuple[Candidate, ...], budget: Budget) -> Search:
         """The search of the candidates within the budget, which pays for one full run at least.

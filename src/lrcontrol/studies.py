@@ -18,7 +18,18 @@ from lrcontrol.training.tasks import catalogue
 if TYPE_CHECKING:
     from lrcontrol.report.study import Study
 
-__all__ = ["Planned", "Seen", "Told", "Where", "entered", "lead_of", "rates_for", "usual_methods", "write_page"]
+__all__ = [
+    "Planned",
+    "Seen",
+    "Told",
+    "Where",
+    "entered",
+    "lead_of",
+    "rates_for",
+    "usual_methods",
+    "warn_of_rates",
+    "write_page",
+]
 
 Seen = Callable[[Record], None]
 Planned = Callable[[int, int], None]
@@ -70,14 +81,20 @@ def entered(
     named = [parse_method(each, steps_per_epoch=task.steps_per_epoch) for each in methods]
     for method in named:
         catalogue.check_optimizer(task, method)
-    usual = {method.usual_lr for method in named}
-    if base_lrs is not None and None not in usual and not set(base_lrs) <= usual:
-        warnings.warn(
-            f"{' and '.join(map(str, named))} find{'s' if len(named) == 1 else ''} the rate alone, so that the base "
-            f"learning rates that are given are for nobody; usual is {', '.join(f'{each:g}' for each in usual)}.",
-            stacklevel=3,
-        )
     return candidates_of(named, rates_for(task, base_lrs))
+
+
+def warn_of_rates(candidates: Sequence[Candidate], base_lrs: Sequence[float] | None) -> None:
+    """Warn where base learning rates are given, and all methods find theirs."""
+    usual = {each.method.usual_lr for each in candidates}
+    if base_lrs is None or None in usual or set(base_lrs) <= usual:
+        return
+    named = list(dict.fromkeys(str(each.method) for each in candidates))
+    warnings.warn(
+        f"{' and '.join(named)} find{'s' if len(named) == 1 else ''} the rate alone, so that the base learning rates "
+        f"that are given are for nobody; usual is {', '.join(f'{each:g}' for each in usual)}.",
+        stacklevel=3,
+    )
 
 
 def lead_of(task: Task, budget: Budget, seed: int) -> str:

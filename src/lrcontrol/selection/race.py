@@ -23,7 +23,7 @@ class Race(msgspec.Struct, frozen=True):
     Args:
         default: the plain default's full run.
         halving: the race of the others, or None where the budget pays for the full runs alone.
-        untuned: full runs of methods that need no rate.
+        untuned: full runs of methods that are not searched for a rate.
     """
 
     default: RunSpec

@@ -30,7 +30,6 @@ SECONDS = 0.5  # that a lot of short runs should take, so that what a process co
 MOST = 64  # runs in a lot
 MOST_DIVIDED = 256  # runs that are looked at together
 STACKED = 32  # runs that are trained at once
-FEW = 8  # fewer than these are not divided among workers: a stack gains by its size
 WORTH = 0.05  # the share of updates that sharing must save for runs to be kept together
 
 
@@ -193,9 +192,10 @@ def by_gain(
             for spec in tree.specs:
                 kinds.setdefault((spec.task, type(spec.method.optimizer)), []).append(spec)
     lots = _of_trees(apart, workers, seconds)
+    share = max(workers // max(len(kinds), 1), 1)  # a worker with nothing to do costs more than a smaller stack
     for members in kinds.values():
         ordered = sorted(members, key=lambda spec: (spec.updates, spec.seed))
-        lots += divided(ordered, max(math.ceil(len(members) / STACKED), min(workers, len(members) // FEW), 1))
+        lots += divided(ordered, max(math.ceil(len(members) / STACKED), min(share, len(members))))
     return lots
 
 
