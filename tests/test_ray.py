@@ -196,13 +196,13 @@ def test_close_ends_every_process_of_the_runs_at_once() -> None:
     executor = RayExecutor(TARGET, OBJECTIVE, workers=2)
     answers(executor, [well(0), well(1)])
     executor.submit(spec(0, task="family"))
-    until, began = time.monotonic() + 30, list[int]()
-    while len(began) < 2 * 2 + 2 and time.monotonic() < until:
+    until, began, rooms = time.monotonic() + 30, list[int](), set[Path]()
+    while (len(began) < 2 * 2 + 2 or len(rooms) < 2) and time.monotonic() < until:
         time.sleep(0.1)
         began = [pid for slot in slots() for pid in (slot, *descendants(slot))]
+        held = {Path(os.path.realpath(file)).parent for slot in slots() for file in Path(f"/proc/{slot}/fd").iterdir()}
+        rooms = {path for path in held if path.name.startswith("lrcontrol-slot-")}  # others may have some here
     assert len(began) >= 2 * 2 + 2
-    held = {Path(os.path.realpath(file)).parent for slot in slots() for file in Path(f"/proc/{slot}/fd").iterdir()}
-    rooms = {path for path in held if path.name.startswith("lrcontrol-slot-")}  # others may have some on this machine
     assert len(rooms) == 2
     executor.close()
     assert gone(began, 5) == []
