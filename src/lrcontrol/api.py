@@ -198,10 +198,10 @@ def select(
 ) -> Selection:
     """Pick the way to control the learning rate of a task within a budget, and train with it.
 
-    The plain default and two methods that need no rate are run in full. What is left of the budget goes to a portfolio
+    The plain default and two methods at one rate each are run in full. What is left of the budget goes to a portfolio
     of methods and base learning rates, raced over compressed horizons, the best of which are run in full too; the best
     full run on validation is the choice. Only then, once, is the test split looked at. Where methods or rates are
-    named, all but the plain default is for them.
+    named, and for scripts, there is the plain default alone beside the race.
 
     The same call with the same folder goes on where an earlier one was ended, and repeats no run. With another budget
     or seed it takes the place of the earlier selection there; runs that both ask for are made once.
@@ -359,8 +359,8 @@ def train(
 
     known = catalogue.named(task)
     threads = Workplace("serial", run_cpus=checks.integer("run_cpus", run_cpus, low=1)).threads
+    parsed = parse_method(known.method if method is None else method, steps_per_epoch=known.steps_per_epoch)
     if method is not None:
-        parsed = parse_method(method, steps_per_epoch=known.steps_per_epoch)
         if base_lr is None:
             base_lr = known.base_lr if isinstance(parsed.optimizer, Own) else parsed.usual_lr
         if base_lr is None:
@@ -371,7 +371,7 @@ def train(
             warnings.warn(low, stacklevel=2)
     spec = RunSpec(
         task=known.name,
-        method=parse_method(known.method if method is None else method, steps_per_epoch=known.steps_per_epoch),
+        method=parsed,
         base_lr=known.base_lr if base_lr is None else base_lr,
         total_steps=known.full_steps if total_steps is None else total_steps,
         seed=seed,

@@ -212,8 +212,8 @@ def show_methods(listed: Mapping[str, Any]) -> None:
     default, untuned = listed["default"], [f"{each['method']} at {each['base_lr']:g}" for each in listed["untuned"]]
     console.print(
         f"select races {len(listed['portfolio'])} candidates: {escape(', '.join(methods))}, each at several base "
-        f"learning rates, beside the plain default {default['method']} at {default['base_lr']:g} and what needs no "
-        f"rate: {escape(', '.join(untuned))}. lrcontrol methods NAME tells more of one of these.",
+        f"learning rates, beside the plain default {default['method']} at {default['base_lr']:g} and what is "
+        f"run at one rate: {escape(', '.join(untuned))}. lrcontrol methods NAME tells more of one of these.",
         highlight=False,
     )
 

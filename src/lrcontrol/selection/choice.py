@@ -60,8 +60,8 @@ def choose(race: Race, records: Sequence[Record], task: Task, budget: Budget) ->
         endings = "; ".join(f"{record.spec.method.label}: {ending_of(record)}" for record in finalists[:3])
         raise RecordError(f"no full run of {task.name} ended with weights that work ({endings}).")
     spent = budget.spent(record for stage in stages for record in stage.records)
-    reasons = _reasons(best, default, stages, task, budget, spent, frozenset(spec.id for spec in race.untuned))
-    reasons[1 if len(stages) > 1 else 0 : 0] = _untuned(race, finalists)
+    untuned = {spec.id for spec in race.untuned}
+    reasons = _reasons(best, default, stages, task, budget, spent, [each for each in finalists if each.id in untuned])
     if race.halving is not None:
         reasons[-1:-1] = closed_rungs(race.halving, records)
     if unfinished:
@@ -115,7 +115,7 @@ def _reasons(
     task: Task,
     budget: Budget,
     spent: int,
-    untuned: frozenset[str],
+    untuned: Sequence[Record],
 ) -> list[str]:
     metric = task.objective.told
     finalists = stages[-1].records
@@ -123,6 +123,7 @@ def _reasons(
     if len(stages) > 1:
         field = " then ".join(f"{len(stage.records)} over {stage.total_steps} steps" for stage in stages[:-1])
         reasons.append(f"Raced {field}, the whole schedule laid over each length; {_runs(len(finalists))} in full.")
+    reasons += _untuned(untuned)
     others = [record for record in finalists if record.usable and record.id != best.id]
     runner_up = best_record(others)
     sentence = f"{best.spec.method.label} at {best.spec.base_lr:g} was best in full: {metric} {best.final:.4g}"
@@ -145,7 +146,7 @@ def _reasons(
     reasons += _own_default(default, stages, task)
     if task.is_script:
         reasons.append("All figures are of what the script logs on validation: no test split of it is known here.")
-    if best.id not in untuned:
+    if best not in untuned:
         reasons += edge_of(best, stages)
     reasons += still_growing(stages)
     reasons += _agreement(stages)
@@ -157,21 +158,19 @@ def _reasons(
     return reasons
 
 
-def _untuned(race: Race, finalists: Sequence[Record]) -> list[str]:
-    """That some methods were not raced, and why; and what became of those that failed."""
-    ids = {spec.id for spec in race.untuned}
-    ran = [record for record in finalists if record.id in ids]
-    made = [record for record in ran if record.outcome is not Outcome.FAILED]
-    sentences = [
-        f"{record.spec.method.label} at {record.spec.base_lr:g} cannot train this task: {ending_of(record)}."
-        for record in ran
-        if record not in made
-    ]
-    if made:
-        named = " and ".join(f"{record.spec.method.label} at {record.spec.base_lr:g}" for record in made)
-        were = "were" if len(made) > 1 else "was"
-        sentences.insert(0, f"{named} {were} run in full as the plain default was, and not searched for a rate.")
-    return sentences
+def _untuned(records: Sequence[Record]) -> list[str]:
+    """That these methods were not raced, and why; and what became of those that failed."""
+    made, failed = [], []
+    for record in records:
+        named = f"{record.spec.method.label} at {record.spec.base_lr:g}"
+        if record.outcome is Outcome.FAILED:
+            failed.append(f"{named} cannot train this task: {ending_of(record)}.")
+        else:
+            made.append(named)
+    if not made:
+        return failed
+    were = "were" if len(made) > 1 else "was"
+    return [f"{' and '.join(made)} {were} run in full as the plain default was, and not searched for a rate.", *failed]
 
 
 def _own_default(default: Record, stages: Sequence[Stage], task: Task) -> list[str]:

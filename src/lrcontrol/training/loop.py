@@ -179,21 +179,36 @@ def seconds_of(task: Task, *, threads: int = 1) -> float:
         base_lr=task.base_lr,
         total_steps=max(task.full_steps, EVALUATIONS * 10 * TRIED),
     )
-    updates = seconds_of_update(spec, threads=threads)
     with alone(threads):
         problem = build(task, 0)
+        updates = seconds_of_update(spec, threads=threads, problem=problem)
         begun = time.perf_counter()
         problem.evaluate(problem.validation)
         return updates * task.full_steps + (time.perf_counter() - begun) * evaluations(task, task.full_steps)
 
 
-def seconds_of_update(spec: RunSpec, *, threads: int = 1, clock: Callable[[], float] = time.perf_counter) -> float:
-    """What an update of a run takes here, of a task that is no script; the first ones, which are slower, apart."""
+def seconds_of_update(
+    spec: RunSpec,
+    *,
+    threads: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+    problem: Problem | None = None,
+) -> float:
+    """What an update of a run takes here, of a task that is no script; the first ones, which are slower, apart.
+
+    Args:
+        spec: of the run.
+        threads: >= 1; that compute.
+        clock: that tells seconds.
+        problem: of the task, whose model is trained on; by default it is made.
+    """
     task = find_task(spec.task)
     spec = msgspec.structs.replace(spec, start=None, stop_step=spec.total_steps, save=False, checkpoint=False)
     with alone(threads):
         torch.default_generator.manual_seed(spec.seed)
-        under_way = UnderWay(task, build(task, spec.seed), Branch((spec,), 0, spec.total_steps, (spec,), ()))
+        if problem is None:
+            problem = build(task, spec.seed)
+        under_way = UnderWay(task, problem, Branch((spec,), 0, spec.total_steps, (spec,), ()))
 
         def seconds(updates: int) -> float:
             begun, first = clock(), under_way.step

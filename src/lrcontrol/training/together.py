@@ -92,7 +92,7 @@ def gain_of(specs: Sequence[RunSpec], cores: int = 1) -> Gain:
         return Gain(1.0, "Runs are trained one after the other: what is left cannot be timed.")  # it will say why
     threads = cores // len(specs)
     if update > SLOW or (len(few) < 2 and threads > 1 and update > SHORT):
-        return _with_threads(first, threads)
+        return _with_threads(first, update, threads)
     alone = _seconds(lambda: loop.train_all(few[:1])) / few[0].updates
     told = f"an update takes {_shown(alone)}"
     reason = why_not_batched(alike)
@@ -107,19 +107,17 @@ def gain_of(specs: Sequence[RunSpec], cores: int = 1) -> Gain:
     return Gain(times, f"Runs are trained up to 32 at once: {how}.")
 
 
-def _with_threads(spec: RunSpec, threads: int) -> Gain:
-    """With how many threads runs should be trained whose updates are slow."""
-    alone = loop.seconds_of_update(spec)
-    if threads > 1:
-        several = loop.seconds_of_update(spec, threads=threads)
-        alone = min(alone, loop.seconds_of_update(spec))  # in turn: this machine may have done something else
-        several = min(several, loop.seconds_of_update(spec, threads=threads))
-        how = f"an update takes {_shown(alone)} with one and {_shown(several)} with {threads}"
-        if several * FASTER <= alone:
-            return Gain(1.0, f"Runs have {threads} threads each: {how}.", threads)
-        return Gain(1.0, f"Runs have one thread each: {how}.")
-    how = f"an update takes {_shown(alone)}, of which Python has too small a part"
-    return Gain(1.0, f"Runs are trained one after the other: {how}.")
+def _with_threads(spec: RunSpec, update: float, threads: int) -> Gain:
+    """With how many threads runs should be trained whose updates are slow, given what one was timed at with one."""
+    if threads <= 1:
+        how = f"an update takes {_shown(update)}, of which Python has too small a part"
+        return Gain(1.0, f"Runs are trained one after the other: {how}.")
+    rounds = [[loop.seconds_of_update(spec, threads=count) for count in (1, threads)] for _ in range(2)]
+    alone, several = map(min, zip(*rounds, strict=True))  # in turn: this machine may have done something else
+    how = f"an update takes {_shown(alone)} with one and {_shown(several)} with {threads}"
+    if several * FASTER <= alone:
+        return Gain(1.0, f"Runs have {threads} threads each: {how}.", threads)
+    return Gain(1.0, f"Runs have one thread each: {how}.")
 
 
 def _seconds(records: Callable[[], Iterator[Record]]) -> float:
