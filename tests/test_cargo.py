@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ import pytest
 from faults.samples import record
 from lrcontrol.errors import BadInput, RecordError
 from lrcontrol.runs.executors import cargo
-from lrcontrol.runs.executors.rooms import LOCK, Room
+from lrcontrol.runs.executors.rooms import LOCK, Room, sweep
 from lrcontrol.runs.kept_files import manifest_name, state_name
 from lrcontrol.runs.record import Record, Weights
 
@@ -123,6 +124,57 @@ def test_a_room_is_private_and_deleted_when_its_process_is_gone(tmp_path: Path) 
     held.close()
     assert not held.path.exists()
     second.close()
+
+
+def test_a_room_whose_deletion_was_interrupted_is_deleted_by_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever has gone of it by then; one without a lock is nobody's once it is older than a room takes to make."""
+    room = Room("kind-", tmp_path)
+    for name in ("kept", "code", "more"):
+        (room.path / name).mkdir()
+        (room.path / name / "file").write_text("of a run")
+    real = shutil.rmtree
+
+    def killed(path: Path, **_: object) -> None:
+        real(path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        room.close()
+    monkeypatch.undo()
+    assert sorted(path.name for path in room.path.iterdir()) != []
+    sweep("kind-", tmp_path)
+    assert room.path.exists()  # its process holds it
+    os.close(room._lock)
+    sweep("kind-", tmp_path)
+    assert not room.path.exists()
+    room.path.mkdir()
+    sweep("kind-", tmp_path)
+    assert room.path.exists()
+    os.utime(room.path, (0, 0))
+    sweep("kind-", tmp_path)
+    assert not room.path.exists()
+
+
+def test_a_room_that_is_written_to_while_it_is_deleted_keeps_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = Room("kind-", tmp_path)
+    (room.path / "kept").mkdir()
+    real = shutil.rmtree
+
+    def overtaken(path: Path, **options: object) -> None:
+        real(path)
+        path.mkdir()
+
+    monkeypatch.setattr(shutil, "rmtree", overtaken)
+    room.close()
+    monkeypatch.undo()
+    assert (room.path / LOCK).exists()
+    sweep("kind-", tmp_path)
+    assert not room.path.exists()
 
 
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:

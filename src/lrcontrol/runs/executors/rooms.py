@@ -4,12 +4,15 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
+import time
 from pathlib import Path
 
 __all__ = ["Room", "sweep"]
 
 LOCK = "in-use"  # the file in each that its process holds a lock on
+MAKING_SECONDS = 60  # how old a room without a lock must be to be nobody's
 LONGEST = 24  # characters of the place for temporary files; a socket's path must fit into 107 with what Ray adds
 
 
@@ -37,7 +40,7 @@ class Room:
     def close(self) -> None:
         """Delete it; again does nothing."""
         if self._lock >= 0:
-            shutil.rmtree(self.path, ignore_errors=True)
+            _delete(self.path)
             os.close(self._lock)
             self._lock = -1
 
@@ -56,11 +59,30 @@ def _usual() -> Path:
 def _delete_left(folder: Path) -> None:
     """Delete a folder of ours that no process holds; one that is not ours, or is being made, stays."""
     with contextlib.suppress(OSError):
-        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        found = folder.stat(follow_symlinks=False)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             return
-        lock = os.open(folder / LOCK, os.O_RDWR)
+        try:
+            lock = os.open(folder / LOCK, os.O_RDWR)
+        except FileNotFoundError:
+            if time.time() - found.st_mtime > MAKING_SECONDS:
+                folder.rmdir()  # its process ended between its first two steps, or its last two
+            return
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+            _delete(folder)
         finally:
             os.close(lock)
+
+
+def _delete(folder: Path) -> None:
+    """Delete a room, its lock last: whoever is ended before that leaves what others find and delete."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != LOCK:
+                path.unlink()
+        if [path.name for path in folder.iterdir()] == [LOCK]:  # else something was written meanwhile
+            (folder / LOCK).unlink()
+            folder.rmdir()
