@@ -14,8 +14,8 @@ import pytest
 
 from command_kit import Run, Said, caller
 from lrcontrol.errors import BadInput
-from lrcontrol.method_parts import method_part
 from lrcontrol.runs.method import method
+from lrcontrol.runs.parts import PARTS
 from lrcontrol.runs.store import Store
 from lrcontrol.training.tasks.catalogue import TASKS
 
@@ -144,7 +144,7 @@ def test_every_part_of_methods_is_told_whole(run: Run) -> None:
     listed = found_json(run("methods", "--json"))
     for kind in ("optimizers", "schedules", "controls"):
         for each in listed[kind]:
-            part = method_part(each["name"])
+            part = PARTS[each["name"]].whole
             assert each.items() <= part.items()
             assert str(method(part["example"])).startswith(part["example"].partition("(")[0].partition(":")[0])
             assert each["name"] in part["example"]

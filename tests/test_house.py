@@ -41,7 +41,6 @@ MAY_IMPORT["refining"] = EVERYTHING
 MAY_IMPORT["ranging"] = (EVERYTHING - {"interop"}) | {"study_folder"}
 MAY_IMPORT["interop"] = EVERYTHING | {"ranging"}  # a client's range test is one of a model
 MAY_IMPORT["citing"] = EVERYTHING | {"ranging", "refining"}
-MAY_IMPORT["method_parts"] = EVERYTHING
 MAY_IMPORT["studies"] = EVERYTHING
 MAY_IMPORT["searching"] = EVERYTHING | {"studies", "study_folder", "time_budgets", "workplace", "refining"}
 MAY_IMPORT["api"] = EVERYTHING | {"studies", "study_folder", "time_budgets", "workplace", "searching"}
@@ -49,7 +48,7 @@ MAY_IMPORT["cli_words"] = EVERYTHING
 MAY_IMPORT["cli_store"] = EVERYTHING | {"cli_words"}
 MAY_IMPORT["cli_refine"] = EVERYTHING | {"refining", "cli_words"}
 MAY_IMPORT["cli_range"] = EVERYTHING | {"ranging", "cli_words"}
-MAY_IMPORT["cli"] = EVERYTHING | {"api", "citing", "method_parts", "cli_words", "cli_store", "cli_refine", "cli_range"}
+MAY_IMPORT["cli"] = EVERYTHING | {"api", "citing", "cli_words", "cli_store", "cli_refine", "cli_range"}
 UPWARDS = {  # a schedule draws itself, and so do a refinement and a range test; nothing else goes against the layers
     ("lrcontrol.analysis.lr_range", "lrcontrol.report.lr_range.range_chart"),
     ("lrcontrol.analysis.lr_range", "lrcontrol.report.theme.Chart"),

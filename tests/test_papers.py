@@ -9,10 +9,11 @@ import pytest
 import lrcontrol as lrc
 from lrcontrol.citing import OTHER_NAMES
 from lrcontrol.cli import app
-from lrcontrol.controls.text import CONTROLS
+from lrcontrol.controls.text import CONTROLS, WRAPPERS
 from lrcontrol.errors import BadInput, BadText, UnknownName
 from lrcontrol.runs.method import OPTIMIZERS
 from lrcontrol.runs.papers import papers_of
+from lrcontrol.runs.parts import PARTS
 from lrcontrol.schedules.recipes.catalogue import RECIPES
 from lrcontrol.searching import STRATEGIES
 
@@ -30,7 +31,15 @@ def test_a_method_is_cited_part_by_part_in_the_order_of_its_text():
     assert found[2].links == ("https://arxiv.org/abs/1608.03983",)
 
 
-@pytest.mark.parametrize("name", [*OPTIMIZERS, *RECIPES, *CONTROLS])
+def test_every_part_is_in_the_table_under_a_name_of_its_own() -> None:
+    kinds = {"optimizer": OPTIMIZERS, "schedule": RECIPES, "control": {**CONTROLS, **WRAPPERS}}
+    assert len(PARTS) == sum(map(len, kinds.values()))
+    for kind, known in kinds.items():
+        for name, thing in known.items():
+            assert (PARTS[name].kind, PARTS[name].name, PARTS[name].thing) == (kind, name, thing)
+
+
+@pytest.mark.parametrize("name", PARTS)
 def test_every_name_can_be_cited_and_all_but_the_commonplace_have_a_source(name):
     (found,) = lrc.cite(name)
     assert found.name == name

@@ -1,17 +1,17 @@
 """The verb of citing: the papers behind a method, a strategy or an analysis, as their docstrings name them."""
 
 import difflib
-from collections.abc import Mapping
+import re
 
 from lrcontrol import checks
-from lrcontrol.controls.text import CONTROLS, WRAPPERS, read_control
+from lrcontrol.controls.text import read_control
 from lrcontrol.errors import BadInput, UnknownName
-from lrcontrol.runs.method import OPTIMIZERS, read_method
-from lrcontrol.runs.optimizer import read_optimizer
+from lrcontrol.runs.method import read_method
+from lrcontrol.runs.optimizer import OPTIMIZERS, read_optimizer
 from lrcontrol.runs.papers import Citation, citation
+from lrcontrol.runs.parts import PARTS
 from lrcontrol.schedules.other_names import ours
 from lrcontrol.schedules.reader import Reader
-from lrcontrol.schedules.recipes.catalogue import RECIPES
 
 __all__ = ["cite"]
 
@@ -51,26 +51,21 @@ def cite(given: str) -> tuple[Citation, ...]:
     word = given.strip()
     plain = word.lower().replace("-", "_")
     try:
-        words = [word] if word in OPTIMIZERS else _called(given)
+        words = [word] if word in PARTS else _called(given)
     except UnknownName:
         if not plain.isidentifier():
             raise
         return (_of_search_or_analysis(plain, word),)
-    kinds: dict[str, Mapping[str, object]] = {
-        "optimizer": OPTIMIZERS,
-        "schedule": RECIPES,
-        "control": {**CONTROLS, **WRAPPERS},
-    }
-    named = [(kind, word) for word in dict.fromkeys(words) for kind, known in kinds.items() if word in known]
-    return tuple(citation(kind, name, kinds[kind][name]) for kind, name in named)
+    parts = [PARTS[name] for name in dict.fromkeys(words) if name in PARTS]
+    return tuple(citation(part.kind, part.name, part.thing) for part in parts)
 
 
 def _called(given: str) -> list[str]:
     """The names of all that a text makes, and not those of parameters and their values."""
-    whole = ":" in given
-    reader = Reader(given, "method" if whole else "control", steps_per_epoch=1)
-    optimizer = given.partition("(")[0].strip() in OPTIMIZERS
-    (read_method if whole else read_optimizer if optimizer else read_control)(reader)
+    alone = ":" not in given
+    optimizer = re.split(r"\W", given.strip(), maxsplit=1)[0] in OPTIMIZERS
+    reader = Reader(given, "control" if alone and not optimizer else "method", steps_per_epoch=1)
+    (read_method if not alone else read_optimizer if optimizer else read_control)(reader)
     reader.finish()
     return reader.called
 
@@ -101,7 +96,7 @@ def _of_search_or_analysis(plain: str, word: str) -> Citation:
     strategies, analyses = kinds.values()
     near = difflib.get_close_matches(plain, [*strategies, *analyses, *OTHER_NAMES], n=1, cutoff=0.8)
     meant = ours(word) or next((OTHER_NAMES.get(each, each) for each in near), None)
-    parts = checks.near_miss("method", word, [*OPTIMIZERS, *RECIPES, *CONTROLS, *WRAPPERS], meant)
+    parts = checks.near_miss("method", word, PARTS, meant)
     raise UnknownName(
         f"{parts.removesuffix('.')}; strategies: {', '.join(strategies)}; analyses: {', '.join(analyses)}."
     )

@@ -402,10 +402,10 @@ def tasks(
 @app.command
 def methods(name: str | None = None, /, *, as_json: Json = False) -> None:
     """List what methods are made of, and the portfolio that `select` races; or tell all about the part NAME."""
-    from lrcontrol import method_parts
+    from lrcontrol.runs.parts import part_named
     from lrcontrol.selection.portfolio import method_list
 
-    listed = method_list() if name is None else method_parts.method_part(name)
+    listed = method_list() if name is None else part_named(name).whole
     if as_json:
         print_json(listed)
         return

@@ -4,7 +4,9 @@ import inspect
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["entries", "with_keys"]
+__all__ = ["HEADINGS", "entries", "with_keys"]
+
+HEADINGS = ("Args:", "Returns:", "Raises:", "Source:", "Example:")
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -32,7 +34,7 @@ def with_keys(keys: type) -> Callable[[Function], Function]:
 
 def _arguments(lines: list[str]) -> tuple[int, int]:
     """Where the entries under `Args:` begin and end; where there are none, where they would stand."""
-    headings = [at for at, line in enumerate(lines) if line in ("Args:", "Returns:", "Raises:", "Source:", "Example:")]
+    headings = [at for at, line in enumerate(lines) if line in HEADINGS]
     if not headings or lines[headings[0]] != "Args:":
         at = headings[0] if headings else len(lines)
         return at, at

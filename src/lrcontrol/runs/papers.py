@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from itertools import takewhile
 
 import msgspec
 
@@ -35,13 +36,7 @@ def citation(kind: str, name: str, thing: object) -> Citation:
 
 def papers_of(thing: object) -> tuple[str, ...]:
     """The sources that a docstring names, one entry each; not what deviates from them."""
-    lines = inspect.cleandoc(thing.__doc__ or "").splitlines()
-    if "Source:" not in lines:
-        return ()
-    found: list[str] = []
-    for line in lines[lines.index("Source:") + 1 :]:
-        if line.strip().startswith("Deviates:") or (line and not line.startswith(" ")):
-            break
-        found.append(line.strip())
-    text = " ".join(filter(None, found)).rstrip(".").replace("`", "")
+    lines = inspect.cleandoc(thing.__doc__ or "").partition("\nSource:\n")[2].splitlines()
+    told = takewhile(lambda line: line[:1] in ("", " ") and not line.strip().startswith("Deviates:"), lines)
+    text = " ".join(" ".join(told).split()).rstrip(".").replace("`", "")
     return tuple(text.split("; ")) if text else ()

@@ -3,18 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from lrcontrol import checks
-from lrcontrol.controls.scheduled import Scheduled
-from lrcontrol.controls.text import CONTROLS, WRAPPERS, AnyControl
 from lrcontrol.errors import BadInput
-from lrcontrol.runs.calibrated import CALIBRATED
-from lrcontrol.runs.method import OPTIMIZERS, Method, method, optimizer_name
-from lrcontrol.runs.papers import papers_of
-from lrcontrol.runs.step_costs import STEP_COSTS
-from lrcontrol.schedules.recipes.catalogue import RECIPES
-from lrcontrol.schedules.recipes.single import constant
+from lrcontrol.runs.method import Method, method, optimizer_name
+from lrcontrol.runs.parts import PARTS
 from lrcontrol.search.search import Candidate
 
 __all__ = [
@@ -129,26 +121,10 @@ def method_list() -> dict[str, Any]:
     step costs beside one of fused SGD, and the method that did better than its defaults in a calibration, or None; a
     control its price, in updates.
     """
-    controls: list[tuple[str, AnyControl]] = [(name, control()) for name, control in CONTROLS.items()]
-    controls += [(name, around(Scheduled(constant()))) for name, around in WRAPPERS.items()]
+    kinds = ("optimizer", "schedule", "control")
     return {
-        "optimizers": [
-            _listed("optimizer", name, spec)
-            | {"defaults": msgspec.to_builtins(spec()), "usual_lr": spec.usual_lr}
-            | {"step_cost": STEP_COSTS.get(name), "calibrated": CALIBRATED.get(name)}
-            for name, spec in OPTIMIZERS.items()
-        ],
-        "schedules": [_listed("schedule", name, recipe) for name, recipe in sorted(RECIPES.items())],
-        "controls": [
-            _listed("control", name, made) | {"needs": sorted(made.needs), "price": made.price}
-            for name, made in controls
-        ],
+        **{f"{kind}s": [part.listed for part in PARTS.values() if part.kind == kind] for kind in kinds},
         "portfolio": [{"method": str(each.method), "base_lr": each.base_lr} for each in portfolio()],
         "default": {"method": str(DEFAULT.method), "base_lr": DEFAULT.base_lr},
         "untuned": [{"method": str(each.method), "base_lr": each.base_lr} for each in UNTUNED],
     }
-
-
-def _listed(kind: str, name: str, thing: object) -> dict[str, Any]:
-    about = (thing.__doc__ or "").strip().partition("\n")[0]
-    return {"kind": kind, "name": name, "about": about, "papers": list(papers_of(thing)), "needs": []}
