@@ -16,7 +16,7 @@ from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.training.checkpoints import load_checkpoint, save_checkpoint
 from lrcontrol.training.loop import train, train_all, trained_model
 from lrcontrol.training.optimizers import make_optimizer
-from lrcontrol.training.state import late_begun, put, taken
+from lrcontrol.training.state import put, taken
 
 METHODS = (
     "sgd(momentum=0.9, nesterov=true, weight_decay=0.001):cosine",
@@ -264,25 +264,3 @@ def test_tensors_are_plain_safetensors(tmp_path: Path) -> None:
     record = train(spec_of("adamw:constant", stop_step=3, checkpoint=True), weights=tmp_path)
     tensors = safetensors.torch.load_file(tmp_path / state_name(record.id))
     assert {name.partition(".")[0] for name in tensors} == {"model", "optimizer", "random"}
-
-
-@pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_parameters_that_are_late_come_to_what_they_do_without_fused(momentum: float, nesterov: bool) -> None:
-    """Each gets its first gradient at a step of its own, in two groups; one never gets any."""
-    nesterov = nesterov and momentum > 0
-
-    def trained(fused: bool) -> list[torch.Tensor]:
-        parameters = [torch.nn.Parameter(torch.linspace(-1, 1, 12, dtype=torch.float64)) for _ in range(6)]
-        groups = [{"params": parameters[:3]}, {"params": parameters[3:], "weight_decay": 0.3}]
-        optimizer = torch.optim.SGD(groups, lr=0.1, momentum=momentum, nesterov=nesterov, fused=fused)
-        late_begun(optimizer)
-        for step in range(8):
-            for place, each in enumerate(parameters[:-1]):
-                noise = torch.Generator().manual_seed(10 * step + place)
-                each.grad = torch.randn(12, generator=noise, dtype=torch.float64) if step >= 2 * (place % 3) else None
-            optimizer.step()
-        return [each.detach() for each in parameters]
-
-    for fused, plain in zip(trained(True), trained(False), strict=True):
-        torch.testing.assert_close(fused, plain, rtol=1e-12, atol=0)

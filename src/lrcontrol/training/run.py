@@ -15,7 +15,7 @@ from lrcontrol.runs.spec import RunSpec
 from lrcontrol.training.closed import one_number
 from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.random_numbers import put_random, taken_random
-from lrcontrol.training.state import State, as_plain, late_begun, with_tensors
+from lrcontrol.training.state import State, as_plain, with_tensors
 from lrcontrol.training.steering import Steering
 from lrcontrol.training.told import Saved, Told
 from lrcontrol.training.under_way import BLOCK, End
@@ -98,8 +98,7 @@ class Run:
                 f"a method must name an optimizer where the script takes it from the run, got {self.method}; give the "
                 'task a default such as method="adamw:cosine", or let the script make its own and steer it.'
             )
-        made = late_begun(make_optimizer(self.spec.method.optimizer, parameters, self.base_lr))
-        return self._steer(made, made_by_us=True)
+        return self._steer(make_optimizer(self.spec.method.optimizer, parameters, self.base_lr), made_by_us=True)
 
     def steer(self, optimizer: Optimizer) -> Optimizer:
         """Set the learning rate of the script's own optimizer before every update from now on, and count updates.

@@ -15,7 +15,6 @@ __all__ = [
     "State",
     "as_it_was",
     "as_plain",
-    "late_begun",
     "put",
     "put_random",
     "random_of",
@@ -118,29 +117,6 @@ def _lay_out(optimizer: Optimizer) -> None:
     inner = getattr(optimizer, "inner", None)
     if isinstance(inner, Optimizer):
         _lay_out(inner)
-
-
-def late_begun(optimizer: Optimizer) -> Optimizer:
-    """The same optimizer, in which a parameter may get its first gradient later than the others of its group.
-
-    torch's fused SGD raises there: it begins the momentum of a whole group at once. A parameter that is late gets a
-    momentum of 0, with which it comes to what SGD without fused=True does.
-    """
-    if isinstance(optimizer, torch.optim.SGD):
-        optimizer.register_step_pre_hook(_begin_late)
-    return optimizer
-
-
-def _begin_late(optimizer: Optimizer, *_: Any) -> None:
-    begun = [each for each, kept in optimizer.state.items() if kept.get("momentum_buffer") is not None]
-    if len(begun) == sum(len(group["params"]) for group in optimizer.param_groups):
-        return  # as nearly always: no parameter need be looked up
-    for group in optimizer.param_groups:
-        if group["momentum"] and group["fused"]:
-            updated = [each for each in group["params"] if each.grad is not None]
-            late = [each for each in updated if optimizer.state.get(each, {}).get("momentum_buffer") is None]
-            for each in late if len(late) < len(updated) else ():
-                optimizer.state[each]["momentum_buffer"] = torch.zeros_like(each)
 
 
 def settings_of(group: dict[str, Any]) -> dict[str, Any]:

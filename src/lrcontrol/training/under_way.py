@@ -26,7 +26,7 @@ from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.optimizers.found import as_column, growth_of, numbers_of
 from lrcontrol.training.optimizers.lr_free import LRFree
 from lrcontrol.training.pace import InForce, Looking, pace_of, put_in_force
-from lrcontrol.training.state import State, late_begun, put, random_of, taken
+from lrcontrol.training.state import State, put, random_of, taken
 from lrcontrol.training.tangent import Tangent
 from lrcontrol.training.tasks.problem import Problem, Split
 
@@ -117,7 +117,7 @@ class UnderWay:
         spec = tree.specs[0]
         self._task, self._problem, self._folder, self._progress = task, problem, folder, progress
         self._spec, self._pace = spec, pace_of(spec)
-        self._optimizer = late_begun(make_optimizer(spec.method.optimizer, problem.model.parameters(), spec.base_lr))
+        self._optimizer = make_optimizer(spec.method.optimizer, problem.model.parameters(), spec.base_lr)
         self._foresight = foresight_of(self._optimizer, self._pace.needs)
         self._tangent: Tangent | None = None
         self._due: frozenset[int] = frozenset()  # after which updates it is asked for the hypergradient

@@ -10,6 +10,7 @@ from lrcontrol.training.optimizers.adam_step import adam_step
 from lrcontrol.training.optimizers.blocks import add_scaled, with_decay
 from lrcontrol.training.optimizers.layout import Blocks
 from lrcontrol.training.optimizers.lr_free import Part
+from lrcontrol.training.optimizers.sgd import SGD
 
 __all__ = ["known_states", "moments_of", "step_block"]
 
@@ -26,7 +27,7 @@ def known_states(inner: Optimizer, parts: list[Part]) -> list[States] | None:
     """
     watched = inner._optimizer_step_pre_hooks or inner._optimizer_step_post_hooks or "step" in vars(inner)
     device = parts[0].parameters[0].device.type
-    if type(inner) not in (torch.optim.SGD, torch.optim.AdamW) or watched or device not in ("cpu", "cuda"):
+    if type(inner) not in (torch.optim.SGD, SGD, torch.optim.AdamW) or watched or device not in ("cpu", "cuda"):
         return None
     found = []
     for part in parts:
@@ -46,7 +47,7 @@ def moments_of(inner: Optimizer, part: Part, states: States) -> tuple[list[Block
     """For each block what the optimizer keeps of it, and the numbers of the steps that are made, which it counts."""
     part, layout = part._replace(states=states), part.layout
     nothing: list[list[Tensor]] = [[] for _ in layout.owners]
-    if type(inner) is torch.optim.SGD:
+    if isinstance(inner, torch.optim.SGD):
         if not part.group["momentum"]:
             return [], nothing
         for state in states:

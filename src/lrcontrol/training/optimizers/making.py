@@ -17,6 +17,7 @@ from lrcontrol.training.optimizers.distances import DoG, DoWG, LDoG
 from lrcontrol.training.optimizers.estimates import DAdaptAdam, DAdaptSGD, Prodigy
 from lrcontrol.training.optimizers.mechanic import Mechanic
 from lrcontrol.training.optimizers.schedulefree import ScheduleFreeAdamW, ScheduleFreeSGD
+from lrcontrol.training.optimizers.sgd import SGD
 
 __all__ = ["make_optimizer"]
 
@@ -28,6 +29,9 @@ def make_optimizer(
     **others: Any,
 ) -> torch.optim.Optimizer:
     """The torch optimizer that `spec` describes; SGD and AdamW are fused: one kernel an update, not one an operation.
+
+    A parameter may get its first gradient later than others, as one that is frozen at first or a branch that is not
+    always taken.
 
     Args:
         spec: an optimizer, or its text, such as `prodigy`, `mechanic(sgd)` or `dog(initial_distance=1e-4)`.
@@ -66,7 +70,7 @@ def make_optimizer(
     base_lr = checks.number("base_lr", base_lr, low=0, open_low=True)
     match spec:
         case specs.SGD():
-            return torch.optim.SGD(
+            return SGD(
                 parameters,
                 lr=base_lr,
                 momentum=spec.momentum,
