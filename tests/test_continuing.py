@@ -1,6 +1,8 @@
 """Going on from a checkpoint is the uninterrupted run, to the bit; a damaged checkpoint is refused."""
 
+import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.training.checkpoints import load_checkpoint, save_checkpoint
 from lrcontrol.training.loop import train, train_all, trained_model
 from lrcontrol.training.optimizers import make_optimizer
-from lrcontrol.training.state import put, taken
+from lrcontrol.training.state import as_plain, put, taken, with_tensors
 
 METHODS = (
     "sgd(momentum=0.9, nesterov=true, weight_decay=0.001):cosine",
@@ -105,6 +107,48 @@ def test_a_model_that_lies_otherwise_in_memory_goes_on(optimizer: str, tmp_path:
     put(load_checkpoint(tmp_path, spec.id)[1], *again)
     trained(*again, range(3, 6))
     assert torch.equal(again[0].weight, whole[0].weight)
+
+
+LYING: dict[str, torch.Tensor] = {
+    "one after the other": torch.empty(4, 3, 5),
+    "a number": torch.empty(()),
+    "nothing": torch.empty(4, 0, 5),
+    "transposed": torch.empty(4, 7).T,
+    "a row transposed": torch.empty(1, 7).T,
+    "channels_last": torch.empty(4, 3, 5, 6, memory_format=torch.channels_last),
+    "channels_last in 3d": torch.empty(4, 3, 5, 6, 2, memory_format=torch.channels_last_3d),
+    "channels_last of one channel": torch.empty(4, 1, 5, 6, memory_format=torch.channels_last),
+    "channels_last of one filter": torch.empty(1, 3, 5, 6, memory_format=torch.channels_last),
+    "channels_last of points": torch.empty(4, 3, 1, 1, memory_format=torch.channels_last),
+    "channels_last of a row": torch.empty(4, 3, 1, 6, memory_format=torch.channels_last),
+    "channels_last of a column": torch.empty(4, 3, 5, 1, memory_format=torch.channels_last),
+}
+
+
+@pytest.mark.parametrize("stored", [torch.clone, torch.Tensor.contiguous])
+@pytest.mark.parametrize("name", LYING)
+def test_a_state_keeps_how_its_tensors_lie_in_memory(
+    name: str, stored: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    """Also through JSON and a file, which has one order for all."""
+    value = torch.empty_like(LYING[name]).copy_(torch.arange(LYING[name].numel()).reshape(LYING[name].shape))
+    tensors: dict[str, torch.Tensor] = {}
+    plain = json.loads(json.dumps(as_plain([value], "state", tensors)))
+    kept = {name: stored(each) for name, each in tensors.items()}
+    (back,) = with_tensors(plain, kept)
+    assert torch.equal(back, value)
+    assert back.stride() == value.stride() == LYING[name].stride()
+    back += 1
+    assert torch.equal(with_tensors(plain, kept)[0], value)
+
+
+@pytest.mark.parametrize("value", [torch.empty(6, 8)[:, ::2], torch.empty(5).expand(3, 5), torch.empty(9)[::3]])
+def test_a_part_of_a_tensor_is_kept_by_itself(value: torch.Tensor) -> None:
+    tensors: dict[str, torch.Tensor] = {}
+    plain = as_plain(value, "state", tensors)
+    back = with_tensors(plain, {name: each.contiguous() for name, each in tensors.items()})
+    assert torch.equal(back, value)
+    assert back.untyped_storage().nbytes() == value.numel() * value.element_size()
 
 
 def test_cooldowns_branch_off_a_trunk(tmp_path: Path) -> None:

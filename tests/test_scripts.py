@@ -24,6 +24,7 @@ from lrcontrol.runs.store import Store
 from lrcontrol.runs.task import Task
 from lrcontrol.search.search import Candidate
 from lrcontrol.training import loop, run, under_way
+from lrcontrol.training import state as state_module
 from lrcontrol.training.scripts import carry_out_script
 from lrcontrol.training.tasks import catalogue, own
 from lrcontrol.training.tasks.problem import build
@@ -470,6 +471,132 @@ def test_what_was_saved_last_is_kept_where_the_run_is(tmp_path: Path) -> None:
     assert carried(script).weights is None
     with pytest.raises(RecordError, match=r"a script must call run.save"):
         load_state(tmp_path, carried(plain, asked(save=True), tmp_path))
+
+
+# ---- models that lie otherwise in memory ----
+
+
+class ThroughMemory(torch.optim.Optimizer):
+    """Momentum that goes through memory, as kernels of a user's own may: tensors must lie as their parameters do."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, {"lr": 1.0})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override] # there is none
+        for group in self.param_groups:
+            for each in group["params"]:
+                kept = self.state[each].setdefault("sum", torch.zeros_like(each))
+                row, slope, sum_ = (it.as_strided((it.numel(),), (1,)) for it in (each, each.grad, kept))
+                sum_.mul_(0.9).add_(slope)
+                row.sub_(group["lr"] * sum_)
+
+
+OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+    "AdamW fused": lambda given: torch.optim.AdamW(given, fused=True),
+    "Adam fused, amsgrad": lambda given: torch.optim.Adam(given, amsgrad=True, fused=True),
+    "SGD fused": lambda given: torch.optim.SGD(given, momentum=0.9, fused=True),
+    "Adagrad fused": lambda given: torch.optim.Adagrad(given, fused=True),
+    "AdamW": lambda given: torch.optim.AdamW(given, fused=False),
+    "Adafactor": torch.optim.Adafactor,
+    "ASGD": lambda given: torch.optim.ASGD(given, t0=3),
+    "through memory": ThroughMemory,
+    "sgd": lambda given: lrc.make_optimizer("sgd", given, 1.0),
+    "prodigy": lambda given: lrc.make_optimizer("prodigy", given),
+    "mechanic(adamw)": lambda given: lrc.make_optimizer("mechanic(adamw)", given),
+}
+
+
+def convolving(
+    make: Callable[[Any], torch.optim.Optimizer],
+    forms: tuple[Any, Any] = (torch.channels_last, torch.channels_last),
+    *,
+    steered_last: bool = False,
+) -> Callable[[lrc.Run], None]:
+    """A script whose model lies in memory as the first form says, and as the second where it goes on from another."""
+
+    def script(run: lrc.Run) -> None:
+        form = forms[run.spec.start is not None]
+        layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3)
+        model = nn.Sequential(*layers).to(memory_format=form)  # type: ignore[call-overload]
+        optimizer = make(model.parameters())
+        if not steered_last:
+            run.steer(optimizer)
+        state = run.restore()
+        if state is not None:
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+        if steered_last:
+            run.steer(optimizer)
+        while not run.should_stop:
+            images = torch.randn(4, 3, 8, 8).contiguous(memory_format=form)
+            loss = (model(images) - 1).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            run.log_loss(loss)
+        run.log(val_loss=loss)
+        run.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+
+    return script
+
+
+def in_two(script: Callable[[lrc.Run], None], folder: Path) -> Record:
+    """The record of the second half, which goes on from the first."""
+    first = asked(stop_step=15, checkpoint=True)
+    carried(script, first, folder)
+    return carried(script, asked(start=Start(first.id, 15), checkpoint=True, save=True), folder)
+
+
+@pytest.mark.parametrize("steered_last", [False, True])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_model_in_channels_last_goes_on_to_the_bit(tmp_path: Path, name: str, steered_last: bool) -> None:
+    """What comes back lies in memory as it was saved; torch's fused optimizers would silently take it for another."""
+    script = convolving(OPTIMIZERS[name], steered_last=steered_last)
+    whole = carried(script, asked(checkpoint=True, save=True), tmp_path)
+    again = in_two(script, tmp_path)
+    assert whole.column("loss").tolist()[15:] == again.column("loss").tolist()
+    assert (whole.weights and whole.weights.sha256) == (again.weights and again.weights.sha256)
+    files = [tmp_path / f"{each.id}.checkpoint.safetensors" for each in (whole, again)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    state = load_state(tmp_path, again)
+    assert state["model"]["2.weight"].stride() == (72, 1, 24, 8)
+
+
+@pytest.mark.parametrize("name", ["AdamW", "SGD", "Adagrad"])
+@pytest.mark.parametrize(
+    "forms", [(torch.channels_last, torch.contiguous_format), (torch.contiguous_format, torch.channels_last)]
+)
+@pytest.mark.parametrize("steered_last", [False, True])
+def test_a_model_that_lies_otherwise_than_it_was_saved_goes_on(
+    tmp_path: Path, name: str, forms: tuple[Any, Any], steered_last: bool
+) -> None:
+    """A fused optimizer comes to what the same without fused=True does."""
+
+    def make(fused: bool) -> Callable[[Any], torch.optim.Optimizer]:
+        beside = {"momentum": 0.9} if name == "SGD" else {}
+        return lambda given: getattr(torch.optim, name)(given, fused=fused, **beside)  # type: ignore[no-any-return]
+
+    fused, plain = (
+        in_two(convolving(make(fused), forms, steered_last=steered_last), tmp_path / str(fused))
+        for fused in (True, False)
+    )
+    np.testing.assert_allclose(fused.column("loss"), plain.column("loss"), rtol=1e-4)
+
+
+def test_a_checkpoint_that_kept_no_order_of_tensors_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those were that earlier versions wrote."""
+    script = convolving(OPTIMIZERS["AdamW fused"])
+    whole = carried(script, asked(checkpoint=True), tmp_path)
+    first = asked(stop_step=15, checkpoint=True)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(state_module, "_order_of", lambda value: list(range(value.dim())))
+        carried(script, first, tmp_path)
+    assert b"ordered" not in (tmp_path / f"{first.id}.checkpoint.json").read_bytes()
+    again = carried(script, asked(start=Start(first.id, 15)), tmp_path)
+    assert whole.column("loss").tolist()[15:] == again.column("loss").tolist()
 
 
 # ---- mistakes ----

@@ -120,7 +120,7 @@ class Run:
                 f"{self.method}; for an optimizer of the script's own, leave `method` of the task out."
             )
         checks.instance("optimizer", optimizer, Optimizer, "a torch optimizer")
-        if optimizer.state and self._start is None:
+        if self._start is None and any(map(_is_of_updates, optimizer.state.values())):
             raise BadInput("an optimizer must be steered before its first update, but this one has made some.")
         return self._steer(optimizer, made_by_us=False)
 
@@ -207,8 +207,9 @@ class Run:
     def restore(self) -> Any:
         """What the run that this one goes on from saved last, or None where it begins anew.
 
-        The random numbers are put to where they were then; `step` says how many updates have been made. To be called
-        by every script that saves, once model and optimizer are made.
+        The random numbers are put to where they were then; `step` says how many updates have been made. Tensors lie
+        in memory as they did, such as in channels_last. To be called by every script that saves, once model and
+        optimizer are made.
         """
         self._told.restored = True
         if self._start is None:
@@ -250,6 +251,11 @@ class Run:
                 f"the optimizer that is steered must be the one that trains, but {IDLE} looks at the run saw no "
                 "update of it; call its step()."
             )
+
+
+def _is_of_updates(kept: Any) -> bool:
+    """Whether an optimizer that keeps this of a parameter has updated it: Adagrad keeps sums from the beginning."""
+    return not isinstance(kept, dict) or float(kept.get("step", len(kept))) != 0
 
 
 def _named(values: Mapping[str, float]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ __all__ = [
     "State",
     "as_it_was",
     "as_plain",
+    "lay_out",
     "put",
     "put_random",
     "random_of",
@@ -45,7 +46,9 @@ class State(NamedTuple):
     Args:
         step: updates made.
         tensors: by name; nobody else holds them.
-        optimizer: the optimizer's own state as JSON values, in which `{"tensor": NAME}` stands for a tensor.
+        optimizer: the optimizer's own state as JSON values, in which `{"tensor": NAME}` stands for a tensor, and
+            `{"ordered": [NAME, ORDER]}` for one whose dimensions do not lie in memory one within the other as they
+            are counted; ORDER begins with the outermost.
         control: what its pace goes on from, as JSON values.
     """
 
@@ -79,7 +82,7 @@ def put(state: State, model: nn.Module, optimizer: Optimizer) -> None:
         model.load_state_dict(weights)
         if state.optimizer is not None:
             optimizer.load_state_dict(with_tensors(state.optimizer, state.tensors))
-            _lay_out(optimizer)
+            lay_out(optimizer)
         put_random(state.tensors, model)
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
         raise RecordError(f"a state must be of the same model and kind of optimizer, but: {error}.") from None
@@ -101,11 +104,12 @@ def put_random(states: dict[str, Tensor], model: nn.Module) -> None:
             torch.cuda.set_rng_state(states[f"random.{device}"], device)
 
 
-def _lay_out(optimizer: Optimizer) -> None:
+def lay_out(optimizer: Optimizer) -> None:
     """Lay what a fused optimizer keeps of each parameter in memory as the parameter lies there.
 
-    Files hold tensors in one order. torch's fused optimizers go through memory, and silently take each number for that
-    of another place where a parameter lies otherwise, such as in channels_last.
+    torch's fused optimizers go through memory, and silently take each number for that of another place where a
+    parameter lies otherwise: where a model is in channels_last now and was not when its state was saved, or where a
+    file is of a version that kept no order of tensors.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"] if group.get("fused") else ():
@@ -116,7 +120,7 @@ def _lay_out(optimizer: Optimizer) -> None:
                     kept[name] = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
     inner = getattr(optimizer, "inner", None)
     if isinstance(inner, Optimizer):
-        _lay_out(inner)
+        lay_out(inner)
 
 
 def settings_of(group: dict[str, Any]) -> dict[str, Any]:
@@ -159,7 +163,8 @@ def as_plain(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         while name in tensors:  # {"a.b": ...} beside {"a": {"b": ...}}
             name += "'"
         tensors[name] = value
-        return {"tensor": name}
+        order = _order_of(value)
+        return {"tensor": name} if order == list(range(value.dim())) else {"ordered": [name, order]}
     if isinstance(value, dict) and all(key is None or isinstance(key, str | bool | int | float) for key in value):
         return {"dict": [[key, as_plain(inner, f"{name}.{key}", tensors)] for key, inner in value.items()]}
     if isinstance(value, list | tuple):
@@ -178,6 +183,10 @@ def with_tensors(plain: Any, tensors: dict[str, Tensor]) -> Any:
     match kind:
         case "tensor":
             return tensors[inner].clone()  # the optimizer goes on with it
+        case "ordered":
+            name, order = inner
+            lying = tensors[name].permute(order).clone(memory_format=torch.contiguous_format)
+            return lying.permute([order.index(place) for place in range(len(order))])
         case "dict":
             return {key: with_tensors(each, tensors) for key, each in inner}
         case "list":
@@ -187,3 +196,12 @@ def with_tensors(plain: Any, tensors: dict[str, Tensor]) -> Any:
         case "value":
             return inner
     raise KeyError(kind)
+
+
+def _order_of(value: Tensor) -> list[int]:
+    """The dimensions of a tensor as they lie in memory, the outermost first; files keep none."""
+    if value.layout is not torch.strided:
+        return list(range(value.dim()))
+    # a dimension of one place may have any stride: of two with the same one, it is the inner
+    strides = value.stride()
+    return sorted(range(value.dim()), key=lambda place: (-strides[place], value.shape[place] == 1))

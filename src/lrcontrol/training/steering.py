@@ -22,8 +22,8 @@ from lrcontrol.training.optimizers.evaluation import forgotten, unwrapped
 from lrcontrol.training.optimizers.found import as_column, numbers_of
 from lrcontrol.training.optimizers.lr_free import LRFree
 from lrcontrol.training.plan import Plan
-from lrcontrol.training.state import settings_of
-from lrcontrol.training.updates import hooked
+from lrcontrol.training.state import lay_out, settings_of
+from lrcontrol.training.updates import hooked, seen_through
 
 __all__ = ["CutOff", "Steering"]
 
@@ -211,7 +211,11 @@ class Steering:
                 f"{checks.shown(group['lr'])}; take the script's own scheduler out."
             )
         known = len(self._groups.lrs.bases)
-        if self._groups.changed(optimizer):
+        changed = self._groups.changed(optimizer)
+        if changed or not self.rates:  # a state may have been loaded
+            for held in seen_through(optimizer):
+                lay_out(held)
+        if changed:
             bases = self._groups.lrs.bases
             bases[known:] = [self._scaled(lr) for lr in bases[known:]]
             self._groups.lrs.forget()
