@@ -20,7 +20,7 @@ from lrcontrol import api
 from lrcontrol.analysis.compare import Stage
 from lrcontrol.errors import BadInput
 from lrcontrol.report import charts
-from lrcontrol.report.study import found_text, largest_found
+from lrcontrol.report.found import found_text, largest_found, rates_found
 from lrcontrol.runs.method import method as parse_method
 from lrcontrol.runs.record import Evaluation, Objective, Outcome, Record
 from lrcontrol.runs.spec import RunSpec, Start
@@ -420,8 +420,18 @@ def test_the_sentence_tells_the_largest_and_the_last_rate() -> None:
     assert found_text(told_record(found=[1e-6, 4e-3, 4e-3, 4e-3])) == [
         "The rate that its optimizer found: 0.003 at its largest, 0.001 in the last update."
     ]
-    assert largest_found(told_record(found=[1.0, 4.0, math.inf, math.nan])) == 3.0
+    record = told_record(found=[1.0, 4.0, math.inf, math.nan])
+    assert largest_found(record) == 3.0
+    found = rates_found(record)
+    assert found is not None
+    assert found.told == {"found_by": "optimizer", "smallest_found": 1.0, "largest_found": 3.0, "last_found": None}
     assert found_text(told_record()) == found_text(told_record(found=[math.nan] * 4)) == []
+    for given in ("sgd:clip(cosine)", "sgd:stop_on_divergence(whole_cycles(sgdr))"):
+        assert found_text(told_record(given)) == []
+    for given in ("sgd:clip(plateau)", "sgd:max(cosine*plateau, 0.1)", "sgd:warmup(0.25)+greedy"):
+        assert found_text(told_record(given)) == [
+            "The rate that its control gave: 1 at its largest, 0.25 in the last update."
+        ]
 
 
 def test_the_page_of_a_study_tells_what_was_found(tmp_path: Path) -> None:
@@ -435,6 +445,10 @@ def test_the_page_of_a_study_tells_what_was_found(tmp_path: Path) -> None:
     assert "rate found by the optimizer" in page
 
 
+def told_rates(told: dict[str, Any]) -> tuple[str, float, float, float]:
+    return told["found_by"], told["smallest_found"], told["largest_found"], told["last_found"]
+
+
 def test_train_tells_the_rate_that_was_found(run: Run) -> None:
     said = run("train", "digits-mlp", "prodigy:linear", "--steps", 60)
     rates = lrc.train("digits-mlp", "prodigy:linear", total_steps=60).found_rates
@@ -442,9 +456,9 @@ def test_train_tells_the_rate_that_was_found(run: Run) -> None:
     assert said.status == 0
     assert f"found: {rates.max():.3g} at its largest, {rates[-1]:.3g} in the last update." in said.out
     told = json.loads(run("train", "digits-mlp", "prodigy:linear", "--steps", 60, "--json").out)
-    assert (told["largest_found"], told["last_found"]) == (rates.max(), rates[-1])
+    assert told_rates(told) == ("optimizer", rates.min(), rates.max(), rates[-1])
     plain_one = run("train", "digits-mlp", "adamw:linear", "--lr", "0.01", "--steps", 5, "--json")
-    assert not {"largest_found", "last_found"} & json.loads(plain_one.out).keys()
+    assert not {"found_by", "smallest_found", "largest_found", "last_found"} & json.loads(plain_one.out).keys()
     assert "found" not in run("train", "digits-mlp", "adamw:linear", "--lr", "0.01", "--steps", 5).out
 
 
@@ -527,6 +541,8 @@ def test_the_rate_that_a_control_gave_is_told(run: Run, tmp_path: Path) -> None:
         rates = lrc.train("digits-mlp", given, base_lr=0.001, total_steps=60).column("lr")
         told = f"The rate that its control gave: {rates.max():.3g} at its largest, {rates[-1]:.3g} in the last update."
         assert told in " ".join(said.out.split())
+        for_machines = run("train", "digits-mlp", given, "--lr", "0.001", "--steps", 60, "--json")
+        assert told_rates(json.loads(for_machines.out)) == ("control", rates.min(), rates.max(), rates[-1])
     assert lrc.train("digits-mlp", "adamw:cosine*l4", total_steps=20).spec.base_lr == 0.001
     found = api.search(
         "digits-mlp", "grid", methods=["adamw:cosine*l4"], budget="1run", out=tmp_path, executor="serial"

@@ -5,7 +5,6 @@ Heavy modules are imported inside the commands, so that `lrcontrol --help` is in
 
 import io
 import json
-import math
 import os
 import shutil
 import sys
@@ -198,14 +197,11 @@ def train(
             run_cpus=run_cpus,
         )
     if as_json:
-        from lrcontrol.report.study import largest_found
+        from lrcontrol.report.found import rates_found
 
-        largest, rates = largest_found(record), record.found_rates
-        found = {}
-        if largest is not None and rates is not None:
-            last = float(rates[-1])
-            found = {"largest_found": largest, "last_found": last if math.isfinite(last) else None}
-        print_json(json.loads(record.summary()) | {"id": record.id} | found)
+        found = rates_found(record)
+        told = {} if found is None else found.told
+        print_json(json.loads(record.summary()) | {"id": record.id} | told)
     else:
         console.show_record(record, {} if out is None else {"results": out})
 

@@ -10,10 +10,10 @@ import rich.table
 from rich.console import Console
 from rich.markup import escape
 
+from lrcontrol.report.found import found_text
 from lrcontrol.report.study import (
     Study,
     course_table,
-    found_text,
     metric_text,
     standings_table,
     test_text,

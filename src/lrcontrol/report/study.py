@@ -5,13 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from lrcontrol.analysis.compare import Stage, accuracy_error, standings
 from lrcontrol.analysis.course import Course
-from lrcontrol.controls.control import OpenLoop
 from lrcontrol.report import charts
+from lrcontrol.report.found import largest_found
 from lrcontrol.report.page import Page, Section, Table
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Objective, Record
@@ -20,8 +18,6 @@ from lrcontrol.runs.task import Task
 __all__ = [
     "Study",
     "course_table",
-    "found_text",
-    "largest_found",
     "metric_text",
     "standings_table",
     "study_page",
@@ -184,42 +180,6 @@ def metric_text(value: float | None) -> str:
         ('0.9877', '–')
     """
     return "–" if value is None else f"{value:.4g}"
-
-
-def largest_found(record: Record) -> float | None:
-    """The largest rate that the optimizer or the control of a run found, or None; the record has its columns."""
-    rates = _rates_found(record)
-    if rates is None or not np.isfinite(rates).any():
-        return None
-    return float(rates[np.isfinite(rates)].max())
-
-
-def found_text(record: Record) -> list[str]:
-    """Sentences on the rate that the optimizer or the control of a run found, where one did.
-
-    Args:
-        record: with its columns.
-    """
-    whose = "optimizer found" if record.found_rates is not None else "control gave"
-    rates, largest = _rates_found(record), largest_found(record)
-    if rates is None or largest is None:
-        return []
-    told = [f"The rate that its {whose}: {largest:.3g} at its largest, {rates[-1]:.3g} in the last update."]
-    if record.usable and record.still_growing:
-        told.append(
-            f"That was still growing steeply, {record.growth:.3g} times what it was halfway: so short a run tells "
-            "little of this optimizer."
-        )
-    return told
-
-
-def _rates_found(record: Record) -> NDArray[np.float64] | None:
-    """The rate of every update where the optimizer or the control found it; None where it was known before."""
-    if record.found_rates is not None:
-        return record.found_rates
-    if isinstance(record.spec.method.control, OpenLoop) or not record.columns.get("lr", np.empty(0)).size:
-        return None
-    return record.column("lr").astype(np.float64)
 
 
 def _rate_note(record: Record) -> str:
