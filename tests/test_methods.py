@@ -19,7 +19,10 @@ from lrcontrol.controls.text import WRAPPERS
 from lrcontrol.errors import BadInput, BadText, UnknownName
 from lrcontrol.runs import optimizer_specs as specs
 from lrcontrol.runs.method import OPTIMIZERS, SGD, AdamW, Method, method
+from lrcontrol.runs.parts import PARTS
 from lrcontrol.runs.spec import RunSpec, Start
+from lrcontrol.schedules import other_names
+from lrcontrol.schedules.text import schedule
 from strategies import schedules
 
 law = settings(max_examples=60, derandomize=True, deadline=None)
@@ -342,3 +345,75 @@ def test_norms_are_a_set_of_names():
         with pytest.raises(UnknownName, match=r"unknown norm .*known: l1, l2"):
             spec(norms=("l2", unknown))
     assert RunSpec.from_json(made[0].to_json()) == made[0]
+
+
+FORM = r"; write it as in sgd\(momentum=0\.9\):warmup\(0\.05\)\+cosine\(end=0\.1\)\.$"
+RATE = "the learning rate is given beside it, as `base_lr`, --lr on the command line, at position "
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("adamw/cosine", "unexpected '/' at position 5 of 'adamw/cosine'" + FORM),
+        ("adamw:", "expected a schedule, got 'the end' at position 6 of 'adamw:'" + FORM),
+        ("", "expected an optimizer, got 'the end' at position 0 of ''" + FORM),
+        ("adamw:cosine:rex", "unexpected ':' at position 12 .*" + FORM),
+        ("sgd(momentum=0.9:cosine", r"expected '\)', got ':' at position 16 .*" + FORM),
+        ("sgd(momentum 0.9):cosine", r"expected '\)', got '0.9' at position 13 .*" + FORM),
+        ("sgd(momentum=0,9):cosine", "a value without a name after one with a name at position 15 .*" + FORM),
+        ("adamw:warmup(0.05)cosine", "unexpected 'cosine' at position 18 .*" + FORM),
+        ("adamw:warmup(0.05) then cosine", "unexpected 'then' at position 19 .*" + FORM),
+        ("adamw:cosine(", "expected a number, got 'the end' at position 13 .*" + FORM),
+        ("adamw:warmup(0.05),cosine", r"joined by '\+', as in warmup\(0\.05\)\+cosine, at position 19 of "),
+        ("adamw:clip(1.0)", r"clip stands around a schedule or a control, as in clip\(sgdr\) at position 6 of "),
+        ("adamw:momentum=linear", "the schedule of the rate comes first, without a name, as in one_cycle, momentum="),
+        ("adamw:cosine at 0.001", RATE + "13 of "),
+        ("adamw:cosine, lr=0.1", RATE + "14 of "),
+        ("adamw:lr=cosine", RATE + "6 of "),
+        ("sgd(lr=0.1):cosine", RATE + "0 of "),
+        ("sgd:one_cycle(max_lr=0.1)", RATE + "4 of "),
+        ("cosine", "cosine is a schedule; a method is optimizer:control, as in adamw:cosine, at position 0 of "),
+        ("cosine:adamw", "cosine is a schedule; a method is optimizer:control, as in adamw:cosine, at position 0 of "),
+        ("adamw.cosine", "cosine is a schedule; a method is optimizer:control, as in adamw:cosine, at position 0 of "),
+        ("l4", r"l4 is a control; a method is optimizer:control, as in adamw:cosine\*l4, at position 0 of "),
+        ("mechanic:adamw", "adamw is an optimizer; a method is optimizer:control, as in adamw:cosine, at position 9"),
+    ],
+)
+def test_a_text_that_is_no_method_is_told_what_to_write(text: str, told: str) -> None:
+    with pytest.raises(BadText, match=told):
+        method(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("ADAMW:COSINE", "unknown optimizer 'ADAMW'; did you mean 'adamw'"),
+        ("torch.optim.AdamW:cosine", "unknown optimizer 'torch.optim.AdamW'; did you mean 'adamw'"),
+        ("AdamWScheduleFree:constant", "did you mean 'schedulefree_adamw'"),
+        ("SGDScheduleFree:constant", "did you mean 'schedulefree_sgd'"),
+        ("DAdaptAdam:constant", "did you mean 'dadapt_adam'"),
+        ("adamw:torch.optim.lr_scheduler.CosineAnnealingLR(T_max=9)", "did you mean 'cosine'"),
+        ("adamw:warmup_cosine", r"did you mean 'warmup\+cosine'"),
+        ("adamw:none", "did you mean 'constant'"),
+        ("adamw:cosine(T_max=9)", "unknown parameter of cosine, 'T_max'; did you mean 'steps'"),
+        ("adamw:step(step_size=9)", "unknown parameter of step, 'step_size'; did you mean 'every'"),
+        ("adamw:cosine(gamma=9)", "unknown parameter of cosine, 'gamma'; known: "),
+    ],
+)
+def test_names_of_other_libraries_lead_to_ours(text: str, told: str) -> None:
+    with pytest.raises(UnknownName, match=told):
+        method(text)
+
+
+def test_a_schedule_is_told_that_rates_are_no_part_of_it() -> None:
+    for text in ("cosine(lr=0.1)", "cosine at 0.1"):
+        with pytest.raises(
+            BadText, match="a schedule has multipliers, and the learning rate that they are of is the "
+        ):
+            schedule(text)
+
+
+def test_names_of_optimizers_elsewhere_are_none_of_ours() -> None:
+    for ours, theirs in other_names.OPTIMIZERS.items():
+        assert PARTS[ours].kind == "optimizer"
+        assert not {each.lower() for each in theirs} & set(PARTS)

@@ -144,7 +144,8 @@ def _listed(known: Collection[str]) -> str:
 def closest(name: str, known: Collection[str]) -> str | None:
     """The known name that was most likely meant: spelled otherwise, cut short, or mistyped."""
     plain, known = name[:200].lower().replace("-", "_"), sorted(known)
-    if plain in known and plain != name:
-        return plain
+    last = plain.rpartition(".")[2]  # of torch.optim.AdamW
+    if last in known and last != name:
+        return last
     begun = [each for each in known if each.startswith(plain)] if len(plain) >= 3 else []
     return next(iter(begun or difflib.get_close_matches(plain, known, n=1, cutoff=0.6)), None)

@@ -421,7 +421,7 @@ def cite(method: str, /, *, as_json: Json = False) -> None:
 
     from lrcontrol import citing
 
-    found = citing.cite(method)
+    found = citing.cite(with_files(method))
     if as_json:
         print_json([msgspec.to_builtins(each) for each in found])
         return

@@ -45,7 +45,8 @@ def with_files(text: str) -> str:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise BadInput(f"cannot read {path}: {error.strerror or error}.") from None
+            told = f"cannot read {path}: {error.strerror or error}"
+            raise BadInput(f"{told}; @ stands before the file of a schedule, as in adamw:@refined.json.") from None
         try:
             return f"({from_json(content)})"
         except BadInput as error:

@@ -258,6 +258,8 @@ def _read_around(reader: Reader, name: str, at: int) -> Looking:
         reader.fail(around, at)
     positional: list[Any] = []
     named: dict[str, Any] = {}
+    if reader.at_number() and reader.ahead(1).text in (",", ")"):
+        reader.fail(around, at)
     if reader.peek() != ")" and reader.ahead(1).text != "=":
         inner = _read_inner(reader)
         positional = [_read_beside(reader, inner, others=True) if isinstance(inner, Schedule) else inner]
@@ -276,9 +278,14 @@ def _read_beside(reader: Reader, schedule: Schedule, *, others: bool = False) ->
     """Read `, momentum=schedule, weight_decay=schedule`; whatever else follows is left where `others` may."""
     beside: dict[str, Schedule] = {}
     while not (others and reader.ahead(1).text not in BESIDE) and reader.take(","):
-        name = reader.name("momentum or weight_decay")
+        at, name = reader.ahead().at, reader.name("momentum or weight_decay")
         if name not in BESIDE:
-            reader.fail(f"expected momentum=... or weight_decay=..., got {name!r}")
+            reader.refuse_rate(name, at)
+            reader.fail(
+                f"expected momentum=... or weight_decay=..., got {name!r}; what comes next in time is joined by '+', "
+                "as in warmup(0.05)+cosine,",
+                at,
+            )
         if name in beside:
             reader.fail(f"`{name}` given twice")
         reader.expect("=")

@@ -18,6 +18,7 @@ from lrcontrol.runs.optimizer import (
     read_optimizer,
 )
 from lrcontrol.runs.optimizer_specs import SGD, AdamW, Own
+from lrcontrol.runs.parts import PARTS
 from lrcontrol.schedules.reader import Reader
 from lrcontrol.schedules.text import levels_shortened, shortened
 
@@ -150,11 +151,21 @@ def method(given: str | Method, *, steps_per_epoch: int | None = None) -> Method
 
 def read_method(reader: Reader) -> Method:
     """Read `optimizer:control`."""
+    _check_kind(reader, optimizer=True)
     optimizer = read_optimizer(reader)
     if not reader.take(":"):
         usual = "cosine" if optimizer.usual_lr is None else "constant"
         reader.fail(f"a method is optimizer:control, as in {optimizer_text(optimizer)}:{usual}; expected ':'")
+    _check_kind(reader, optimizer=False)
     return Method(optimizer, read_control(reader))
+
+
+def _check_kind(reader: Reader, *, optimizer: bool) -> None:
+    """Fail where what comes next is a part of methods, and one for the other side of the colon."""
+    part = PARTS.get(reader.peek().rpartition(".")[2])
+    if part is not None and (part.kind == "optimizer") is not optimizer:
+        article = "an" if part.kind == "optimizer" else "a"
+        reader.fail(f"{part.name} is {article} {part.kind}; a method is optimizer:control, as in {part.example},")
 
 
 def schedules(control: Any, name: Literal["momentum", "weight_decay"]) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Collection
 import msgspec
 
 from lrcontrol import checks
+from lrcontrol.errors import UnknownName
 from lrcontrol.runs.optimizer_specs import (
     SGD,
     AdamW,
@@ -20,6 +21,7 @@ from lrcontrol.runs.optimizer_specs import (
     ScheduleFreeAdamW,
     ScheduleFreeSGD,
 )
+from lrcontrol.schedules.other_names import ours
 from lrcontrol.schedules.reader import Reader, call
 from lrcontrol.schedules.text import number_text
 
@@ -69,7 +71,9 @@ OPTIMIZERS: dict[str, type[OptimizerSpec]] = {
 
 def read_optimizer(reader: Reader, known: Collection[str] = OPTIMIZERS) -> OptimizerSpec:
     """Read `name` or `name(parameter=value, ...)`, one of `known`; a mechanic's first value is an optimizer."""
-    name = checks.one_of("optimizer", reader.name("an optimizer"), known)
+    name = reader.name("an optimizer")
+    if name not in known:
+        raise UnknownName(checks.near_miss("optimizer", name, known, ours(name)))
     positional: list[object] = []
     named: dict[str, object] = {}
     if reader.take("("):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 from lrcontrol import checks
 from lrcontrol.errors import BadText, LRControlError, UnknownName
 from lrcontrol.schedules.laying import nearest_step
+from lrcontrol.schedules.other_names import PARAMETERS
 from lrcontrol.schedules.profiles import MOST_VALUES
 from lrcontrol.schedules.sampling import MOST_READINGS
 from lrcontrol.schedules.schedule import LARGEST_DOCUMENT, MOST_SEGMENTS
@@ -25,11 +26,22 @@ class Token(NamedTuple):
 
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<mark>[-+*(),=:\[\]])|(?P<end>\Z))",
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*(?:\.\w+)*)|(?P<mark>[-+*(),=:\[\]])|(?P<end>\Z))",
     re.ASCII,
 )
 _JOINT = re.compile(r"(?<!\d[eE])[+*]")  # between two schedules or numbers, and not an exponent's sign
 _EPOCHS = ("ep", "epoch", "epochs")
+
+RATES = ("at", "base_lr", "initial_lr", "learning_rate", "lr", "max_lr")
+"""What people call the learning rate where they look for its place in a text; it has none."""
+
+LIKE = {
+    "control": "warmup(0.05)+plateau(factor=0.5)",
+    "method": "sgd(momentum=0.9):warmup(0.05)+cosine(end=0.1)",
+    "optimizer": "sgd(momentum=0.9)",
+    "schedule": "warmup(0.05)+cosine(end=0.1)",
+}
+"""What each kind of text looks like, for who has written another."""
 
 
 class Reader:
@@ -58,19 +70,27 @@ class Reader:
             if found is None:
                 at = self._cut + len(self.text[self._cut :]) - len(self.text[self._cut :].lstrip())
                 hint = "; a share is a number, 0.05 for 5 %," if self.text[at] == "%" else ""
-                self.fail(f"unexpected {self.text[at]!r}{hint}", at)
+                self.fail(f"unexpected {self.text[at]!r}{hint}", at, like=True)
             kind = str(found.lastgroup)
             self._ahead.append(Token(kind, found.group(kind), found.start(kind)))
             self._cut = found.end()
         return self._ahead[count]
 
-    def fail(self, what: str, at: int | None = None) -> NoReturn:
-        """Raise BadText with the text around position `at` (by default, of the next token)."""
+    def fail(self, what: str, at: int | None = None, *, like: bool = False) -> NoReturn:
+        """Raise BadText with the text around position `at` (by default, of the next token), and what one is `like`."""
         if at is None:
             at = self.ahead().at
         near = self.text[max(at - 30, 0) : at + 30]
         article = "an" if self.kind[0] in "aeiou" else "a"
-        raise BadText(f"{article} {self.kind} cannot be read: {what} at position {at} of {near!r}.")
+        told = f"; write it as in {LIKE[self.kind]}" if like else ""
+        raise BadText(f"{article} {self.kind} cannot be read: {what} at position {at} of {near!r}{told}.")
+
+    def refuse_rate(self, name: str, at: int | None = None) -> None:
+        """Fail where `name` is one of the learning rate."""
+        if name in RATES and self.kind in ("method", "optimizer"):
+            self.fail("the learning rate is given beside it, as `base_lr`, --lr on the command line,", at)
+        if name in RATES:
+            self.fail(f"a {self.kind} has multipliers, and the learning rate that they are of is the optimizer's,", at)
 
     def peek(self) -> str:
         """The next token's text, or '' at the end."""
@@ -92,12 +112,12 @@ class Reader:
     def expect(self, text: str) -> None:
         """Read `text`, or fail."""
         if not self.take(text):
-            self.fail(f"expected {text!r}, got {self.peek() or 'the end'!r}")
+            self.fail(f"expected {text!r}, got {self.peek() or 'the end'!r}", like=True)
 
     def name(self, what: str) -> str:
         """Read a name, or fail."""
         if self.ahead().kind != "name":
-            self.fail(f"expected {what}, got {self.peek() or 'the end'!r}")
+            self.fail(f"expected {what}, got {self.peek() or 'the end'!r}", like=True)
         return self._ahead.pop(0).text
 
     def at_number(self) -> bool:
@@ -108,7 +128,7 @@ class Reader:
         """Read a number; one without point and exponent is an int, and so is one of epochs, in steps."""
         sign = -1 if self.take("-") else 1
         if not self.at_number():
-            self.fail(f"expected a number, got {self.peek() or 'the end'!r}")
+            self.fail(f"expected a number, got {self.peek() or 'the end'!r}", like=True)
         if len(self.peek()) > 400:
             self.fail("a number of more than 400 digits")
         token = self._ahead.pop(0)
@@ -160,7 +180,7 @@ class Reader:
                 self.expect("=")
                 named[name] = self.value()
             elif named:
-                self.fail("a value without a name after one with a name")
+                self.fail("a value without a name after one with a name", like=True)
             else:
                 positional.append(self.value())
             if not self.take(","):
@@ -171,7 +191,8 @@ class Reader:
     def finish(self) -> None:
         """Fail unless all has been read."""
         if self.ahead().kind != "end":
-            self.fail(f"unexpected {self.peek()!r}")
+            self.refuse_rate(self.peek())
+            self.fail(f"unexpected {self.peek()!r}", like=True)
 
 
 def call(reader: Reader, target: Any, name: str, positional: list[Any], named: dict[str, Any], at: int | None) -> Any:
@@ -179,7 +200,10 @@ def call(reader: Reader, target: Any, name: str, positional: list[Any], named: d
     takes = _parameters(target)
     for parameter in named:
         if parameter not in takes.known:
-            raise UnknownName(checks.near_miss(f"parameter of {name},", parameter, takes.known))
+            reader.refuse_rate(parameter, at)
+            meant = PARAMETERS.get(parameter)
+            meant = meant if meant in takes.known else None
+            raise UnknownName(checks.near_miss(f"parameter of {name},", parameter, takes.known, meant))
     try:
         takes.bind(positional, named)
     except TypeError as error:

@@ -303,6 +303,12 @@ def _read_factor(reader: Reader) -> Schedule | float:
             )
         if reader.peek() in (":", "(") and ":" in reader.text and reader.kind != "method":
             reader.fail("this is a method, optimizer:schedule; a schedule is what stands after the ':'", at)
+        if reader.peek() == "=":
+            reader.refuse_rate(name, at)
+            reader.fail(
+                "the schedule of the rate comes first, without a name, as in one_cycle, momentum=one_cycle_momentum,",
+                at,
+            )
         raise _unknown(reader, name)
     positional, named = reader.arguments([]) if reader.take("(") else ([], {})
     return cast(Schedule, call(reader, RECIPES[name], name, positional, named, at))
