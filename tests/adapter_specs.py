@@ -19,7 +19,7 @@ def save_all(folder: Path) -> None:
     """Run the specs to where they are saved; write their states, and what follows."""
     for number in range(SPECS):
         text, total, moment, bases = spec(number)
-        optimizer = sgd(*bases)
+        optimizer = sgd(*bases, weight_decay=0.1)
         scheduler = simulated(optimizer, text, total, weight_decay="cosine" if number % 2 else None)
         scheduler.step(moment)
         if number % 3 == 0 and moment:
@@ -35,7 +35,7 @@ def load_all(folder: Path) -> int:
     for number in range(SPECS):
         text, total, _, _ = spec(number)
         kept = json.loads((folder / f"{number}.json").read_text(encoding="utf-8"))
-        optimizer = sgd(7.0, 8.0)
+        optimizer = sgd(7.0, 8.0, weight_decay=0.1)
         scheduler = simulated(optimizer, text, total, weight_decay="cosine" if number % 2 else None)
         scheduler.load_state_dict(kept["state"])
         exact += [(scheduler.step(), rates(optimizer))[1] for _ in range(5)] == kept["trail"]

@@ -215,7 +215,7 @@ def test_the_state_of_a_control_goes_through_files_and_copies() -> None:
         with pytest.raises(BadInput, match=r"it is of 'Halving\(1e\+09, True\)' over 10st, minimize, and this is"):
             simulated(sgd(1.0), other, 10).load_state_dict(state)
     with pytest.raises(BadInput, match="over 11st"):
-        simulated(sgd(1.0), Halving(beside=True), 11).load_state_dict(state)
+        simulated(sgd(1.0, weight_decay=0.1), Halving(beside=True), 11).load_state_dict(state)
     for bad in (
         {"decision": {}},
         {"state": 3},

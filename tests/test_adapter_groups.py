@@ -33,7 +33,7 @@ def test_a_group_in_the_place_of_another_follows_its_own_base(make: Any) -> None
 
 @pytest.mark.parametrize("make", [as_torch, simulated])
 def test_a_group_that_is_removed_moves_no_other(make: Any) -> None:
-    optimizer = sgd(1.0, 0.1, 0.5)
+    optimizer = sgd(1.0, 0.1, 0.5, weight_decay=0.1)
     scheduler = make(optimizer, "linear", 10, weight_decay="linear")
     run(optimizer, scheduler, 2)
     del optimizer.param_groups[1]

@@ -208,7 +208,7 @@ def test_60265_65342_n10_the_order_of_building_and_loading_does_not_matter() -> 
     """The three valid orders and the scheduler's state alone: the rate now and at the next three steps."""
     tried = right = 0
     for text, saved_after in itertools.product(FAMILIES, (1, 27, 45)):
-        first = sgd(0.1, 0.002, momentum=0.9)
+        first = sgd(0.1, 0.002, momentum=0.9, weight_decay=0.1)
         beside = {"momentum": "linear(start=0.9, end=0.5)", "weight_decay": "cosine(end=0.2)"}
         scheduler = as_torch(first, text, 40, **beside)
         run(first, scheduler, saved_after)
@@ -216,7 +216,7 @@ def test_60265_65342_n10_the_order_of_building_and_loading_does_not_matter() -> 
         keys = [(group["momentum"], group["weight_decay"]) for group in first.param_groups]
         wanted = run(first, scheduler, 4)
         for order in ("obs", "bos", "bso", "bs"):  # optimizer.load, build, scheduler.load
-            second = sgd(0.1, 0.002, momentum=0.9)
+            second = sgd(0.1, 0.002, momentum=0.9, weight_decay=0.1)
             for act in order:
                 if act == "o":
                     second.load_state_dict(copy.deepcopy(optimizer_state))

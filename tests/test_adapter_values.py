@@ -1,7 +1,9 @@
 """What is written into the groups: rates, momenta, weight decays, floats and tensors; stepping and jumping."""
 
+import copy
 import itertools
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -281,6 +283,76 @@ def test_weight_decay_is_refused_where_there_is_none(name: str) -> None:
     optimizer = getattr(torch.optim, name)(parameters(1), lr=0.1)
     with pytest.raises(BadInput, match=rf"`weight_decay` needs .* but {name} has none"):
         simulated(optimizer, "rex", 9, weight_decay="linear")
+
+
+NONE = (
+    r"`weight_decay` needs an optimizer of which a group has some, but that of every group of \w+ is 0; make it with"
+)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.optim.SGD(parameters(2), lr=0.1),
+        lambda: torch.optim.Adam(parameters(1)),
+        lambda: torch.optim.Adagrad(parameters(1)),  # keeps something from the beginning
+        lambda: torch.optim.AdamW([{"params": [each], "weight_decay": 0.0} for each in parameters(2)]),
+        lambda: torch.optim.AdamW(parameters(1), weight_decay=torch.tensor(0.0)),
+        lambda: lrc.make_optimizer("prodigy", parameters(1)),
+    ],
+    ids=["SGD", "Adam", "Adagrad", "AdamW by groups", "AdamW with a tensor", "prodigy"],
+)
+def test_weight_decay_is_refused_where_all_groups_have_0(make: Callable[[], torch.optim.Optimizer]) -> None:
+    """It would do nothing. The optimizer is as it was; other bases may be given."""
+    optimizer = make()
+    before = [dict(group) for group in optimizer.param_groups]
+    zeros, some = [0.0] * len(before), [0.0] * (len(before) - 1) + [0.5]
+    for beside in ({}, {"base_weight_decays": zeros}):
+        with pytest.raises(BadInput, match=NONE):
+            simulated(optimizer, "rex", 9, weight_decay="linear", **beside)
+        with pytest.raises(BadInput, match=NONE):
+            simulated(optimizer, "rex, weight_decay=linear", 9, **beside)
+    assert [dict(group) for group in optimizer.param_groups] == before
+    scheduler = simulated(optimizer, "rex", 9, weight_decay="linear", base_weight_decays=some)
+    assert [float(group["weight_decay"]) for group in optimizer.param_groups] == some
+    assert scheduler.state_dict()["base_weight_decays"] == some
+
+
+def test_a_weight_decay_that_a_schedule_has_moved_to_0_is_gone_on_with_in_any_order() -> None:
+    """The optimizer's state brings the 0; that of the schedule knows what it was."""
+    optimizer = torch.optim.SGD(parameters(1), lr=0.1, momentum=0.9, weight_decay=0.5)
+    scheduler = simulated(optimizer, "constant", 4, weight_decay="linear(share=0.5)+linear(start=0, end=1)")
+    optimizer.step()
+    scheduler.step(2)
+    assert optimizer.param_groups[0]["weight_decay"] == 0
+    saved = copy.deepcopy(optimizer.state_dict()), scheduler.state_dict()
+    for loads in (True, False):
+        resumed = torch.optim.SGD(parameters(1), lr=0.1, momentum=0.9, weight_decay=0.5)
+        resumed.load_state_dict(saved[0])
+        again = simulated(resumed, "constant", 4, weight_decay="linear(share=0.5)+linear(start=0, end=1)")
+        if loads:
+            again.load_state_dict(saved[1])
+            again.step()
+            assert resumed.param_groups[0]["weight_decay"] == 0.25
+        else:
+            with pytest.warns(UserWarning, match="but all of them are 0, so that it does nothing"):
+                again.step()
+
+
+def test_a_state_without_weight_decay_that_replaced_one_with_it_is_loaded() -> None:
+    def made(**options: Any) -> tuple[torch.optim.Optimizer, Any]:
+        optimizer = torch.optim.SGD(parameters(1), lr=0.1, weight_decay=0.5)
+        return optimizer, simulated(optimizer, "linear", 4, **options)
+
+    _, first = made(weight_decay="linear")
+    first.step()
+    _, second = made(on_mismatch="replace")
+    second.load_state_dict(first.state_dict())
+    assert second.state_dict()["base_weight_decays"] is None
+    optimizer, third = made()
+    third.load_state_dict(second.state_dict())
+    third.step()
+    assert (rates(optimizer), third.last_epoch) == ([0.05], 2)
 
 
 def test_every_group_has_its_own_weight_decay() -> None:

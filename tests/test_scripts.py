@@ -707,6 +707,53 @@ def test_every_mistake_is_one_sentence(name: str, monkeypatch: pytest.MonkeyPatc
     assert "\n" not in str(caught.value)
 
 
+def decaying(*, decay: float = 0.5, steered_last: bool = False) -> Callable[[lrc.Run], None]:
+    """A script that may load the state of its optimizer before it steers it."""
+
+    def script(run: lrc.Run) -> None:
+        model = nn.Linear(3, 1)
+        optimizer = sgd(model, momentum=0.0, weight_decay=decay)
+        if not steered_last:
+            run.steer(optimizer)
+        state = run.restore()
+        if state is not None:
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+        if steered_last:
+            run.steer(optimizer)
+        while not run.should_stop:
+            run.log_loss(update(model, optimizer))
+        run.log(val_loss=1.0)
+        run.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+
+    return script
+
+
+@pytest.mark.parametrize(
+    "control", ["cosine, weight_decay=cosine", "cosine, weight_decay=linear(share=0.3)+constant(0)"]
+)
+def test_a_scheduled_weight_decay_goes_on_where_it_was(tmp_path: Path, control: str) -> None:
+    """Also from where it is 0. A state that is loaded before would bring what it was then, and is told at once."""
+    method = f"own:{control}"
+    whole = carried(decaying(), asked(method), tmp_path)
+    first = asked(method, stop_step=15, checkpoint=True)
+    carried(decaying(), first, tmp_path)
+    again = carried(decaying(), asked(method, start=Start(first.id, 15)), tmp_path)
+    assert whole.column("loss").tolist()[15:] == again.column("loss").tolist()
+    for spec in (asked(method), asked(method, start=Start(first.id, 15))):
+        with pytest.raises(
+            BadInput, match=r"run.steer\(optimizer\) must come before run.restore\(\) with own:cosine, w"
+        ):
+            carried(decaying(steered_last=True), spec, tmp_path)
+    carried(decaying(steered_last=True), asked(start=Start(first.id, 15)), tmp_path)
+
+
+def test_a_scheduled_weight_decay_must_be_there() -> None:
+    with pytest.raises(BadInput, match=r"`weight_decay` needs an optimizer .* of every group of SGD is 0"):
+        carried(decaying(decay=0.0), asked("own:cosine, weight_decay=cosine"))
+    carried(decaying(decay=0.0))
+
+
 def test_the_optimizer_of_a_method_is_not_exchanged() -> None:
     with pytest.raises(BadInput, match=r"must be taken from run.optimizer.* got adamw:cosine"):
         carry_out_script(asked("adamw:cosine"), script_task(method="adamw:cosine"), plain)

@@ -69,7 +69,8 @@ def as_torch_scheduler(
             be shares.
         momentum: a schedule whose multipliers are the momentum, or the first beta, of every group, also of one that
             had none; in [0, 1).
-        weight_decay: a schedule of the multiplier of every group's own weight decay; a group without any stays so.
+        weight_decay: a schedule of the multiplier of every group's own weight decay; a group without any stays so,
+            and one must have some.
         base_lrs: one >= 0 per group.
         base_weight_decays: one >= 0 per group, where a schedule of the weight decay was on the optimizer before.
         beyond: past the end, `hold` the schedule's end or `raise` OutOfSchedule.
@@ -83,8 +84,9 @@ def as_torch_scheduler(
         direction: of the metric that `step(metric)` tells a control: `maximize` for an accuracy.
 
     Raises:
-        BadInput: a bad value, a second schedule on this optimizer, or an optimizer that has no momentum or weight
-            decay to set. DoesNotFit: the schedule is too long, or has a length in steps where there are none.
+        BadInput: a bad value, a second schedule on this optimizer, or an optimizer that has no momentum to set or
+            no weight decay to multiply. DoesNotFit: the schedule is too long, or has a length in steps where there
+            are none.
 
     Example:
         >>> import torch

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.training.plan import Settings
+from lrcontrol.training.updates import begun
 
 __all__ = ["Groups", "Momentum", "Scaled", "known", "left_over", "own_bases"]
 
@@ -186,7 +187,9 @@ class Groups:
     Args:
         optimizer: its groups now.
         base_lrs: one number >= 0 per group; by default what the groups have.
-        base_weight_decays: the same of the weight decays.
+        base_weight_decays: the same of the weight decays; one at least is above 0.
+    Raises:
+        BadInput: not one base per group, or no weight decay to multiply.
     """
 
     def __init__(
@@ -197,9 +200,7 @@ class Groups:
     ) -> None:
         self.lrs = Scaled("lr", optimizer, base_lrs)
         self.momentum: Momentum | None = None
-        self.weight_decays = (
-            None if base_weight_decays is None else Scaled("weight_decay", optimizer, base_weight_decays)
-        )
+        self.weight_decays = None if base_weight_decays is None else _decays(optimizer, base_weight_decays, sure=True)
         self._roll: _Roll | None = _Roll(optimizer.param_groups)
 
     def prepare(self, optimizer: Optimizer, settings: Settings) -> None:
@@ -207,7 +208,18 @@ class Groups:
         if settings.momentum is not None and self.momentum is None:
             self.momentum = Momentum(optimizer, settings.momentum)
         if settings.weight_decay is not None and self.weight_decays is None:
-            self.weight_decays = Scaled("weight_decay", optimizer, own_bases("weight_decay", optimizer))
+            own = own_bases("weight_decay", optimizer)
+            self.weight_decays = _decays(optimizer, own, sure=not begun(optimizer))
+
+    @property
+    def idle_decays(self) -> str | None:
+        """Why a schedule of the weight decay does nothing, or None; a state that is loaded may say otherwise."""
+        if self.weight_decays is None or any(self.weight_decays.bases):
+            return None
+        return (
+            "a schedule multiplies the weight decay of every group, but all of them are 0, so that it does nothing; "
+            "give base_weight_decays if another has moved them there, or load a state."
+        )
 
     def changed(self, optimizer: Optimizer) -> bool:
         """Whether groups were added, removed or put in the place of others; then they are looked at anew."""
@@ -246,10 +258,10 @@ class Groups:
         if weight_decay is not None and self.weight_decays is not None:
             self.weight_decays.write(optimizer, weight_decay)
 
-    def state(self) -> dict[str, Any]:
-        """The bases as JSON values."""
-        decays = self.weight_decays
-        return {"base_lrs": list(self.lrs.bases), "base_weight_decays": decays and list(decays.bases)}
+    def state(self, *, decays: bool) -> dict[str, Any]:
+        """The bases as JSON values, those of the weight decays only if asked for."""
+        scaled = self.weight_decays if decays else None
+        return {"base_lrs": list(self.lrs.bases), "base_weight_decays": scaled and list(scaled.bases)}
 
     def restored(self, optimizer: Optimizer, settings: Settings, state: dict[str, Any]) -> "Groups":
         """The groups with the bases of a state; these ones are not changed.
@@ -266,12 +278,26 @@ class Groups:
         decays = state["base_weight_decays"]
         if decays is None and self.weight_decays is not None:
             decays = self.weight_decays.bases
-        made = Groups(optimizer, state["base_lrs"], decays)
+        made = Groups(optimizer, state["base_lrs"])
+        if decays is not None:
+            made.weight_decays = Scaled("weight_decay", optimizer, decays)
         made.prepare(optimizer, settings)
         return made
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_roll": None}
+
+
+def _decays(optimizer: Optimizer, bases: Sequence[float], *, sure: bool) -> Scaled:
+    """The weight decays of the groups, to be multiplied; BadInput where it is `sure` that this does nothing."""
+    made = Scaled("weight_decay", optimizer, bases)
+    if sure and not any(made.bases):
+        raise BadInput(
+            "`weight_decay` needs an optimizer of which a group has some, but that of every group of "
+            f"{type(optimizer).__name__} is 0; make it with some, as in weight_decay=0.01, give base_weight_decays "
+            "if a schedule has moved it to 0, or leave it out."
+        )
+    return made
 
 
 def own_bases(key: str, optimizer: Optimizer) -> list[float]:

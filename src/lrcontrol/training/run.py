@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
-from lrcontrol.runs.method import Own
+from lrcontrol.runs.method import Own, schedules
 from lrcontrol.runs.record import Objective, Outcome
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.training.closed import one_number
@@ -19,6 +19,7 @@ from lrcontrol.training.state import State, as_plain, with_tensors
 from lrcontrol.training.steering import Steering
 from lrcontrol.training.told import Saved, Told
 from lrcontrol.training.under_way import BLOCK, End
+from lrcontrol.training.updates import begun
 
 __all__ = ["Run"]
 
@@ -60,6 +61,7 @@ class Run:
         self.total_steps, self.stop_step, self.method = spec.total_steps, spec.stop_step, str(spec.method)
         self._objective, self._told, self._start, self._progress = objective, told, start, progress
         self._loss_first: bool | None = None  # whether losses are told before their update is made
+        self._asked = False  # whether `restore` was called
         self._idle, self._idle_at, self._shown = 0, -1, 0
 
     @property
@@ -112,7 +114,8 @@ class Run:
         Returns:
             The same optimizer.
         Raises:
-            BadInput: it has made updates already, another is steered, or the optimizer is part of the method.
+            BadInput: it has made updates already, another is steered, the optimizer is part of the method, or the
+                weight decay is scheduled and `restore` was called before.
         """
         if not isinstance(self.spec.method.optimizer, Own):
             raise BadInput(
@@ -120,8 +123,13 @@ class Run:
                 f"{self.method}; for an optimizer of the script's own, leave `method` of the task out."
             )
         checks.instance("optimizer", optimizer, Optimizer, "a torch optimizer")
-        if self._start is None and any(map(_is_of_updates, optimizer.state.values())):
+        if self._start is None and begun(optimizer):
             raise BadInput("an optimizer must be steered before its first update, but this one has made some.")
+        if self._asked and schedules(self.spec.method.control, "weight_decay"):
+            raise BadInput(
+                f"run.steer(optimizer) must come before run.restore() with {self.method}: it multiplies the weight "
+                "decay that the optimizer is made with, and a state that is loaded brings another; steer it at once."
+            )
         return self._steer(optimizer, made_by_us=False)
 
     def log_loss(self, loss: float | Tensor) -> None:
@@ -211,7 +219,7 @@ class Run:
         in memory as they did, such as in channels_last. To be called by every script that saves, once model and
         optimizer are made.
         """
-        self._told.restored = True
+        self._told.restored = self._asked = True
         if self._start is None:
             return None
         put_random(self._start.tensors)
@@ -251,11 +259,6 @@ class Run:
                 f"the optimizer that is steered must be the one that trains, but {IDLE} looks at the run saw no "
                 "update of it; call its step()."
             )
-
-
-def _is_of_updates(kept: Any) -> bool:
-    """Whether an optimizer that keeps this of a parameter has updated it: Adagrad keeps sums from the beginning."""
-    return not isinstance(kept, dict) or float(kept.get("step", len(kept))) != 0
 
 
 def _named(values: Mapping[str, float]) -> dict[str, Any]:

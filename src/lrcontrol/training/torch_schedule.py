@@ -85,6 +85,7 @@ class TorchSchedule(Readings):
             None if source.settings.weight_decay is None else base_weight_decays,
         )
         self._groups.prepare(optimizer, source.settings)
+        self._doubt = self._doubt or self._groups.idle_decays
         self._meter: Meter | None = meter(source.horizon, clock)
         self.last_epoch, self._extra_count = 0, 1
         self._attach()
@@ -323,7 +324,7 @@ class TorchSchedule(Readings):
             "updated": self.count == "updates" and bool(self._updates.made),
             "ticks": self._ticks,
             "told": self._ticks if counter is None else counter.told_ticks,
-            **self._groups.state(),
+            **self._groups.state(decays=isinstance(source, Loop) or source.weight_decay is not None),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

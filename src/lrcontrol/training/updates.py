@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from lrcontrol.errors import BadInput
 
-__all__ = ["Updates", "hooked", "seen_through"]
+__all__ = ["Updates", "begun", "hooked", "seen_through"]
 
 
 class Updates:
@@ -80,6 +80,13 @@ def hooked(
         ):
             weakref.finalize(owner, handle.remove).atexit = False
     return updates
+
+
+def begun(optimizer: Optimizer) -> bool:
+    """Whether an optimizer keeps something of an update that it made; Adagrad keeps sums from the beginning."""
+    return any(
+        not isinstance(kept, dict) or float(kept.get("step", len(kept))) != 0 for kept in optimizer.state.values()
+    )
 
 
 def seen_through(optimizer: Optimizer, depth: int = 4) -> list[Optimizer]:
