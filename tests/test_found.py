@@ -21,6 +21,7 @@ from lrcontrol.analysis.compare import Stage
 from lrcontrol.errors import BadInput
 from lrcontrol.report import charts
 from lrcontrol.report.found import found_text, largest_found, rates_found
+from lrcontrol.report.study import study_charts
 from lrcontrol.runs.method import method as parse_method
 from lrcontrol.runs.record import Evaluation, Objective, Outcome, Record
 from lrcontrol.runs.spec import RunSpec, Start
@@ -442,7 +443,8 @@ def test_the_page_of_a_study_tells_what_was_found(tmp_path: Path) -> None:
     assert chosen is not None
     page = found.report(tmp_path / "page.html").read_text(encoding="utf-8")
     assert f"multiplied by the schedule and by what was found: at most {largest_found(chosen):.3g}" in page
-    assert "rate found by the optimizer" in page
+    (axis,) = {layer["encoding"]["y"]["title"] for layer in study_charts(found.study)["rates"].to_dict()["layer"]}
+    assert axis == "rate found by the optimizer (log scale)"
 
 
 def told_rates(told: dict[str, Any]) -> tuple[str, float, float, float]:

@@ -26,10 +26,21 @@ from lrcontrol.schedules.text import read_document
 from lrcontrol.search.search import Candidate
 from lrcontrol.searching import Searched, search
 from lrcontrol.selection.choice import Choice, choose
-from lrcontrol.selection.portfolio import DEFAULT, UNTUNED
+from lrcontrol.selection.portfolio import UNTUNED
 from lrcontrol.selection.race import Race, plan_race
 from lrcontrol.selection.telling import on_test
-from lrcontrol.studies import Planned, Seen, Told, Where, entered, lead_of, usual_methods, warn_of_rates, write_page
+from lrcontrol.studies import (
+    Planned,
+    Seen,
+    Told,
+    Where,
+    entered,
+    lead_of,
+    plain_default,
+    usual_methods,
+    warn_of_rates,
+    write_page,
+)
 from lrcontrol.study_folder import folder_of, made
 from lrcontrol.time_budgets import allowed
 from lrcontrol.training.tasks import catalogue
@@ -235,9 +246,7 @@ def select(
     place = Workplace(**where)
     known = catalogue.named(task)
     seed = checks.integer("seed", seed, high=2**31 - 1)
-    default = DEFAULT
-    if catalogue.makes_own_optimizer(known):
-        default = Candidate(parse_method(known.method), known.base_lr)
+    default = plain_default(known)
     if candidates is not None and (methods is not None or base_lrs is not None):
         raise BadInput("give either `candidates`, or `methods` and `base_lrs`, got both.")
     untuned: tuple[Candidate, ...] = ()

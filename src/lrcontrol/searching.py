@@ -29,8 +29,11 @@ from lrcontrol.studies import (
     Seen,
     Told,
     Where,
+    beside_text,
+    default_among,
     entered,
     lead_of,
+    plain_default,
     rates_for,
     usual_methods,
     warn_of_rates,
@@ -320,8 +323,13 @@ def search(
         best = best_of(stages)
         chosen = None if best is None else store.record(best.id)
         course = course_of(way, records, store.record)
+        default = default_among(store, known, full, seed)
     from lrcontrol.report.study import Study
 
+    shown = chosen if course is None else course.whole
+    cost = given.runs(given.spent(records))
+    reasons = search_reasons(way, stages, given, course)
+    reasons[-1:-1] = beside_text(shown, default, plain_default(known), cost, alone=course is not None)
     study = Study(
         task=known,
         title=f"{chosen_by.title} on {known.name}",
@@ -329,7 +337,8 @@ def search(
         stages=stages,
         budget=given,
         chosen=chosen,
-        reasons=tuple(search_reasons(way, stages, given, course)),
+        default=default,
+        reasons=tuple(reasons),
         caution=caution_of(way, stages, given),
         course=course,
     )

@@ -6,13 +6,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+import msgspec
+
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.method import Method
 from lrcontrol.runs.method import method as parse_method
 from lrcontrol.runs.record import Record
+from lrcontrol.runs.store import Store
 from lrcontrol.runs.task import Task
+from lrcontrol.search.plan import spec_of
 from lrcontrol.search.search import Candidate
-from lrcontrol.selection.portfolio import candidates_of, own_portfolio, portfolio, rates_around
+from lrcontrol.selection.portfolio import DEFAULT, candidates_of, own_portfolio, portfolio, rates_around
 from lrcontrol.training.tasks import catalogue
 
 if TYPE_CHECKING:
@@ -23,8 +27,11 @@ __all__ = [
     "Seen",
     "Told",
     "Where",
+    "beside_text",
+    "default_among",
     "entered",
     "lead_of",
+    "plain_default",
     "rates_for",
     "usual_methods",
     "warn_of_rates",
@@ -82,6 +89,42 @@ def entered(
     for method in named:
         catalogue.check_optimizer(task, method)
     return candidates_of(named, rates_for(task, base_lrs))
+
+
+def plain_default(task: Task) -> Candidate:
+    """What results are compared with: the plain default, or what a task uses that makes its optimizer itself."""
+    if catalogue.makes_own_optimizer(task):
+        return Candidate(parse_method(task.method), task.base_lr)
+    return DEFAULT
+
+
+def default_among(store: Store, task: Task, full_steps: int, seed: int) -> Record | None:
+    """The plain default's record, with columns, where a store holds a full run of it with weights that work."""
+    plain = spec_of(task.name, plain_default(task), full_steps, seed)
+    asked = {plain.id, msgspec.structs.replace(plain, save=True).id}
+    found = (store.record(each) for each in store.records().ids if each in asked)
+    return next((record for record in found if record.usable), None)
+
+
+def beside_text(
+    result: Record | None, default: Record | None, plain: Candidate, cost: str, *, alone: bool
+) -> list[str]:
+    """What the result of a search stands beside, in a sentence.
+
+    Args:
+        result: of the search.
+        default: the plain default's record, where there is one.
+        plain: the plain default.
+        cost: of the search, in words.
+        alone: whether the search compared nothing in full, so that it is told too where nothing stands beside it.
+    """
+    if result is None or (default is not None and default.id == result.id):
+        return []
+    named = f"the plain default, {plain.method.label} at {plain.base_lr:g}"
+    if default is not None and default.final is not None:
+        reached = f"{default.objective.told} {default.final:.4g}"
+        return [f"Beside it stands {named}: {reached} in one full run, where this took {cost} in all."]
+    return [f"Nothing stands beside it: {named}, was not run in full here."] if alone else []
 
 
 def warn_of_rates(candidates: Sequence[Candidate], base_lrs: Sequence[float] | None) -> None:

@@ -1,58 +1,57 @@
 """Charts: records, specs, stages and schedules come in, Altair charts go out."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 import numpy as np
 from numpy.typing import NDArray
 
 from lrcontrol import checks
-from lrcontrol.analysis.compare import Stage, standings
 from lrcontrol.analysis.curves import smooth
 from lrcontrol.controls.control import OpenLoop
 from lrcontrol.errors import BadInput
+from lrcontrol.report.looks import Look, looks_of_runs
 from lrcontrol.report.marks import (
-    ROW,
-    Extent,
+    HINT,
     Row,
     Series,
-    axis_title,
-    colours_of,
     described,
     empty_chart,
-    focus_and_params,
     line_chart,
+    objective_of,
     overlaid,
-    shade,
-    side_by_side,
     spans_decades,
-    tip,
     values_of,
 )
-from lrcontrol.report.theme import PALETTE, Chart, finish
+from lrcontrol.report.responses import responses
+from lrcontrol.report.theme import NEUTRAL, Chart, finish
 from lrcontrol.report.words import begun, clean, distinct, wrapped
 from lrcontrol.runs.record import Objective, Outcome, Record
 from lrcontrol.schedules.schedule import Schedule
 
 __all__ = ["costs", "learning_curves", "losses", "rates", "responses", "schedules"]
 
+Looks = Mapping[str, Look]
+
 FOUND = "rate found by the optimizer"
-HINT = "Hover to single out a line; click a name to keep it, shift-click for several."
+MOST_RANGE = 1e8  # of a logarithmic axis of rates, from the highest peak down
+LEAST_RANGE = 1e2  # of it for every line
+ENDS = 0.05  # of a line, which may be cut off
 
 
-def learning_curves(records: Sequence[Record], labels: Sequence[str]) -> Chart:
+def learning_curves(records: Sequence[Record], labels: Sequence[str], looks: Looks | None = None) -> Chart:
     """The validation metric of a few runs, against the step.
 
     Args:
         records: of one task; evaluations are taken from `evals`.
         labels: one per record.
+        looks: of the methods, as `looks_of` gives them for a study; by default every run has a colour of its own.
     Raises:
         BadInput: another number of labels than of records, or records of several objectives.
     """
-    objective = _objective(records)
-    series = []
-    for record, name in zip(records, _run_labels(records, labels), strict=True):
+    objective = objective_of(records)
+    series, names = [], _run_labels(records, labels)
+    for record, name in zip(records, names, strict=True):
         points = [
             (found.step, found.values[objective.metric]) for found in record.evals if objective.metric in found.values
         ]
@@ -65,20 +64,22 @@ def learning_curves(records: Sequence[Record], labels: Sequence[str]) -> Chart:
         y_title=described(objective),
         objective=objective,
         usable=[record.usable for record in records],
+        looks=_looks(records, names, looks),
     )
 
 
-def losses(records: Sequence[Record], labels: Sequence[str]) -> Chart:
+def losses(records: Sequence[Record], labels: Sequence[str], looks: Looks | None = None) -> Chart:
     """The training loss of a few runs, smoothed without lag, against the step.
 
     Args:
         records: with their column `loss`; those without one are left out.
         labels: one per record.
+        looks: of the methods, as for `learning_curves`.
     Raises:
         BadInput: another number of labels than of records.
     """
-    series = []
-    for record, name in zip(records, _run_labels(records, labels), strict=True):
+    series, names = [], _run_labels(records, labels)
+    for record, name in zip(records, names, strict=True):
         values = smooth(record.columns.get("loss", ()))
         series.append(Series(name, np.arange(values.size), values))
     return _metric_chart(
@@ -88,20 +89,22 @@ def losses(records: Sequence[Record], labels: Sequence[str]) -> Chart:
         y_title="training loss (lower is better)",
         objective=Objective("loss", "minimize"),
         usable=[record.usable for record in records],
+        looks=_looks(records, names, looks),
     )
 
 
-def rates(records: Sequence[Record], labels: Sequence[str]) -> Chart:
+def rates(records: Sequence[Record], labels: Sequence[str], looks: Looks | None = None) -> Chart:
     """The learning rate in force at every step of some runs: as planned, or as recorded where the control looked.
 
     Where the optimizer finds its rate, what it found times what was in force is drawn, and said to be that. The axis
     is logarithmic where the peaks of the runs are more than a factor of 10 apart, and where a rate was found, which
-    begins orders of magnitude below.
+    begins orders of magnitude below; where a line goes on below such an axis, the chart says how far.
 
     Args:
         records: a cut run is drawn up to its stop_step; one of a control that looks is left out if it has no column
             `lr`.
         labels: one per record.
+        looks: of the methods, as for `learning_curves`.
     Raises:
         BadInput: another number of labels than of records.
     """
@@ -112,7 +115,8 @@ def rates(records: Sequence[Record], labels: Sequence[str]) -> Chart:
     named = [
         label if by_all or each is None else f"{label} ({FOUND})" for label, each in zip(labels, found, strict=True)
     ]
-    for record, name, of_found in zip(records, distinct(named), found, strict=True):
+    names = distinct(named)
+    for record, name, of_found in zip(records, names, found, strict=True):
         spec, control = record.spec, record.spec.method.control
         if of_found is not None:
             series.append(Series(name, spec.first_step + np.arange(of_found.size), of_found))
@@ -121,18 +125,19 @@ def rates(records: Sequence[Record], labels: Sequence[str]) -> Chart:
             series.append(_levels(name, spec.base_lr * multipliers[: spec.stop_step]))
         elif "lr" in record.columns:
             series.append(_levels(name, record.column("lr").astype(np.float64)))
-    peaks = [
-        peak for line in series if (peak := float(line.values.max(initial=0, where=np.isfinite(line.values)))) > 0
-    ]
-    apart = bool(peaks) and (max(peaks) > 10 * min(peaks) or any(each is not None for each in found))
+    peaks = [peak for line in series if (peak := line.drawable(positive=True).values.max(initial=0)) > 0]
+    log = bool(peaks) and (max(peaks) > 10 * min(peaks) or any(each is not None for each in found))
+    floor = _floor(series) if log else None
     return line_chart(
         series,
         title="Learning rate at every step",
+        subtitle=_below(series, floor) if floor is not None else "",
         y_title=FOUND if by_all and found else "learning rate",
-        log=apart,
-        bounds=(min(peaks) / (1e5 if by_all else 100) if apart else None, None),
+        log=log,
+        bounds=(floor, None),
         from_zero=True,
         levels=True,
+        looks=_looks(records, names, looks),
     )
 
 
@@ -153,63 +158,6 @@ def schedules(labelled: Sequence[tuple[str, Schedule]], total_steps: int) -> Cha
         from_zero=True,
         levels=True,
     )
-
-
-def responses(stage: Stage) -> Chart:
-    """The final validation metric against the base learning rate, one line per method, the best method first.
-
-    Runs without a final metric (diverged, failed) are crosses at the bad edge of the chart; runs that went on to
-    the next stage are large points. Where a rate was run with several seeds the line goes through their mean.
-    """
-    rows = [_response(record, stage) for record in stage.records]
-    usable = [row for row in rows if row["value"] is not None]
-    lost = [row for row in rows if row["value"] is None]
-    title = f"What each method made of each learning rate: {clean(stage.name)}"
-    if not usable:
-        return empty_chart(title, f"None of the {len(rows)} runs has a final metric.")
-    objective = _objective(stage.records)
-    names = [clean(standing.method) for standing in standings(stage)]
-    focus, params = focus_and_params()
-    colour, dash = colours_of(names)
-    finals = [row["value"] for row in usable]
-    log_y = spans_decades(finals, objective)
-    y_title = axis_title(f"final {described(objective)}", log=log_y)
-    shared = {
-        "x": alt.X(
-            "base_lr:Q",
-            title="base learning rate (log scale)",
-            **Extent.of([row["base_lr"] for row in rows]).scale_and_axis(log=True),
-        ),
-        "color": colour,
-        "opacity": shade(focus),
-    }
-    tooltip = tip(
-        {
-            "method": f"{ROW}.run",
-            "base learning rate": f"format({ROW}.base_lr, '.4~g')",
-            f"final {clean(objective.metric)}": f"isValid({ROW}.value) ? format({ROW}.value, '.4~g') : 'none'",
-            "seed": f"{ROW}.seed",
-            "outcome": f"{ROW}.outcome",
-            "went on": f"{ROW}.kept",
-        }
-    )
-    base = alt.Chart(values_of(usable)).encode(**shared)
-    y_axis = Extent.of(finals).scale_and_axis(log=log_y)
-    lines = base.mark_line().encode(y=alt.Y("mean(value):Q", title=y_title, **y_axis), **dash)
-    points = base.mark_point(filled=True).encode(
-        y=alt.Y("value:Q", title=y_title, **y_axis),
-        size=alt.when("datum.kept == 'yes'").then(alt.value(130)).otherwise(alt.value(36)),
-        tooltip=tooltip,
-    )
-    layers = [lines.properties(name="lines"), points.properties(name="points").add_params(*params)]
-    if lost:
-        edge = alt.value(0) if objective.direction == "minimize" else alt.value("height")
-        base = alt.Chart(values_of(side_by_side(lost)), name="lost")
-        crosses = base.mark_point(shape="cross", angle=45, filled=True, size=70, xOffset=alt.ExprRef("datum.beside"))
-        layers.append(crosses.encode(**shared, y=edge, tooltip=tooltip))
-    notes = ["Large points went on to the next stage."] if stage.kept else []
-    notes += ["Crosses at the edge have no final metric: they diverged or failed."] if lost else []
-    return finish(overlaid(*layers), names, title=title, subtitle=" ".join(notes) or HINT, height=340)
 
 
 def costs(stages: Sequence[tuple[str, int]], full_steps: int) -> Chart:
@@ -252,13 +200,20 @@ def costs(stages: Sequence[tuple[str, int]], full_steps: int) -> Chart:
             alt.Tooltip("share:Q", title="share of all", format=".1%"),
         ],
     )
-    bars = base.mark_bar(color=PALETTE[0], cornerRadiusEnd=3, height={"band": 0.6}).properties(name="bars")
+    bars = base.mark_bar(color=NEUTRAL, cornerRadiusEnd=3, height={"band": 0.6}).properties(name="bars")
     text = base.mark_text(style="label", align="left", dx=8).encode(text="text:N").properties(name="text")
     return finish(overlaid(bars, text), title=title, height=38 * len(rows) + 8)
 
 
 def _metric_chart(
-    series: Sequence[Series], *, objective: Objective, usable: Sequence[bool], title: str, subtitle: str, y_title: str
+    series: Sequence[Series],
+    *,
+    objective: Objective,
+    usable: Sequence[bool],
+    title: str,
+    subtitle: str,
+    y_title: str,
+    looks: Looks | None,
 ) -> Chart:
     """Lines of a metric to be compared.
 
@@ -275,32 +230,39 @@ def _metric_chart(
         y_title=y_title,
         log=spans_decades(shown, objective),
         bounds=(None, ceiling),
+        looks=looks,
     )
+
+
+def _looks(records: Sequence[Record], names: Sequence[str], looks: Looks | None) -> Looks | None:
+    """The looks of runs by their names in a chart; None where their places give them."""
+    if looks is None:
+        return None
+    return looks_of_runs(names, [record.spec.method.label for record in records], looks)
+
+
+def _floor(series: Sequence[Series]) -> float:
+    """Where a logarithmic axis of rates begins: below all but the ends of the lines, if that is not too far below.
+
+    Schedules that end at 0 fall by decades in their last steps, and would press everything else together; of every
+    line there are two decades below its peak in any case.
+    """
+    lines = [values for line in series if (values := line.drawable(positive=True).values).size]
+    lowest = min(float(values[: values.size - int(ENDS * values.size)].min()) for values in lines)
+    peaks = [float(values.max()) for values in lines]
+    return min(max(lowest, max(peaks) / MOST_RANGE), min(peaks) / LEAST_RANGE)
+
+
+def _below(series: Sequence[Series], floor: float) -> list[str]:
+    """Which lines go on below an axis, in lines of a subtitle."""
+    lowest = {line.name: values.min() for line in series if (values := line.drawable(positive=False).values).size}
+    told = [f"{name} goes down to {value:.2g}" for name, value in lowest.items() if value < floor]
+    return wrapped(f"Lines are cut off below {floor:.2g}; {', and '.join(told)}.") if told else []
 
 
 def _levels(name: str, values: NDArray[np.float64]) -> Series:
     """A line with a value at every step."""
     return Series(name, np.arange(values.size), values)
-
-
-def _response(record: Record, stage: Stage) -> Row:
-    final = record.final
-    return {
-        "run": clean(record.spec.method.label),
-        "base_lr": record.spec.base_lr,
-        "value": final if final is not None and math.isfinite(final) else None,
-        "seed": record.spec.seed,
-        "outcome": str(record.outcome),
-        "kept": "yes" if record.id in stage.kept else "no",
-    }
-
-
-def _objective(records: Sequence[Record]) -> Objective:
-    found = {record.objective for record in records} or {Objective("metric", "minimize")}
-    if len(found) > 1:
-        names = ", ".join(sorted(f"{objective.metric} ({objective.direction}d)" for objective in found))
-        raise BadInput(f"the records of one chart must have one objective, got {names}.")
-    return found.pop()
 
 
 def _run_labels(records: Sequence[Record], labels: Sequence[str]) -> list[str]:

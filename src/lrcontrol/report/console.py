@@ -51,7 +51,8 @@ def show_study(study: Study, written: Mapping[str, Path]) -> None:
     console = plain_console()
     metric = study.task.objective.metric
     if study.shown is not None:
-        console.print(f"[bold]{escape(study.shown.spec.method.label)}[/] at base lr {study.shown.spec.base_lr:g}")
+        kind = "base lr" if study.course is None else "lr"
+        console.print(f"[bold]{escape(study.headline)}[/] at {kind} {study.headline_rate}")
     if study.caution:
         console.print(f"[bold]{escape(clean(study.caution))}[/]", highlight=False)
     for reason in [*study.reasons, *([] if study.shown is None else found_text(study.shown))]:

@@ -11,22 +11,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrcontrol.analysis.curves import outline, thin
-from lrcontrol.report.theme import DASHES, HEIGHT, PALETTE, Chart, finish
+from lrcontrol.errors import BadInput
+from lrcontrol.report.looks import Look, look_in, looks_of
+from lrcontrol.report.theme import DASHES, HEIGHT, SHAPES, Chart, finish
 from lrcontrol.report.words import clean, wrapped
-from lrcontrol.runs.record import Objective
+from lrcontrol.runs.record import Objective, Record
 
 __all__ = [
+    "HINT",
     "ROW",
     "Extent",
     "Row",
     "Series",
     "axis_title",
-    "colours_of",
     "described",
     "empty_chart",
     "focus_and_params",
     "line_chart",
+    "objective_of",
     "overlaid",
+    "scales_of",
     "shade",
     "side_by_side",
     "spans_decades",
@@ -36,12 +40,14 @@ __all__ = [
 
 Row = dict[str, Any]
 
+HINT = "Hover to single out a line; click a name to keep it, shift-click for several."
 DIM = 0.12  # opacity of what is not looked at
 # Naming fields in alt.Tooltip shows texts as "undefined" where the nearest point is looked for: Vega-Lite 6.4 then
 # reads them from the mark that was drawn, whose `datum` is the row. This works for both.
 ROW = "(datum.datum || datum)"
 FEW = 40  # a line of no more points than this shows them
 SHORT = 300  # up to this many steps every level is drawn as one, however small the difference
+DASHED = 500  # size of a legend's lines on which dashes are to be told apart
 DENSE = 500  # a line of more corners than this is drawn thin, lest it become a block
 # What can only be pointed at is drawn where somebody can point: a file without a window needs no unseen points.
 POINTED_AT = "!datum.joint && (datum.dot || isValid(windowSize()[0]))"
@@ -126,6 +132,7 @@ def line_chart(
     from_zero: bool = False,
     levels: bool = False,
     part: str = "",
+    looks: Mapping[str, Look] | None = None,
 ) -> Chart:
     """Lines of values against steps.
 
@@ -139,13 +146,14 @@ def line_chart(
         from_zero: whether an axis that is not logarithmic begins at 0.
         levels: whether each value holds up to the next step; jumps are then upright, and no points are shown.
         part: a name of its own, where the chart is to be a part of another.
+        looks: of the lines by name; by default by their place.
     """
     lines = [line for given in series if (line := given.drawable(positive=log)).values.size]
     if not lines:
         return empty_chart(title, "There is nothing to draw.")
     names = [line.name for line in lines]
     focus, params = focus_and_params(part)
-    colour, dash = colours_of(names)
+    colour, dash, _ = scales_of(names, looks)
     extent = Extent.of(np.concatenate([line.values for line in lines]), *bounds)
     if from_zero and not log:
         extent = Extent(min(0.0, extent.low), extent.high or 1.0)
@@ -205,19 +213,44 @@ def shade(focus: Any) -> Any:
     return alt.when(focus).then(alt.value(1)).otherwise(alt.value(DIM))
 
 
-def colours_of(names: Sequence[str]) -> tuple[alt.Color, dict[str, Any]]:
-    """A colour per name, the palette over again with another dash where there are more names than colours."""
-    legend = (
-        alt.Legend(title=None, symbolType="stroke", symbolOpacity=1, **_in_lines(names)) if len(names) > 1 else None
-    )
-    domain = list(names)
-    palette = [PALETTE[index % len(PALETTE)] for index in range(len(domain))]
-    colour = alt.Color("run:N", scale=alt.Scale(domain=domain, range=palette), legend=legend)
-    if len(domain) <= len(PALETTE):
-        return colour, {}
-    dashes = [DASHES[index // len(PALETTE) % len(DASHES)] for index in range(len(domain))]
-    dash = alt.StrokeDash("run:N", scale=alt.Scale(domain=domain, range=dashes), legend=legend)
-    return colour, {"strokeDash": dash}
+def scales_of(
+    names: Sequence[str], looks: Mapping[str, Look] | None = None, *, points: bool = False
+) -> tuple[alt.Color, dict[str, Any], dict[str, Any]]:
+    """The colours of names, and as far as they tell names apart the dashes of their lines and the shapes of points.
+
+    Args:
+        names: in the order of the legend.
+        looks: of each name, or of more; by default by place.
+        points: whether the chart has points of these names, so that the legend shows their shapes too.
+    """
+    known = looks_of(names) if looks is None else looks
+    shown = [look_in(known, name) for name in names]
+    dashed = any(look.dash != DASHES[0] for look in shown)
+    shaped = points and any(look.shape != SHAPES[0] for look in shown)
+    symbol: dict[str, Any] = {} if shaped else {"symbolType": "stroke"}
+    if dashed and not shaped:
+        symbol["symbolSize"] = DASHED
+    legend = alt.Legend(title=None, symbolOpacity=1, **symbol, **_in_lines(names)) if len(names) > 1 else None
+
+    def scale(values: Iterable[Any]) -> dict[str, Any]:
+        return {"scale": alt.Scale(domain=list(names), range=list(values)), "legend": legend}
+
+    dash, shape = {}, {}
+    if shaped:
+        shape = {"shape": alt.Shape("run:N", **scale(look.shape for look in shown))}
+        dash = {"strokeDash": _unlisted({name: look.dash for name, look in zip(names, shown, strict=True)})}
+    elif dashed:
+        dash = {"strokeDash": alt.StrokeDash("run:N", **scale(list(look.dash) for look in shown))}
+    return alt.Color("run:N", **scale(look.colour for look in shown)), dash, shape
+
+
+def _unlisted(dashes: Mapping[str, Sequence[int]]) -> Any:
+    """The dashes of names without a scale, which the legend would draw around its shapes."""
+    found: Any = alt
+    for dash in DASHES[1:]:
+        names = [name for name, each in dashes.items() if each == dash]
+        found = found.when(f"indexof({json.dumps(names)}, datum.run) >= 0").then(alt.value(list(dash)))
+    return found.otherwise(alt.value(list(DASHES[0])))
 
 
 def _in_lines(names: Sequence[str]) -> dict[str, Any]:
@@ -268,3 +301,12 @@ def described(objective: Objective) -> str:
     """The metric, and which way is better."""
     better = "lower" if objective.direction == "minimize" else "higher"
     return f"{clean(objective.told)} ({better} is better)"
+
+
+def objective_of(records: Sequence[Record]) -> Objective:
+    """What all of the records measure; BadInput where they measure several things."""
+    found = {record.objective for record in records} or {Objective("metric", "minimize")}
+    if len(found) > 1:
+        names = ", ".join(sorted(f"{objective.metric} ({objective.direction}d)" for objective in found))
+        raise BadInput(f"the records of one chart must have one objective, got {names}.")
+    return found.pop()

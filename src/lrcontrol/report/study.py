@@ -10,16 +10,22 @@ from lrcontrol.analysis.compare import Stage, accuracy_error, standings
 from lrcontrol.analysis.course import Course
 from lrcontrol.report import charts
 from lrcontrol.report.found import largest_found
+from lrcontrol.report.looks import Look, looks_of
 from lrcontrol.report.page import Page, Section, Table
+from lrcontrol.report.theme import Chart
+from lrcontrol.report.words import undigested
 from lrcontrol.runs.budget import Budget
+from lrcontrol.runs.optimizer import optimizer_text
 from lrcontrol.runs.record import Objective, Record
 from lrcontrol.runs.task import Task
 
 __all__ = [
     "Study",
     "course_table",
+    "looks_of_study",
     "metric_text",
     "standings_table",
+    "study_charts",
     "study_page",
     "test_text",
 ]
@@ -66,45 +72,89 @@ class Study(msgspec.Struct, frozen=True):
         """What is shown as chosen: the record that was, or the whole run that it is the last stage of."""
         return self.chosen if self.course is None else self.course.whole
 
+    @property
+    def headline(self) -> str:
+        """The method of what is shown as chosen, in words; the tables and reasons have it whole."""
+        if self.shown is None:
+            return ""
+        method = self.shown.spec.method
+        if self.course is None:
+            return undigested(method.label)
+        return f"{optimizer_text(method.optimizer)} in {_stages(self.course)}"
 
-def study_page(study: Study) -> Page:
-    """The page: figures, reasons, the schedule, curves, standings of every stage, cost."""
-    shown = [record for record in (study.shown, study.default) if record is not None]
-    if len(shown) == 2 and shown[0].id == shown[1].id:
-        shown = shown[:1]
-    roles = ("chosen", "plain default")
-    labels = [
-        f"{role}: {record.spec.method.label} at {record.spec.base_lr:g}"
-        for role, record in zip(roles, shown, strict=False)
-    ]
-    sections = []
-    if study.reasons:
-        sections.append(Section("Why", study.reasons))
+    @property
+    def headline_rate(self) -> str:
+        """Its base learning rate, or the largest and the smallest where every stage has its own."""
+        if self.shown is None:
+            return ""
+        rates = [self.shown.spec.base_lr] if self.course is None else [leg.base_lr for leg in self.course.legs]
+        high, low = f"{max(rates):g}", f"{min(rates):g}"
+        return high if high == low else f"{low} to {high}"
+
+
+def looks_of_study(study: Study) -> dict[str, Look]:
+    """How each method looks in every chart of a study: by its place in the tables, from the first one on the page."""
+    tables = () if study.course is not None else reversed(study.stages)
+    names = [row.method for stage in tables for row in standings(stage)]
+    return looks_of(
+        names + [record.spec.method.label for record in (study.shown, study.default) if record is not None]
+    )
+
+
+def study_charts(study: Study) -> dict[str, Chart]:
+    """Every chart of a study's page by name, in its order and with the page's colours.
+
+    Returns:
+        Of the run that was chosen and the plain default `rates`, `curves` and `losses`; `stage 1`, `stage 2` and so on
+        for what each method made of each rate in a stage, the first one last; `costs`.
+    """
+    looks, found = looks_of_study(study), {}
+    shown = {}
+    if study.shown is not None:
+        shown[f"chosen: {study.headline} at {study.headline_rate}"] = study.shown
+    if study.default is not None and (study.shown is None or study.default.id != study.shown.id):
+        spec = study.default.spec
+        shown[f"plain default: {spec.method.label} at {spec.base_lr:g}"] = study.default
     if shown:
-        sections.append(Section("The learning rate", chart=charts.rates(shown, labels)))
-        sections.append(Section("Learning curves", chart=charts.learning_curves(shown, labels)))
-        sections.append(Section("", chart=charts.losses(shown, labels)))
-    if study.course is not None:
-        sections.append(Section("Stage by stage", _tried_text(study.course), course_table(study.course)))
-    for index, stage in enumerate(reversed(study.stages if study.course is None else ())):
-        text = [
-            "Each method at the best base learning rate of those tried with it; all of these runs have the same "
-            "length. A method that was tried with more rates had more chances."
-        ]
-        best = study.chosen.spec.method.label if study.chosen is not None and index == 0 else None
-        table = standings_table(stage, best)
-        sections.append(Section(f"Methods at equal cost per run: {stage.name}", text, table, charts.responses(stage)))
+        of_runs = (list(shown.values()), list(shown), looks)
+        found = {
+            "rates": charts.rates(*of_runs),
+            "curves": charts.learning_curves(*of_runs),
+            "losses": charts.losses(*of_runs),
+        }
+    if study.course is None:
+        for place in range(len(study.stages), 0, -1):
+            found[f"stage {place}"] = charts.responses(study.stages[place - 1], looks)
     costs = [(stage.name, stage.cost) for stage in study.stages]
     if study.course is not None:
         trained = study.course.whole.cost.steps
         costs = [("rates tried", study.spent - trained), ("trained", trained)]
-    sections.append(
-        Section(
-            "What it cost",
-            [f"Every update of every run counts: {_of_budget(study)}."],
-            chart=charts.costs(costs, study.budget.full_steps),
-        )
-    )
+    return found | {"costs": charts.costs(costs, study.budget.full_steps)}
+
+
+def study_page(study: Study) -> Page:
+    """The page: figures, reasons, the schedule, curves, standings of every stage, cost."""
+    drawn = study_charts(study)
+    sections = []
+    if study.reasons:
+        sections.append(Section("Why", study.reasons))
+    for name, heading in (("rates", "The learning rate"), ("curves", "Learning curves"), ("losses", "")):
+        if name in drawn:
+            sections.append(Section(heading, chart=drawn[name]))
+    if study.course is not None:
+        sections.append(Section("Stage by stage", _tried_text(study.course), course_table(study.course)))
+    stages = study.stages if study.course is None else ()
+    for place in range(len(stages), 0, -1):
+        stage, chart = stages[place - 1], drawn[f"stage {place}"]
+        text = [
+            "Each method at the best base learning rate of those tried with it; all of these runs have the same "
+            "length. A method that was tried with more rates had more chances."
+        ]
+        best = study.chosen.spec.method.label if study.chosen is not None and place == len(stages) else None
+        table = standings_table(stage, best)
+        sections.append(Section(f"Methods at equal cost per run: {stage.name}", text, table, chart))
+    cost = f"Every update of every run counts: {_of_budget(study)}."
+    sections.append(Section("What it cost", [cost], chart=drawn["costs"]))
     lead = f"{study.caution} {study.lead[:1].upper()}{study.lead[1:]}" if study.caution else study.lead
     return Page(study.title, lead, sections, _figures(study))
 
@@ -206,6 +256,10 @@ def test_text(task: Task, value: float) -> str:
     return f"{value:.4f} ± {accuracy_error(value, task.sizes[2]):.4f}"
 
 
+def _stages(course: Course) -> str:
+    return f"{len(course.legs)} stage{'' if len(course.legs) == 1 else 's'}"
+
+
 def _of_budget(study: Study) -> str:
     return f"{study.budget.told(study.spent)}"
 
@@ -214,19 +268,17 @@ def _figures(study: Study) -> list[tuple[str, str, str]]:
     if study.chosen is None or study.shown is None:
         return [("runs", str(sum(len(stage.records) for stage in study.stages)), study.budget.runs(study.spent))]
     metric = study.task.objective.metric
-    spec = study.shown.spec
     methods = {record.spec.method for stage in study.stages for record in stage.records}
     origin = f"chosen from {len(methods)} method{'' if len(methods) == 1 else 's'}"
+    rate = ("base learning rate", study.headline_rate, _rate_note(study.shown))
     if study.course is not None:
-        origin = f"found in {len(study.course.legs)} stages"
-    figures = [
-        ("method", spec.method.label, origin),
-        ("base learning rate", f"{spec.base_lr:g}", _rate_note(study.shown)),
-    ]
+        origin = "a rate found for each"
+        rate = ("learning rate", study.headline_rate, "constant within a stage")
+    figures = [("method", study.headline, origin), rate]
     values, others = study.test, study.default_test
     if values is None:
         values = _final(study.chosen) or {}
-        others = None if study.default is None else _final(study.default)
+        others = None if study.default is None or study.default.id == study.shown.id else _final(study.default)
     beside = "" if others is None else f"plain default: {metric_text(others[metric])}"
     shown = metric_text(values[metric]) if study.test is None else test_text(study.task, values[metric])
     name = study.task.objective.told if study.test is None else f"test {metric}"

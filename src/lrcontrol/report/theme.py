@@ -10,9 +10,12 @@ __all__ = [
     "DASHES",
     "FONT",
     "HEIGHT",
+    "NEUTRAL",
     "ON_PAGE",
     "ON_PAPER",
     "PALETTE",
+    "RUN_DASHES",
+    "SHAPES",
     "WIDTH",
     "Chart",
     "config",
@@ -41,8 +44,17 @@ PALETTE = (
 )
 """Lines; each has a contrast of at least 3 to the light page and to the dark one."""
 
-DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
+NEUTRAL = "#7d8797"
+"""Bars of what is no method."""
+
+DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (12, 3))
 """What tells lines apart once the palette is used up."""
+
+SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "triangle-right", "triangle-left")
+"""What tells points apart then; as many as make pairs with dashes that all differ."""
+
+RUN_DASHES = ((3, 7), (1, 5), (12, 4, 1, 4))
+"""What tells further runs of one method from its first."""
 
 ON_PAPER = {"ink": "#1c2230", "muted": "#5b6577", "grid": "#e6e9ee", "paper": "#ffffff"}
 """The colours of everything that is not data, for image files."""

@@ -1,10 +1,12 @@
 """Text that is safe to draw, and names that differ."""
 
+import re
 from collections.abc import Sequence
 
-__all__ = ["begun", "clean", "distinct", "wrapped"]
+__all__ = ["begun", "clean", "distinct", "undigested", "wrapped"]
 
 MOST_LINES = 4
+_DIGEST = re.compile(r"(?<=\bvalues) [0-9a-f]{6}(?=[,)])|(?<=over\()(\d+ levels, \S+ to \S+), [0-9a-f]{6}(?=\))")
 
 
 def begun(text: str) -> str:
@@ -36,6 +38,16 @@ def distinct(labels: Sequence[object]) -> list[str]:
             candidate = f"{name} ({seen[name]})"
         result.append(candidate)
     return result
+
+
+def undigested(label: str) -> str:
+    """The label of a method without the digests that tell it from others of its kind, where it stands alone.
+
+    Example:
+        >>> undigested("adamw:table(100 values e856c4, end=0.1)"), undigested("sgd:over(3 levels, 1 to 0.03, 8245f3)")
+        ('adamw:table(100 values, end=0.1)', 'sgd:over(3 levels, 1 to 0.03)')
+    """
+    return _DIGEST.sub(lambda found: found.group(1) or "", label)
 
 
 def wrapped(text: str, width: int = 110) -> list[str]:

@@ -1,0 +1,106 @@
+"""The chart of a stage: what each method made of each learning rate."""
+
+import math
+from collections.abc import Mapping
+
+import altair as alt
+
+from lrcontrol.analysis.compare import Stage, standings
+from lrcontrol.report.looks import Look
+from lrcontrol.report.marks import (
+    HINT,
+    ROW,
+    Extent,
+    Row,
+    axis_title,
+    described,
+    empty_chart,
+    focus_and_params,
+    objective_of,
+    overlaid,
+    scales_of,
+    shade,
+    side_by_side,
+    spans_decades,
+    tip,
+    values_of,
+)
+from lrcontrol.report.theme import Chart, finish
+from lrcontrol.report.words import clean
+from lrcontrol.runs.record import Record
+
+__all__ = ["responses"]
+
+
+def responses(stage: Stage, looks: Mapping[str, Look] | None = None) -> Chart:
+    """The final validation metric against the base learning rate, one line per method, the best method first.
+
+    Runs without a final metric (diverged, failed) are crosses at the bad edge of the chart; runs that went on to
+    the next stage are large points. Where a rate was run with several seeds the line goes through their mean.
+
+    Args:
+        stage: the runs.
+        looks: of the methods, as for `learning_curves`; by default by their place in this stage.
+    """
+    rows = [_response(record, stage) for record in stage.records]
+    usable = [row for row in rows if row["value"] is not None]
+    lost = [row for row in rows if row["value"] is None]
+    title = f"What each method made of each learning rate: {clean(stage.name)}"
+    if not usable:
+        return empty_chart(title, f"None of the {len(rows)} runs has a final metric.")
+    objective = objective_of(stage.records)
+    names = [clean(standing.method) for standing in standings(stage)]
+    focus, params = focus_and_params()
+    colour, dash, shape = scales_of(names, looks, points=True)
+    finals = [row["value"] for row in usable]
+    log_y = spans_decades(finals, objective)
+    y_title = axis_title(f"final {described(objective)}", log=log_y)
+    shared = {
+        "x": alt.X(
+            "base_lr:Q",
+            title="base learning rate (log scale)",
+            **Extent.of([row["base_lr"] for row in rows]).scale_and_axis(log=True),
+        ),
+        "color": colour,
+        "opacity": shade(focus),
+    }
+    tooltip = tip(
+        {
+            "method": f"{ROW}.run",
+            "base learning rate": f"format({ROW}.base_lr, '.4~g')",
+            f"final {clean(objective.metric)}": f"isValid({ROW}.value) ? format({ROW}.value, '.4~g') : 'none'",
+            "seed": f"{ROW}.seed",
+            "outcome": f"{ROW}.outcome",
+            "went on": f"{ROW}.kept",
+        }
+    )
+    base = alt.Chart(values_of(usable)).encode(**shared)
+    y_axis = Extent.of(finals).scale_and_axis(log=log_y)
+    lines = base.mark_line().encode(y=alt.Y("mean(value):Q", title=y_title, **y_axis), **dash)
+    points = base.mark_point(filled=True).encode(
+        y=alt.Y("value:Q", title=y_title, **y_axis),
+        size=alt.when("datum.kept == 'yes'").then(alt.value(130)).otherwise(alt.value(36)),
+        tooltip=tooltip,
+        **shape,
+    )
+    layers = [lines.properties(name="lines"), points.properties(name="points").add_params(*params)]
+    if lost:
+        edge = alt.value(0) if objective.direction == "minimize" else alt.value("height")
+        base = alt.Chart(values_of(side_by_side(lost)), name="lost")
+        crosses = base.mark_point(shape="cross", angle=45, filled=True, size=70, xOffset=alt.ExprRef("datum.beside"))
+        layers.append(crosses.encode(**shared, y=edge, tooltip=tooltip))
+    notes = ["Large points went on to the next stage."] if stage.kept else []
+    notes += ["Crosses at the edge have no final metric: they diverged or failed."] if lost else []
+    return finish(overlaid(*layers), names, title=title, subtitle=" ".join(notes) or HINT, height=340)
+
+
+def _response(record: Record, stage: Stage) -> Row:
+    final = record.final
+    return {
+        "run": clean(record.spec.method.label),
+        "base_lr": record.spec.base_lr,
+        "value": final if final is not None and math.isfinite(final) else None,
+        "seed": record.spec.seed,
+        "outcome": str(record.outcome),
+        "kept": "yes" if record.id in stage.kept else "no",
+    }
