@@ -3,11 +3,15 @@
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import nn
+from torch.autograd import gradgradcheck
+from torch.nn import functional
 
 from lrcontrol.controls.control import Observation, Update
 from lrcontrol.controls.learned import Learned
@@ -16,6 +20,7 @@ from lrcontrol.errors import BadInput
 from lrcontrol.runs.method import method
 from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.training.adapter import as_torch_scheduler
+from lrcontrol.training.bags import DerivableBags
 from lrcontrol.training.foresight import clip_gradients
 from lrcontrol.training.loop import train
 from lrcontrol.training.optimizers import make_optimizer
@@ -51,6 +56,23 @@ class OwnAndShared(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         inner = torch.tanh(self.again(torch.tanh(self.first(inputs))))
         return self.last(inner + self.sometimes(inputs) if float(inputs.sum()) > 0 else inner)
+
+
+class Bag(nn.Module):
+    """A bag of words that the inputs say, its padding left out; those of a sum are weighted by the inputs too."""
+
+    def __init__(self, mode: Literal["sum", "mean", "max"]) -> None:
+        super().__init__()
+        self.words = nn.EmbeddingBag(7, 6, mode=mode, padding_idx=2)
+        self.head = nn.Sequential(nn.Tanh(), nn.Linear(6, 3))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        weights = inputs if self.words.mode == "sum" else None
+        return self.head(self.words(words_of(inputs), per_sample_weights=weights))
+
+
+def words_of(inputs: torch.Tensor) -> torch.Tensor:
+    return (9 * inputs.abs()).long() % 7
 
 
 def problem_of(model: Callable[[], nn.Module]) -> Problem:
@@ -95,7 +117,10 @@ def trained(
     return problem.evaluate(problem.validation)["loss"], tangent.hypergradient(), own
 
 
-@pytest.mark.parametrize("model", [smooth, with_batch_norm, with_dropout])
+BAGS = [partial(Bag, mode) for mode in ("sum", "mean", "max")]
+
+
+@pytest.mark.parametrize("model", [smooth, with_batch_norm, with_dropout, *BAGS])
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -162,6 +187,49 @@ def test_carrying_it_on_changes_nothing_else() -> None:
     (with_it, random), (without, plain) = state(along=True), state(along=False)
     assert torch.equal(random, plain)
     assert all(torch.equal(one, other) for one, other in zip(with_it, without, strict=True))
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("padding", [None, 2, -1])
+def test_bags_are_those_of_torch_and_can_be_derived_twice(mode: str, last: bool, padding: int | None) -> None:
+    """In rows and by offsets, with bags that are empty, at the end too, and one of nothing but padding."""
+    torch.manual_seed(7)
+    words = torch.tensor([2, 2, 6, 6, 0, 1, 3, 1, 0, 5, 2, 4])
+    starts = torch.tensor([0, 2, 4, 4, 9, 12, *([12] if last else [])])
+    weights = torch.rand(12, dtype=torch.float64, requires_grad=True) if mode == "sum" else None
+    weight = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
+    given: dict[str, Any] = {"mode": mode, "padding_idx": padding, "per_sample_weights": weights}
+    in_rows = given | {"per_sample_weights": None if weights is None else weights.view(3, 4)}
+
+    def bags(weight: torch.Tensor) -> torch.Tensor:
+        by_offsets = functional.embedding_bag(words, weight, starts, include_last_offset=last, **given)
+        return torch.cat([by_offsets, functional.embedding_bag(words.view(3, 4), weight, **in_rows)])
+
+    theirs = bags(weight)
+    with DerivableBags():
+        ours = bags(weight)
+        torch.testing.assert_close(ours, theirs, rtol=1e-14, atol=1e-15)
+        assert gradgradcheck(lambda each: bags(each).square(), weight)
+    leaves = [weight] if weights is None else [weight, weights]
+    along = torch.randn_like(ours)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, leaves, along), torch.autograd.grad(theirs, leaves, along), rtol=1e-13, atol=1e-15
+    )
+
+
+@pytest.mark.parametrize("given", [{"max_norm": 1.0}, {"scale_grad_by_freq": True}, {"sparse": True}])
+def test_bags_whose_gradient_is_another_are_refused(given: dict[str, Any]) -> None:
+    words = torch.tensor([[0, 1], [1, 2]])
+    with DerivableBags(), pytest.raises(NotImplementedError, match="max_norm, scale_grad_by_freq or sparse"):
+        nn.EmbeddingBag(3, 2, **given)(words)
+
+
+def test_a_graph_is_trained_under_it() -> None:
+    """Its products with a sparse matrix are bags of weighted rows."""
+    record = train(RunSpec(task="cora-gcn", method=method("adamw:learned(windows=2)"), base_lr=1e-3, total_steps=24))
+    assert record.usable
+    assert record.column("lr")[-1] > 1.5e-3
 
 
 def test_knots_go_against_the_derivative_and_by_a_factor_at_most() -> None:

@@ -8,6 +8,7 @@ the same, but takes longer, draws other dropout, and has no rule for recurrent l
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
+from lrcontrol.training.bags import DerivableBags
 from lrcontrol.training.optimizers.sgd import SGD
 from lrcontrol.training.state import as_it_was, put_random, random_of
 from lrcontrol.training.tasks.problem import Problem
@@ -44,6 +46,7 @@ class Tangent:
             )
         self._problem, self._optimizer = problem, optimizer
         self._next: dict[Tensor, dict[str, Tensor]] = {}
+        self._bags: AbstractContextManager[Any] = nullcontext()  # as torch has them, until it cannot derive them twice
 
     def carry_on(self, inputs: Any, targets: Any, random: dict[str, Tensor], lr: float, clipped: float = 1.0) -> None:
         """The update whose gradients are at hand is about to be made at this rate; call `made` when it has been.
@@ -119,7 +122,7 @@ class Tangent:
         if not any(bool(each.any()) for each in z):
             return curved
         try:
-            with as_it_was(model, random), sdpa_kernel(SDPBackend.MATH):
+            with as_it_was(model, random), sdpa_kernel(SDPBackend.MATH), self._bags:
                 loss = problem.loss(model(inputs), targets)
                 slopes = torch.autograd.grad(loss, weights, create_graph=True)
                 bent = [(slope, along) for slope, along in zip(slopes, z, strict=True) if slope.requires_grad]
@@ -128,6 +131,9 @@ class Tangent:
                     found = torch.autograd.grad(ends, weights, directions, allow_unused=True)
                     curved = [zero if each is None else each for zero, each in zip(curved, found, strict=True)]
         except (RuntimeError, NotImplementedError) as error:
+            if "embedding_bag" in str(error) and not isinstance(self._bags, DerivableBags):
+                self._bags = DerivableBags()
+                return self._curved(names, z, inputs, targets, random)
             raise BadInput(
                 "a control that needs a hypergradient needs a model that torch can derive twice, but: "
                 f"{checks.shown_error(error)}; use another control, such as hypergradient."
