@@ -602,6 +602,11 @@ def test_methods_rates_and_seed_are_those_that_are_asked_for(short: str, tmp_pat
         ({"methods": ["prodigy"]}, BadInput, "do not find it themselves, got prodigy"),
         ({"methods": ["dog"], "base_lrs": [1, 2]}, BadInput, "do not find it themselves, got dog"),
         ({"methods": ["adam"]}, BadInput, "did you mean 'adamw'"),
+        (
+            {"methods": ["adamw cosine"]},
+            BadInput,
+            "^an optimizer cannot be read: .* 6 of 'adamw cosine'; write it as in",
+        ),
         ({"base_lrs": [0.1]}, BadInput, r"the least and the largest rate of a range, got \[0.1\]"),
         (
             {"base_lrs": [0.1, 0.15]},

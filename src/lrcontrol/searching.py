@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Unpack
 import msgspec
 
 from lrcontrol import checks
+from lrcontrol.controls.scheduled import Scheduled
 from lrcontrol.docstrings import with_keys
 from lrcontrol.errors import BadInput, OverBudget
 from lrcontrol.refining import asked_of
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.method import Method
+from lrcontrol.runs.optimizer import optimizer
 from lrcontrol.runs.store import Store
 from lrcontrol.runs.task import Task
+from lrcontrol.schedules.recipes.single import constant
 from lrcontrol.search.autolrs import NARROWEST, autolrs_within, forecast_of
 from lrcontrol.search.halving import SuccessiveHalving, rungs_within
 from lrcontrol.search.plan import Plan, random_draws, spec_of
@@ -222,8 +225,9 @@ class _AutoLRS(_Strategy, frozen=True):
     def candidates(self) -> tuple[Candidate, ...]:
         """The optimizer, which may be named alone, at rates from the least to the largest."""
         (named,) = self.methods or self.usual
-        method = f"{named}:constant" if isinstance(named, str) and ":" not in named else named
-        found = entered(self.task, [method], self.base_lrs)
+        if isinstance(named, str) and ":" not in named:
+            named = Method(optimizer(named), Scheduled(constant()))
+        found = entered(self.task, [named], self.base_lrs)
         rates = [each.base_lr for each in found]
         if len(rates) > 1 and max(rates) < NARROWEST * min(rates):
             raise BadInput(

@@ -30,6 +30,7 @@ __all__ = [
     "OptimizerSpec",
     "has_momentum",
     "low_rate",
+    "optimizer",
     "optimizer_name",
     "optimizer_text",
     "read_optimizer",
@@ -86,6 +87,19 @@ def read_optimizer(reader: Reader, known: Collection[str] = OPTIMIZERS) -> Optim
                 return _made(reader, name, positional, named)
         positional, named = reader.arguments(positional)
     return _made(reader, name, positional, named)
+
+
+def optimizer(text: str) -> OptimizerSpec:
+    """The optimizer that a text describes.
+
+    Example:
+        >>> optimizer("sgd(momentum=0.5)").momentum
+        0.5
+    """
+    reader = Reader(text, "optimizer")
+    made = read_optimizer(reader)
+    reader.finish()
+    return made
 
 
 def optimizer_name(optimizer: OptimizerSpec) -> str:
