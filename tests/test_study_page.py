@@ -26,9 +26,10 @@ from lrcontrol.report.words import undigested
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Cost, Evaluation, Objective, Outcome, Record
 from lrcontrol.runs.spec import RunSpec, Start
+from lrcontrol.runs.store import Store
 from lrcontrol.search.search import Candidate
 from lrcontrol.selection.portfolio import DEFAULT
-from lrcontrol.studies import beside_text, plain_default
+from lrcontrol.studies import beside_text, default_among, plain_default
 from lrcontrol.training.tasks.catalogue import TASKS
 
 TASK = "digits-mlp"
@@ -167,6 +168,17 @@ def test_methods_beyond_the_palette_have_dashed_lines_in_the_chart_of_a_stage(tm
         (re.findall(r'stroke="(#\w+)"', line)[0], tuple(re.findall(r'dasharray="([\d,]+)"', line))) for line in lines
     }
     assert len(looks) == len(METHODS)
+
+
+def test_runs_that_are_lost_have_the_points_of_their_methods_where_colours_are_used_up() -> None:
+    for methods, mark, said in ((METHODS[:3], "cross", "Crosses at the edge"), (METHODS, None, "Hollow points at")):
+        records = [make_record(method) for method in methods]
+        records += [make_record(method, 1.0, outcome=Outcome.DIVERGED) for method in methods]
+        chart = charts.responses(Stage("race", 100, tuple(records)), looks_of(methods)).to_dict()
+        (layer,) = [each for each in chart["layer"] if each["name"] == "lost"]
+        assert layer["mark"].get("shape") == mark
+        assert ("shape" in layer["encoding"]) == (mark is None)
+        assert chart["title"]["subtitle"].startswith(said)
 
 
 def test_two_runs_of_a_method_have_its_colour_and_two_dashes() -> None:
@@ -332,7 +344,8 @@ def test_a_result_is_told_beside_the_plain_default_alone_where_there_is_one() ->
         "where this took 1.98 runs in all."
     ]
     assert beside_text(result, None, DEFAULT, "2 runs", alone=True) == [
-        "Nothing stands beside it: the plain default, adamw:cosine at 0.001, was not run in full here."
+        "Nothing stands beside it: no full run of the plain default, adamw:cosine at 0.001, with this seed has ended "
+        "well here."
     ]
     assert beside_text(result, None, DEFAULT, "2 runs", alone=False) == []
     assert beside_text(result, result, DEFAULT, "2 runs", alone=True) == []
@@ -343,6 +356,32 @@ def test_the_plain_default_of_a_task_with_its_own_optimizer_is_its_own() -> None
     assert plain_default(TASKS[TASK]) == DEFAULT
     own = msgspec.structs.replace(TASKS[TASK], method="own:linear", base_lr=0.2)
     assert plain_default(own) == Candidate(lrc.method("own:linear"), 0.2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({}, True),
+        ({"save": True}, True),
+        ({"outcome": Outcome.DIVERGED}, False),
+        ({"seed": 1}, False),
+        ({"steps": 99}, False),
+        ({"stop_step": 50}, False),
+        ({"base_lr": 1e-2}, False),
+        ({"method": "adamw:linear"}, False),
+    ],
+)
+def test_the_plain_default_among_records_is_a_full_run_that_works(
+    fields: dict[str, Any], wanted: bool, tmp_path: Path
+) -> None:
+    record = make_record(**{"base_lr": 1e-3} | fields)
+    with Store(tmp_path / "runs.db") as store:
+        store.add(record)
+        found = default_among(store, TASKS[TASK], 100, 0)
+    assert (found is not None) == wanted
+    if found is not None:
+        assert found.id == record.id
+        assert found.column("loss").size == 100
 
 
 def test_a_search_in_stages_finds_the_plain_default_among_the_records_of_its_folder(

@@ -124,7 +124,7 @@ def beside_text(
     if default is not None and default.final is not None:
         reached = f"{default.objective.told} {default.final:.4g}"
         return [f"Beside it stands {named}: {reached} in one full run, where this took {cost} in all."]
-    return [f"Nothing stands beside it: {named}, was not run in full here."] if alone else []
+    return [f"Nothing stands beside it: no full run of {named}, with this seed has ended well here."] if alone else []
 
 
 def warn_of_rates(candidates: Sequence[Candidate], base_lrs: Sequence[float] | None) -> None:

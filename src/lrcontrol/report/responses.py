@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import altair as alt
 
@@ -35,7 +36,8 @@ __all__ = ["responses"]
 def responses(stage: Stage, looks: Mapping[str, Look] | None = None) -> Chart:
     """The final validation metric against the base learning rate, one line per method, the best method first.
 
-    Runs without a final metric (diverged, failed) are crosses at the bad edge of the chart; runs that went on to
+    Runs without a final metric (diverged, failed) are crosses at the bad edge of the chart, or where methods are more
+    than colours the hollow points of their methods; runs that went on to
     the next stage are large points. Where a rate was run with several seeds the line goes through their mean.
 
     Args:
@@ -87,10 +89,14 @@ def responses(stage: Stage, looks: Mapping[str, Look] | None = None) -> Chart:
     if lost:
         edge = alt.value(0) if objective.direction == "minimize" else alt.value("height")
         base = alt.Chart(values_of(side_by_side(lost)), name="lost")
-        crosses = base.mark_point(shape="cross", angle=45, filled=True, size=70, xOffset=alt.ExprRef("datum.beside"))
-        layers.append(crosses.encode(**shared, y=edge, tooltip=tooltip))
+        drawn: dict[str, Any] = (
+            {"filled": False, "strokeWidth": 2} if shape else {"shape": "cross", "angle": 45, "filled": True}
+        )
+        marked = base.mark_point(**drawn, size=70, xOffset=alt.ExprRef("datum.beside"))
+        layers.append(marked.encode(**shared, **shape, y=edge, tooltip=tooltip))
     notes = ["Large points went on to the next stage."] if stage.kept else []
-    notes += ["Crosses at the edge have no final metric: they diverged or failed."] if lost else []
+    marks = "Hollow points" if shape else "Crosses"
+    notes += [f"{marks} at the edge have no final metric: they diverged or failed."] if lost else []
     return finish(overlaid(*layers), names, title=title, subtitle=" ".join(notes) or HINT, height=340)
 
 
