@@ -158,6 +158,30 @@ def test_a_room_whose_deletion_was_interrupted_is_deleted_by_others(
     assert not room.path.exists()
 
 
+def test_a_room_that_others_take_for_one_that_was_left_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes that begin at once sweep before each makes its own, and there is a moment before a lock is held."""
+    real, seen = fcntl.flock, list[Path]()
+
+    def late(lock: int, how: int) -> None:
+        if not seen:
+            seen.extend(tmp_path.iterdir())
+            sweep("kind-", tmp_path)
+        real(lock, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    room = Room("kind-", tmp_path)
+    monkeypatch.undo()
+    assert len(seen) == 1
+    assert list(tmp_path.iterdir()) == [room.path]
+    assert room.path not in seen
+    (room.path / "kept").mkdir()
+    sweep("kind-", tmp_path)
+    assert (room.path / "kept").exists()
+    room.close()
+
+
 def test_a_room_that_is_written_to_while_it_is_deleted_keeps_its_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,9 +33,13 @@ class Room:
 
     def __init__(self, prefix: str, place: Path | None = None) -> None:
         sweep(prefix, place)
-        self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=place or _usual()))
-        self._lock = os.open(self.path / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        while True:
+            self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=place or _usual()))
+            self._lock = os.open(self.path / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            if os.fstat(self._lock).st_nlink:
+                break
+            os.close(self._lock)  # another locked it first, and took the room for one that was left
 
     def close(self) -> None:
         """Delete it; again does nothing."""
