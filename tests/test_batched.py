@@ -298,7 +298,7 @@ def test_records_are_yielded_as_they_end_and_share_the_time() -> None:
 def test_more_runs_than_a_stack_holds_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batched, "MOST", 3)
     specs = [spec_of("digits-softmax", "sgd:rex", 0.01 * (place + 1), total_steps=10) for place in range(7)]
-    assert [len(chunk) for chunk in batched._chunks(specs)] == [2, 2, 3]
+    assert [len(chunk) for chunk in batched._chunks(specs, None)] == [2, 2, 3]
     assert max(distance(record, train(record.spec)) for record in together(specs)) < CLOSE
 
 

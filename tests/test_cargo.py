@@ -161,7 +161,7 @@ def test_a_room_whose_deletion_was_interrupted_is_deleted_by_others(
 def test_a_room_that_others_take_for_one_that_was_left_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two processes that begin at once sweep before each makes its own, and there is a moment before a lock is held."""
+    """Two processes that begin at once both sweep, and there is a moment before a new room's lock is held."""
     real, seen = fcntl.flock, list[Path]()
 
     def late(lock: int, how: int) -> None:

@@ -261,7 +261,9 @@ def select(
     if not candidates:
         raise BadInput("`candidates` must hold at least one candidate, got none; leave it out for the portfolio.")
     folder = folder_of(out, known)
-    given = allowed(budget, known, place.slots, folder, ("select", str(seed)), threads=place.threads)
+    given = allowed(
+        budget, known, place.slots, folder, ("select", str(seed)), threads=place.threads, device=place.device
+    )
     race = plan_race(known, given, candidates, default, seed, untuned)
     check_place(place, known, race, given, folder)
     with contextlib.suppress(BadInput):  # no earlier selection, or none that can be read: it is replaced
@@ -274,7 +276,7 @@ def select(
         race = carry_out_study(
             race, store, given, known, folder, place, seen=seen, planned=planned, told=told, began=began
         )
-        selection = _selected(known, given, seed, folder, store, race)
+        selection = _selected(known, given, seed, folder, store, race, device=place.placed())
     document = _Document(
         task=known.name,
         budget=given,
@@ -339,6 +341,7 @@ def train(
     out: str | os.PathLike[str] | None = None,
     progress: Callable[[int], None] | None = None,
     run_cpus: int = 1,
+    device: str | None = None,
 ) -> Record:
     """Train a task once with a method at a base learning rate.
 
@@ -356,6 +359,8 @@ def train(
         progress: called with the number of updates made, now and then.
         run_cpus: >= 1; processors of the run: as many threads compute. With another number sums are taken in another
             order, and a run differs by rounding.
+        device: what a task of ours is trained on, and where a script is asked to: `cpu`, `cuda` or `cuda:NUMBER`; by
+            default where the task is made, for one of ours the CPU.
 
     Returns:
         The record, with columns.
@@ -367,7 +372,8 @@ def train(
     from lrcontrol.training import loop
 
     known = catalogue.named(task)
-    threads = Workplace("serial", run_cpus=checks.integer("run_cpus", run_cpus, low=1)).threads
+    place = Workplace("serial", run_cpus=checks.integer("run_cpus", run_cpus, low=1), device=device)
+    there: dict[str, Any] = {"progress": progress, "threads": place.threads, "device": place.placed()}
     parsed = parse_method(known.method if method is None else method, steps_per_epoch=known.steps_per_epoch)
     if method is not None:
         if base_lr is None:
@@ -388,11 +394,11 @@ def train(
         norms=norms,  # type: ignore[arg-type] # it makes a tuple of them
     )
     if out is None:
-        return loop.train(spec, progress=progress, threads=threads)
+        return loop.train(spec, **there)
     folder = made(folder_of(out, known))
     with Store(folder / "runs.db") as store:
         if spec.id not in store.records().ids:
-            store.add(loop.train(spec, weights=folder / "weights", progress=progress, threads=threads))
+            store.add(loop.train(spec, weights=folder / "weights", **there))
         return store.record(spec.id)
 
 
@@ -404,6 +410,7 @@ def _selected(
     store: Store,
     race: Race,
     measured: _Document | None = None,
+    device: "torch.device | None" = None,
 ) -> Selection:
     """The selection that the store's records give; test metrics are measured unless an earlier call did."""
     choice = choose(race, store.records(), task, budget)
@@ -417,6 +424,6 @@ def _selected(
     from lrcontrol.training.loop import test_metrics
 
     weights = folder / "weights"
-    test = test_metrics(full.record, weights)
-    default_test = test_metrics(full.default, weights) if full.default.weights is not None else None
+    test = test_metrics(full.record, weights, device)
+    default_test = test_metrics(full.default, weights, device) if full.default.weights is not None else None
     return Selection(task, budget, seed, folder, full, test, default_test)

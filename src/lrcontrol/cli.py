@@ -18,7 +18,7 @@ from cyclopts import Parameter
 
 from lrcontrol import checks, cli_range, cli_refine
 from lrcontrol.cli_store import store_app
-from lrcontrol.cli_words import Json, in_options, print_json, results_alone, whole, with_files
+from lrcontrol.cli_words import Device, Json, in_options, print_json, results_alone, whole, with_files
 from lrcontrol.errors import BadInput, LRControlError
 from lrcontrol.report.words import clean
 
@@ -93,6 +93,7 @@ def select(
     run_gigabytes: RunGigabytes = None,
     run_cpus: RunCpus = 1.0,
     run_gpus: RunGpus = 0.0,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Pick the way to control the learning rate of TASK within a budget, train with it, and show why.
@@ -117,6 +118,7 @@ def select(
             run_gigabytes=run_gigabytes,
             run_cpus=run_cpus,
             run_gpus=run_gpus,
+            device=device,
             seen=progress.seen,
             planned=progress.planned,
             told=progress.told,
@@ -170,6 +172,7 @@ def train(
     run_cpus: Annotated[
         int, Parameter("--run-cpus", converter=whole, help="Processors of the run: as many threads.")
     ] = 1,
+    device: Device = None,
     out: Kept = None,
     as_json: Json = False,
 ) -> None:
@@ -195,6 +198,7 @@ def train(
             out=out,
             progress=progress.updates(total),
             run_cpus=run_cpus,
+            device=device,
         )
     if as_json:
         from lrcontrol.report.found import rates_found
@@ -232,6 +236,7 @@ def search(
     run_gigabytes: RunGigabytes = None,
     run_cpus: RunCpus = 1.0,
     run_gpus: RunGpus = 0.0,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Search methods and base learning rates of TASK: a grid, random draws, successive halving, or refinement.
@@ -259,6 +264,7 @@ def search(
             run_gigabytes=run_gigabytes,
             run_cpus=run_cpus,
             run_gpus=run_gpus,
+            device=device,
             seen=progress.seen,
             planned=progress.planned,
             told=progress.told,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lrcontrol.cli_words import Json, print_json, results_alone, whole
+from lrcontrol.cli_words import Device, Json, print_json, results_alone, whole
 
 __all__ = ["range_"]
 
@@ -37,6 +37,7 @@ def range_(
     seed: Annotated[
         int, Parameter("--seed", converter=whole, help="Of the first ramp; the others have those after.")
     ] = 0,
+    device: Device = None,
     plot: Annotated[
         Path | None, Parameter("--plot", help="A .svg, .png or .html file: the losses over the rates.")
     ] = None,
@@ -68,6 +69,7 @@ def range_(
             seed=seed,
             out=out,
             progress=progress.updates(None),
+            device=device,
         )
     if plot is not None:
         save.save_chart(found.plot(), plot)

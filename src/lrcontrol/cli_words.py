@@ -13,11 +13,15 @@ from cyclopts import Parameter
 
 from lrcontrol.errors import BadInput
 
-__all__ = ["Json", "in_options", "print_json", "results_alone", "whole", "with_files"]
+__all__ = ["Device", "Json", "in_options", "print_json", "results_alone", "whole", "with_files"]
 
 LIBRARY = {"lr": ("base_lr",), "lrs": ("base_lr", "base_lrs"), "steps": ("total_steps",)}
 """What the library calls some parameters of commands besides; all others it calls as they are."""
 
+Device = Annotated[
+    str | None,
+    Parameter("--device", help="To train on: `cpu`, `cuda`, `cuda:NUMBER`; by default where the task is made."),
+]
 Json = Annotated[bool, Parameter("--json", negative="", help="Print JSON for machines.")]
 
 

@@ -28,6 +28,7 @@ from lrcontrol.training.range_options import OfModel
 from lrcontrol.training.tasks import catalogue
 from lrcontrol.training.tasks.own import OwnTask
 from lrcontrol.training.tasks.script import ScriptTask
+from lrcontrol.workplace import Workplace
 
 if TYPE_CHECKING:
     from lrcontrol.report.theme import Chart
@@ -166,10 +167,12 @@ class OfTask(TypedDict, total=False):
     Args:
         out: a folder to keep the runs in; runs that are there already are not made again.
         progress: called with the number of updates made, now and then.
+        device: what is trained on, `cpu`, `cuda` or `cuda:NUMBER`; by default where the task is made.
     """
 
     out: str | os.PathLike[str] | None
     progress: Callable[[int], None] | None
+    device: str | None
 
 
 class Besides(OfTask, OfModel, total=False):
@@ -263,6 +266,7 @@ class _TaskRuns:
         optimizer: Any,
         out: str | os.PathLike[str] | None = None,
         progress: Callable[[int], None] | None = None,
+        device: str | None = None,
     ) -> None:
         self._task = catalogue.named(task)
         named = self._task.method.partition(":")[0] if optimizer is None else optimizer
@@ -275,7 +279,7 @@ class _TaskRuns:
         self._optimizer: OptimizerSpec = named
         catalogue.check_optimizer(self._task, Method(named, parse_method("own:constant").control))
         self._folder = None if out is None else folder_of(out, self._task)
-        self._progress = progress
+        self._trained: dict[str, Any] = {"progress": progress, "device": Workplace("serial", device=device).placed()}
         self.told = self._task.objective.told
 
     def ramps(self, repeats: int, seed: int, ramps: Any) -> tuple[Record, ...]:
@@ -295,11 +299,11 @@ class _TaskRuns:
         from lrcontrol.training import loop
 
         if self._folder is None:
-            by_id = {record.id: record for record in loop.train_all(specs, progress=self._progress)}
+            by_id = {record.id: record for record in loop.train_all(specs, **self._trained)}
             return tuple(by_id[spec.id] for spec in specs)
         with Store(made(self._folder) / "runs.db") as store:
             known = store.records().ids
-            for record in loop.train_all([spec for spec in specs if spec.id not in known], progress=self._progress):
+            for record in loop.train_all([spec for spec in specs if spec.id not in known], **self._trained):
                 store.add(record)
             return tuple(store.record(spec.id) for spec in specs)
 

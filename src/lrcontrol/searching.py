@@ -311,7 +311,7 @@ def search(
     for method in dict.fromkeys(each.method for each in candidates):
         method.control.check_fits(method.updates_for(full))
     asked = (strategy, rungs, str(rounds), str(seed), *map(str, candidates))
-    given = allowed(budget, known, chosen_by.slots, folder, asked, threads=place.threads)
+    given = allowed(budget, known, chosen_by.slots, folder, asked, threads=place.threads, device=place.device)
     if given.steps < full:
         raise OverBudget(
             f"a budget must pay for at least one full run of {known.name} ({full} steps), got {given.steps} steps."

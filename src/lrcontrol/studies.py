@@ -54,6 +54,7 @@ class Where(TypedDict, total=False):
         run_gigabytes: > 0; memory that a run's process may hold.
         run_cpus: > 0; processors of a run, by default one: as many threads, which a cluster sets aside.
         run_gpus: >= 0; accelerators, or a part of one, that it sets aside for a run, by default none.
+        device: what runs are trained on, `cpu`, `cuda` or `cuda:NUMBER`; by default where their task is made.
     """
 
     executor: str
@@ -62,6 +63,7 @@ class Where(TypedDict, total=False):
     run_gigabytes: float | None
     run_cpus: float
     run_gpus: float
+    device: str | None
 
 
 def usual_methods(task: Task) -> list[Method]:

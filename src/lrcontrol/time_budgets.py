@@ -142,6 +142,7 @@ def allowed(
     study: tuple[str, ...] = ("study",),
     *,
     threads: int = 1,
+    device: str | None = None,
 ) -> Budget:
     """The budget that a text gives a task.
 
@@ -155,6 +156,7 @@ def allowed(
         folder: of the study; made where something is kept in it.
         study: what else tells this study from others in the folder.
         threads: >= 1; of a run.
+        device: of a run; by default where its task is made.
     Raises:
         BadInput: no budget. OverBudget: a time in which no full run can be made.
     """
@@ -162,16 +164,18 @@ def allowed(
     if not Budget.is_time(budget):
         return Budget.parse(budget, full, steps_per_epoch=task.steps_per_epoch)
     several = (f"{threads} threads",) if threads > 1 else ()
-    asked = (str(budget), task.name, str(slots), *several, *study)
+    there = () if device is None else (device,)
+    asked = (str(budget), task.name, str(slots), *several, *there, *study)
     found = kept(folder, asked)
     if found is not None:
         return Budget.parse(budget, full, steps_in=lambda _: found.steps)
 
     def steps_in(seconds: float) -> int:
         from lrcontrol.training import loop
+        from lrcontrol.training.devices import find_device
 
         data.ensure(task.files)
-        runs = SHARE * seconds / loop.seconds_of(task, threads=threads)
+        runs = SHARE * seconds / loop.seconds_of(task, threads=threads, device=find_device(device))
         return int(runs * full * (slots if runs >= 1 else 1))  # a run is no faster beside others
 
     reckoned = Budget.parse(budget, full, steps_in=steps_in)

@@ -5,7 +5,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
@@ -27,6 +27,9 @@ from lrcontrol.study_folder import held
 from lrcontrol.time_budgets import Clock, kept, with_closed
 from lrcontrol.training.tasks import data
 from lrcontrol.training.tasks.own import OWN
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "EXECUTORS",
@@ -55,6 +58,9 @@ class Workplace(msgspec.Struct, frozen=True):
         run_cpus: > 0; processors of a run: as many threads compute, and a cluster sets them aside; less than 1 there
             for runs that share one. With `auto`, a few slow runs may have more where this machine does.
         run_gpus: >= 0; accelerators, or a part of one, that it sets aside for a run.
+        device: what tasks of ours are trained on, and where scripts are asked to: `cpu`, `cuda`, `cuda:NUMBER`. With
+            `cuda`, processes side by side take one accelerator after the other, and as many as there are is how many
+            there are by default. None leaves a task where it is made, for one of ours on the CPU.
     """
 
     executor: str = "processes"
@@ -63,6 +69,7 @@ class Workplace(msgspec.Struct, frozen=True):
     run_gigabytes: float | None = None
     run_cpus: float = 1.0
     run_gpus: float = 0.0
+    device: str | None = None
 
     def __post_init__(self) -> None:
         checks.one_of("executor", self.kind, EXECUTORS)
@@ -94,8 +101,32 @@ class Workplace(msgspec.Struct, frozen=True):
                     f"runs that are trained at once have one thread, got run_cpus={self.run_cpus:g} with "
                     "executor='batched'; use 'processes'."
                 )
+        self._check_device()
         if self.kind == "serial" and (self.run_seconds, self.run_gigabytes) != (None, None):
             raise BadInput("limits of a run need a process of its own, got executor='serial'; use 'processes'.")
+
+    def _check_device(self) -> None:
+        if self.device in (None, "cpu"):
+            return
+        if self.kind != "ray":
+            self.placed()
+        elif self.device != "cuda" or self.run_gpus == 0:
+            raise BadInput(
+                "a cluster gives a run its accelerator, so that `device` must be 'cuda' there and `run_gpus` more "
+                f"than 0, got device={checks.shown(self.device)} and run_gpus={self.run_gpus:g}."
+            )
+
+    def placed(self) -> "torch.device | None":
+        """The device of this process's own runs.
+
+        Raises:
+            BadInput: it is not here.
+        """
+        if self.device is None or self.kind == "ray":
+            return None
+        from lrcontrol.training.devices import find_device
+
+        return find_device(self.device)
 
     @property
     def kind(self) -> str:
@@ -110,7 +141,13 @@ class Workplace(msgspec.Struct, frozen=True):
     @property
     def slots(self) -> int:
         """How many runs are made side by side here."""
-        return 1 if self.kind == "serial" else self.workers or max(cores() // self.threads, 1)
+        if self.kind == "serial":
+            return 1
+        if self.workers is None and self.kind != "ray" and self.device not in (None, "cpu"):
+            from lrcontrol.training.devices import count_of
+
+            return count_of(str(self.device))
+        return self.workers or max(cores() // self.threads, 1)
 
 
 def check_place(place: Workplace, task: Task, way: Search, budget: Budget, folder: Path) -> None:
@@ -118,7 +155,7 @@ def check_place(place: Workplace, task: Task, way: Search, budget: Budget, folde
     if place.kind == "batched" and not task.is_script and not (folder / "runs.db").exists():
         data.ensure(task.files)
         specs = way.propose([], [], AHEAD, budget)
-        _check_batched(_able(specs) or specs)
+        _check_batched(_able(specs) or specs, place)
 
 
 def _able(specs: Sequence[RunSpec]) -> list[RunSpec]:
@@ -126,10 +163,10 @@ def _able(specs: Sequence[RunSpec]) -> list[RunSpec]:
     return [spec for spec in specs if why_alone(spec) is None]
 
 
-def _check_batched(specs: Sequence[RunSpec]) -> None:
+def _check_batched(specs: Sequence[RunSpec], place: Workplace) -> None:
     from lrcontrol.training import batched
 
-    reason = batched.why_not_batched(specs[:1])
+    reason = batched.why_not_batched(specs[:1], place.placed())
     if reason is not None:
         raise BadInput(f"{reason.rstrip('.')}; use the processes executor.")
 
@@ -156,7 +193,8 @@ def make_executor(
     """
     runner: Executor
     found = _gain(place, task, first, told)
-    options: dict[str, Any] = {"weights": str(folder / "weights"), "gain": found.times, "threads": found.threads}
+    common = {"threads": found.threads} | ({} if place.device is None else {"device": place.device})
+    options: dict[str, Any] = {"weights": str(folder / "weights"), "gain": found.times} | common
     divide: Divide = functools.partial(by_gain, gain=found.times) if found.times > 1 else by_beginnings
     if task.is_script:
         divide = one_by_one
@@ -182,7 +220,7 @@ def make_executor(
                 address=place.executor.partition(":")[2] or None,
                 num_cpus=place.run_cpus,
                 num_gpus=place.run_gpus,
-                options={"threads": found.threads},
+                options=common,
                 data={name: data.path_of(name) for name in task.files},
                 folder=folder / "weights",
                 **given,
@@ -203,13 +241,13 @@ def _gain(place: Workplace, task: Task, first: Sequence[RunSpec], told: Callable
     if place.kind == "auto":
         from lrcontrol.training.together import gain_of
 
-        found = gain_of(first, cores=place.slots if place.threads == 1 else 1)
+        found = gain_of(first, cores=place.slots if place.threads == 1 else 1, device=place.placed())
         told(found.told)
         return found._replace(threads=place.threads) if place.threads > 1 and found.times == 1 else found
     able = _able(first)
     if not able:  # what is left of a study that has begun
         return Gain(1.0, "")
-    _check_batched(able)
+    _check_batched(able, place)
     return Gain(1e9, "")
 
 

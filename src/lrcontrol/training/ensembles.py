@@ -5,11 +5,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
+from lrcontrol.training.devices import random_kept
 from lrcontrol.training.tasks.combining import Combine
 from lrcontrol.training.tasks.problem import Problem, Split
 
@@ -105,7 +105,7 @@ def judge_of(problem: Problem, states: States, split: Split) -> Callable[[Sequen
     The outputs of all are held in memory.
     """
     outputs: dict[int, list[Tensor]] = {}
-    with torch.random.fork_rng(devices=[]):
+    with random_kept(problem.device):
         for step in in_place(problem.model, states):
             outputs[step] = list(problem.outputs(split))
 

@@ -15,6 +15,7 @@ from lrcontrol.runs.method import method as parse_method
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.task import Task
+from lrcontrol.training.devices import random_now, seed_random, set_random
 from lrcontrol.training.ensembles import ensemble_of
 from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.scripts import carry_out_script
@@ -38,6 +39,7 @@ def train(
     weights: str | Path | None = None,
     progress: Callable[[int], None] | None = None,
     threads: int = 1,
+    device: torch.device | None = None,
 ) -> Record:
     """Train as `spec` says and tell what happened.
 
@@ -52,6 +54,8 @@ def train(
         weights: the folder of trained weights and checkpoints; needed where `spec` keeps some or goes on from one.
         progress: called with the number of updates made, now and then.
         threads: >= 1; that compute. With another number sums are taken in another order.
+        device: what it is trained on; by default where its task puts it, for one of ours here. On another device
+            dropout and the order of sums are others, and there a run may differ from itself by rounding.
     Returns:
         The record. A loss that is no longer finite ends the run as DIVERGED, a control that says stop as STOPPED;
         neither raises. A run that diverged is told up to the update whose loss was not finite.
@@ -63,7 +67,7 @@ def train(
         >>> record.outcome.value, record.cost.steps, record.evals[-1].step
         ('finished', 20, 20)
     """
-    (record,) = train_all([spec], weights=weights, progress=progress, threads=threads)
+    (record,) = train_all([spec], weights=weights, progress=progress, threads=threads, device=device)
     return record
 
 
@@ -73,6 +77,7 @@ def train_all(
     weights: str | Path | None = None,
     progress: Callable[[int], None] | None = None,
     threads: int = 1,
+    device: torch.device | None = None,
 ) -> Iterator[Record]:
     """Train several runs, each as if it were alone; what they have in common from the beginning is trained once.
 
@@ -81,6 +86,7 @@ def train_all(
         weights: as for `train`.
         progress: called with the number of updates made for all of them, now and then.
         threads: as for `train`.
+        device: as for `train`.
     Yields:
         The records, each as soon as its run has ended, in another order than the specs. A record is what `train`
         gives, to the bit, but for its cost, which tells what was shared.
@@ -99,14 +105,15 @@ def train_all(
         if weights is None and any(kept.values()):
             field = next(name for name, asked in kept.items() if asked)
             raise BadInput(f"`weights` must name a folder where the spec says {field}, got weights=None.")
-    records = _records(specs, None if weights is None else Path(weights), progress)
-    random = None
+    records = _records(specs, None if weights is None else Path(weights), progress, device)
+    places = {torch.device("cpu"), *([] if device is None else [device])}
+    random: dict[torch.device, torch.Tensor] = {}
     while True:  # what the caller does between two records changes nothing here, and nothing of his is changed
-        with alone(threads):
-            if random is not None:
-                torch.set_rng_state(random)
+        with alone(threads, device):
+            for place, state in random.items():
+                set_random(state, place)
             record = next(records, None)
-            random = torch.get_rng_state()
+            random = {place: random_now(place) for place in places}
         if record is None:
             return
         yield record
@@ -115,9 +122,9 @@ def train_all(
 def warm(spec: RunSpec) -> None:
     """Load what runs of the spec's task share, for a process that will fork for each of them.
 
-    One forward pass and one update of a lone number: torch imports a second's worth of modules with the first
-    optimizer. No backward pass: where torch sees an accelerator, that would start threads, and a process that has
-    started them can fork no child that trains.
+    One forward pass, and an optimizer: torch imports seconds' worth of modules with the first. No backward pass, and
+    no update: where torch sees an accelerator, these would start threads and look for it, and a process that has done
+    so can fork no child that trains there.
     """
     optimizer = spec.method.optimizer
     if (spec.task, optimizer) in _WARM:
@@ -131,9 +138,7 @@ def warm(spec: RunSpec) -> None:
         else:
             problem = build(find_task(spec.task), spec.seed)
             problem.evaluate(problem.validation)
-        number = torch.nn.Parameter(torch.zeros(1))
-        number.grad = torch.zeros(1)
-        make_optimizer(optimizer, [number], spec.base_lr).step()
+        make_optimizer(optimizer, [torch.nn.Parameter(torch.zeros(1))], spec.base_lr)
 
 
 _WARM: set[tuple[str, OptimizerSpec]] = set()
@@ -144,16 +149,16 @@ def trained_model(record: Record, weights: Path) -> torch.nn.Module:
     return _trained(record, weights).model.eval()
 
 
-def test_metrics(record: Record, weights: Path) -> dict[str, float]:
+def test_metrics(record: Record, weights: Path, device: torch.device | None) -> dict[str, float]:
     """Loss and metrics of a record's trained weights on the test split; for the end of a study, once."""
-    with alone():
-        problem = _trained(record, weights)
+    with alone(device=device):
+        problem = _trained(record, weights, device)
         return problem.evaluate(problem.test)
 
 
-def _trained(record: Record, weights: Path) -> Problem:
+def _trained(record: Record, weights: Path, device: torch.device | None = None) -> Problem:
     """The problem of a record, its model being what the run ended with."""
-    problem = build(find_task(record.spec.task), record.spec.seed)
+    problem = build(find_task(record.spec.task), record.spec.seed, device)
     if record.members:
         ensemble = ensemble_of(problem.model, load_states(weights, record), problem.combined)
         return dataclasses.replace(problem, model=ensemble)
@@ -161,7 +166,7 @@ def _trained(record: Record, weights: Path) -> Problem:
     return problem
 
 
-def seconds_of(task: Task, *, threads: int = 1) -> float:
+def seconds_of(task: Task, *, threads: int = 1, device: torch.device | None = None) -> float:
     """What a full run of a task's default would take here, from a few updates and one look at validation.
 
     A script is run for a twentieth of its updates.
@@ -172,15 +177,15 @@ def seconds_of(task: Task, *, threads: int = 1) -> float:
         asked = RunSpec(
             task=task.name, method=method, base_lr=task.base_lr, total_steps=task.full_steps, stop_step=some
         )
-        return train(asked, threads=threads).cost.seconds / some * task.full_steps
+        return train(asked, threads=threads, device=device).cost.seconds / some * task.full_steps
     spec = RunSpec(
         task=task.name,
         method=parse_method(task.method, steps_per_epoch=task.steps_per_epoch),
         base_lr=task.base_lr,
         total_steps=max(task.full_steps, EVALUATIONS * 10 * TRIED),
     )
-    with alone(threads):
-        problem = build(task, 0)
+    with alone(threads, device):
+        problem = build(task, 0, device)
         updates = seconds_of_update(spec, threads=threads, problem=problem)
         begun = time.perf_counter()
         problem.evaluate(problem.validation)
@@ -193,6 +198,7 @@ def seconds_of_update(
     threads: int = 1,
     clock: Callable[[], float] = time.perf_counter,
     problem: Problem | None = None,
+    device: torch.device | None = None,
 ) -> float:
     """What an update of a run takes here, of a task that is no script; the first ones, which are slower, apart.
 
@@ -201,13 +207,14 @@ def seconds_of_update(
         threads: >= 1; that compute.
         clock: that tells seconds.
         problem: of the task, whose model is trained on; by default it is made.
+        device: of one that is made.
     """
     task = find_task(spec.task)
     spec = msgspec.structs.replace(spec, start=None, stop_step=spec.total_steps, save=False, checkpoint=False)
-    with alone(threads):
-        torch.default_generator.manual_seed(spec.seed)
+    with alone(threads, device if problem is None else problem.device):
         if problem is None:
-            problem = build(task, spec.seed)
+            problem = build(task, spec.seed, device)
+        seed_random(spec.seed, problem.device)
         under_way = UnderWay(task, problem, Branch((spec,), 0, spec.total_steps, (spec,), ()))
 
         def seconds(updates: int) -> float:
@@ -222,7 +229,10 @@ def seconds_of_update(
 
 
 def _records(
-    specs: Sequence[RunSpec], folder: Path | None, progress: Callable[[int], None] | None
+    specs: Sequence[RunSpec],
+    folder: Path | None,
+    progress: Callable[[int], None] | None,
+    device: torch.device | None,
 ) -> Iterator[Record]:
     """The records of `train_all`; a problem is built once for all runs of a task and seed."""
     made = 0
@@ -235,20 +245,20 @@ def _records(
     for spec in specs:
         script = script_of(spec.task)
         if script is not None:
-            record = carry_out_script(spec, script.task, script, folder, told)
+            record = carry_out_script(spec, script.task, script, folder, told, device)
             made += record.cost.steps
             yield record
     for tree in branches([spec for spec in specs if script_of(spec.task) is None]):
         trees.setdefault((tree.specs[0].task, tree.specs[0].seed), []).append(tree)
     for (name, seed), grown in trees.items():
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every accelerator too
         task = find_task(name)
-        problem = build(task, seed)
+        problem = build(task, seed, device)
+        seed_random(seed, problem.device)
         fresh = taken(0, problem.model) if len(grown) > 1 else None
         for place, tree in enumerate(grown):
             if place > 0 and name in OWN:  # what a user's problem keeps beside the model's state is made anew
-                torch.default_generator.manual_seed(seed)
-                problem, fresh = build(task, seed), None
+                problem, fresh = build(task, seed, device), None
+                seed_random(seed, problem.device)
             under_way = UnderWay(task, problem, tree, folder=folder, fresh=fresh, progress=told)
             yield from under_way.grow(tree)
             made += under_way.made

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -23,6 +24,7 @@ from lrcontrol.training.updates import begun
 
 __all__ = ["Run"]
 
+CPU = torch.device("cpu")
 IDLE = 10_000  # looks at `should_stop` without an update, after which something must be wrong
 
 
@@ -47,6 +49,7 @@ class Run:
         stop_step: updates after which this run ends; at most `total_steps`.
         base_lr: the first group's learning rate at multiplier 1.
         method: optimizer and control, as text.
+        device: where it is asked to train, for `model.to(run.device)`: the CPU, unless the study is given another.
     """
 
     def __init__(
@@ -56,7 +59,9 @@ class Run:
         told: Told,
         start: State | None = None,
         progress: Callable[[int], None] | None = None,
+        device: torch.device = CPU,
     ) -> None:
+        self.device = device
         self.spec, self.seed, self.base_lr = spec, spec.seed, spec.base_lr
         self.total_steps, self.stop_step, self.method = spec.total_steps, spec.stop_step, str(spec.method)
         self._objective, self._told, self._start, self._progress = objective, told, start, progress

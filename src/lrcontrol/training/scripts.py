@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
@@ -31,6 +32,7 @@ def carry_out_script(
     script: Callable[[Run], object],
     folder: Path | None = None,
     progress: Callable[[int], None] | None = None,
+    device: torch.device | None = None,
 ) -> Record:
     """The record of a script called with a run; what the script raises is raised.
 
@@ -40,6 +42,7 @@ def carry_out_script(
         script: trains.
         folder: of weights and checkpoints; needed where `spec` keeps some or goes on from one.
         progress: called with the number of updates made, now and then.
+        device: that the run tells the script; by default the CPU.
     Raises:
         BadInput: the script does not do what it must; one sentence says what.
         RecordError: the checkpoint to go on from is missing, damaged or of another kind of run.
@@ -48,7 +51,7 @@ def carry_out_script(
     spec.method.control.check_fits(spec.total_steps)
     start = None if spec.start is None or folder is None else load_start(folder, spec, spec.start)
     told = Told(spec)
-    run = Run(spec, task.objective, told, start, progress)
+    run = Run(spec, task.objective, told, start, progress, device or torch.device("cpu"))
     with seeded_all(spec.seed), contextlib.suppress(CutOff):
         try:
             script(run)

@@ -93,15 +93,16 @@ def put(state: State, model: nn.Module, optimizer: Optimizer) -> None:
 def random_of(model: nn.Module) -> dict[str, Tensor]:
     """Where torch's random numbers are, those of the model's devices too."""
     found = {"random": torch.get_rng_state()}
-    return found | {f"random.{device}": torch.cuda.get_rng_state(device) for device in _devices(model)}
+    devices = enumerate(_devices(model))
+    return found | {f"random.cuda.{place}": torch.cuda.get_rng_state(device) for place, device in devices}
 
 
 def put_random(states: dict[str, Tensor], model: nn.Module) -> None:
     """Go back to random numbers that `random_of` found; KeyError where there are none."""
     torch.set_rng_state(states["random"])
-    for device in _devices(model):
-        if f"random.{device}" in states:
-            torch.cuda.set_rng_state(states[f"random.{device}"], device)
+    for place, device in enumerate(_devices(model)):
+        if f"random.cuda.{place}" in states:
+            torch.cuda.set_rng_state(states[f"random.cuda.{place}"].cpu(), device)
 
 
 def lay_out(optimizer: Optimizer) -> None:

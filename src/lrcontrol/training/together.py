@@ -14,6 +14,7 @@ from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.training import loop
 from lrcontrol.training.batched import train_batched, why_not_batched
+from lrcontrol.training.devices import find_device
 
 __all__ = ["carry", "gain_of", "warm"]
 
@@ -26,7 +27,12 @@ FASTER = 1.15  # times as fast as with one thread an update must be to be given 
 
 
 def carry(
-    specs: Sequence[RunSpec], *, weights: str | Path | None = None, gain: float = 0.0, threads: int = 1
+    specs: Sequence[RunSpec],
+    *,
+    weights: str | Path | None = None,
+    gain: float = 0.0,
+    threads: int = 1,
+    device: str | None = None,
 ) -> Iterator[Record]:
     """The records of a lot.
 
@@ -35,23 +41,33 @@ def carry(
         weights: the folder of trained weights and checkpoints.
         gain: how many times sooner an update is made where many runs are trained at once; up to 1, they are not.
         threads: >= 1; that compute, where runs are trained one after the other.
+        device: what they are trained on, as `find_device` takes it.
     """
-    if gain > 1 and len(specs) > 1 and not worth_sharing(branches(specs), gain) and why_not_batched(specs) is None:
-        return train_batched(specs, weights=weights)
-    return loop.train_all(specs, weights=weights, threads=threads)
+    place = find_device(device)
+    many = gain > 1 and len(specs) > 1 and not worth_sharing(branches(specs), gain)
+    if many and why_not_batched(specs, place) is None:
+        return train_batched(specs, weights=weights, device=place)
+    return loop.train_all(specs, weights=weights, threads=threads, device=place)
 
 
-def warm(spec: RunSpec, *, weights: str | Path | None = None, gain: float = 0.0, threads: int = 1) -> None:
+def warm(
+    spec: RunSpec,
+    *,
+    weights: str | Path | None = None,
+    gain: float = 0.0,
+    threads: int = 1,
+    device: str | None = None,
+) -> None:
     """Load what runs like this one share, for a process that will fork for each lot of them.
 
     Where many are to be trained at once, two are for some updates: torch loads a good part of itself for that, seconds
-    of it where the step is traced. Not where there is an accelerator: a process that has gone backwards there can fork
-    no child that trains. Nor can one that has begun several threads, so that there is one here.
+    of it where the step is traced. Not where there is an accelerator: a process that has gone backwards there, or has
+    used one, can fork no child that trains. Nor can one that has begun several threads, so that there is one here.
     """
     del weights, threads
     loop.warm(spec)
     kind = (spec.task, type(spec.method.optimizer))
-    if gain > 1 and kind not in _WARM and not torch.cuda.is_available():
+    if gain > 1 and kind not in _WARM and device in (None, "cpu") and not torch.cuda.is_available():
         _WARM.add(kind)
         few = [
             RunSpec(task=spec.task, method=spec.method, base_lr=spec.base_lr * part, total_steps=spec.total_steps,
@@ -66,13 +82,14 @@ def warm(spec: RunSpec, *, weights: str | Path | None = None, gain: float = 0.0,
 _WARM: set[tuple[str, type]] = set()
 
 
-def gain_of(specs: Sequence[RunSpec], cores: int = 1) -> Gain:
+def gain_of(specs: Sequence[RunSpec], cores: int = 1, device: torch.device | None = None) -> Gain:
     """Time the first updates of runs that were proposed, one after the other and at once.
 
     Args:
         specs: at least one, of one task; a few of those that can be trained at once and have one kind of optimizer are
             timed.
         cores: >= 1; for all of them. Where there are more than runs, and updates are slow, several threads are tried.
+        device: what they are trained on; threads are tried on the CPU alone.
     """
     able = [spec for spec in specs if why_alone(spec) is None]
     first = (able or specs)[0]
@@ -85,21 +102,21 @@ def gain_of(specs: Sequence[RunSpec], cores: int = 1) -> Gain:
     ]
     few = list({spec.id: spec for spec in few}.values())
     try:
-        update = loop.seconds_of_update(first, clock=_clock())
+        update = loop.seconds_of_update(first, clock=_clock(device), device=device)
     except BadInput:
         if able:
             raise
         return Gain(1.0, "Runs are trained one after the other: what is left cannot be timed.")  # it will say why
-    threads = cores // len(specs)
+    threads = cores // len(specs) if _on_cpu(device) else 1
     if update > SLOW or (len(few) < 2 and threads > 1 and update > SHORT):
         return _with_threads(first, update, threads)
-    alone = _seconds(lambda: loop.train_all(few[:1])) / few[0].updates
+    alone = _seconds(lambda: loop.train_all(few[:1], device=device), device) / few[0].updates
     told = f"an update takes {_shown(alone)}"
-    reason = why_not_batched(alike)
+    reason = why_not_batched(alike, device)
     if reason is not None or len(few) < 2:
         return Gain(1.0, f"Runs are trained one after the other: {reason or 'there is one at a time.'}")
-    list(train_batched(few))  # traces the step
-    at_once = _seconds(lambda: train_batched(few)) / sum(spec.updates for spec in few)
+    list(train_batched(few, device=device))  # traces the step
+    at_once = _seconds(lambda: train_batched(few, device=device), device) / sum(spec.updates for spec in few)
     times = alone / at_once
     how = f"{told} alone and {_shown(at_once)} among {len(few)} at once, {times:.1f} times as fast"
     if times <= 1:
@@ -120,17 +137,21 @@ def _with_threads(spec: RunSpec, update: float, threads: int) -> Gain:
     return Gain(1.0, f"Runs have one thread each: {how}.")
 
 
-def _seconds(records: Callable[[], Iterator[Record]]) -> float:
-    clock = _clock()
+def _seconds(records: Callable[[], Iterator[Record]], device: torch.device | None) -> float:
+    clock = _clock(device)
     began = clock()
     for _ in records():
         pass
     return clock() - began
 
 
-def _clock() -> Callable[[], float]:
-    """Of the processor, so that what else this machine is doing counts little; by the clock beside an accelerator."""
-    return time.perf_counter if torch.cuda.is_available() else time.process_time
+def _clock(device: torch.device | None) -> Callable[[], float]:
+    """Of the processor, so that what else this machine is doing counts little; by the clock on an accelerator."""
+    return time.process_time if _on_cpu(device) else time.perf_counter
+
+
+def _on_cpu(device: torch.device | None) -> bool:
+    return device is None or device.type == "cpu"
 
 
 def _shown(seconds: float) -> str:

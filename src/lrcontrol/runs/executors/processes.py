@@ -33,10 +33,15 @@ def cores() -> int:
 class _Host:
     """One slot: a process that has imported the training code and forks for every lot."""
 
-    def __init__(self, target: str, files: Sequence[str], options: Mapping[str, Any]) -> None:
+    def __init__(self, target: str, files: Sequence[str], options: Mapping[str, Any], slot: int) -> None:
+        self.slot = slot
         asked_read, asked_write = os.pipe()
         answers_read, answers_write = os.pipe()
-        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        told = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        told["LRCONTROL_SLOT"] = str(slot)
+        told["PYTORCH_NVML_BASED_CUDA_CHECK"] = (
+            "1"  # else torch asks CUDA itself, which no forked process could use then
+        )
         arguments = [target, json.dumps(list(files)), json.dumps(dict(options)), str(asked_read), str(answers_write)]
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-P", "-m", "lrcontrol.runs.executors.worker", *arguments],
@@ -44,7 +49,7 @@ class _Host:
             stdout=subprocess.DEVNULL,  # it is the driver's, for results
             pass_fds=(asked_read, answers_write),
             start_new_session=True,  # Ctrl-C in the terminal is for the driver
-            env={**os.environ, **one_thread},
+            env={**os.environ, **told},
         )
         os.close(asked_read)
         os.close(answers_write)
@@ -198,7 +203,9 @@ class Processes:
             if free is None:
                 if len(self._hosts) == self.workers:
                     return
-                free = _Host(self._target, self._files, self._options)
+                slots = {host.slot for host in self._hosts}
+                slot = next(slot for slot in range(self.workers) if slot not in slots)
+                free = _Host(self._target, self._files, self._options, slot)
                 self._hosts.append(free)
             free.begin(self._lots.take(), self._memory)
 

@@ -22,6 +22,7 @@ class Batches:
         found = sorted(set(seeds))
         self._problems = [problems[seed] for seed in found]
         self._rows = torch.tensor([found.index(seed) for seed in seeds])
+        self._rows_there = self._rows.to(self._problems[0].train.inputs.device)
         self.apart = len(found) > 1
 
     def between(self, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -36,5 +37,5 @@ class Batches:
         else:
             lists = [problem.batches(first, last) for problem in self._problems]
             for step in zip(*lists, strict=True):
-                inputs, targets = (torch.stack(parts)[self._rows] for parts in zip(*step, strict=True))
+                inputs, targets = (torch.stack(parts)[self._rows_there] for parts in zip(*step, strict=True))
                 yield inputs, targets

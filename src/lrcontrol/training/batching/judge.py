@@ -8,6 +8,7 @@ from torch import Tensor
 from lrcontrol.training.batching.parts import Parts
 from lrcontrol.training.batching.repeated import Repeated
 from lrcontrol.training.batching.step import losses_of, outputs_of
+from lrcontrol.training.devices import random_kept
 from lrcontrol.training.tasks.problem import Problem, Split, over_chunks
 
 __all__ = ["Judge"]
@@ -48,7 +49,7 @@ class Judge:
         training = model.training
         model.eval()
         try:
-            with torch.random.fork_rng(devices=[]):
+            with random_kept(self._problem.device):
                 return [
                     judged
                     for first in range(0, runs, many)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
+from torch._decomp import get_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from lrcontrol.training.batching.step import Step
@@ -25,6 +26,9 @@ FILLS: dict[Any, str] = {
     aten.randn.default: "normal_",
 }
 """Operations that draw, and the method that fills a tensor as they do."""
+
+PARTS: Any = get_decompositions([aten.native_dropout])
+"""Dropout on an accelerator is one operation; in parts it is one that draws, and others."""
 
 PLAIN: dict[Any, Callable[..., Any]] = {
     aten.add.Tensor: torch.add,
@@ -90,7 +94,7 @@ def replay_of(step: Step, tensors: Sequence[Tensor]) -> Replay | None:
     """
     tensors = [each.clone() for each in tensors]
     try:
-        graph = make_fx(step)(*tensors).graph
+        graph = make_fx(step, decomposition_table=PARTS)(*tensors).graph
     except Exception:  # a model may do anything with its inputs; what cannot be traced can still be stepped
         return None
     if any(_depends_on_data(node) for node in graph.nodes):

@@ -8,6 +8,7 @@ from torch import Tensor
 from lrcontrol.training.batching.parts import Parts
 from lrcontrol.training.batching.repeated import Repeated
 from lrcontrol.training.batching.step import step_of
+from lrcontrol.training.devices import random_now, set_random
 from lrcontrol.training.tasks.problem import Problem
 
 __all__ = ["Stepper"]
@@ -43,7 +44,7 @@ class Stepper:
     ) -> None:
         found = sorted(set(seeds))
         self._draws, self._random = draws, random
-        self._rows = torch.tensor([found.index(seed) for seed in seeds])
+        self._rows = torch.tensor([found.index(seed) for seed in seeds], device=random[0].device)
         self._eager = step_of(problem, parts, apart=apart, randomness="same")
         own = len(parts.trained)
         self._repeated = Repeated(
@@ -60,10 +61,10 @@ class Stepper:
         replay = self._repeated.replay(tensors)
         if replay is not None:
             return replay.run(*tensors, *(noise.drawn(self._random, self._rows) for noise in replay.noises))
-        random = self._random[0]
-        if not self._draws or random.device.type != "cpu":
+        if not self._draws:
             return self._eager(*tensors)
-        torch.set_rng_state(random.get_state())
+        random = self._random[0]
+        set_random(random.get_state(), random.device)
         result = self._eager(*tensors)
-        random.set_state(torch.get_rng_state())
+        random.set_state(random_now(random.device))
         return result

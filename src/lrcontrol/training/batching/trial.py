@@ -14,6 +14,7 @@ from lrcontrol import checks
 from lrcontrol.training.batching.parts import Parts, numbers_of
 from lrcontrol.training.batching.replay import replay_of
 from lrcontrol.training.batching.step import step_of
+from lrcontrol.training.devices import random_kept, random_now, seed_random
 from lrcontrol.training.tasks.catalogue import task as find_task
 from lrcontrol.training.tasks.own import OWN
 from lrcontrol.training.tasks.problem import Problem, build
@@ -44,19 +45,19 @@ class Tried(NamedTuple):
     why_not: str | None = None
 
 
-def tried(name: str) -> Tried:
-    """What was found of a task; it is tried once in a process."""
-    return _tried(name, id(OWN.get(name)))
+def tried(name: str, device: torch.device | None = None) -> Tried:
+    """What was found of a task on a device; it is tried once in a process."""
+    return _tried(name, id(OWN.get(name)), device)
 
 
 @functools.cache
-def _tried(name: str, own: int) -> Tried:
+def _tried(name: str, own: int, device: torch.device | None) -> Tried:
     del own  # a file of the user's that is loaded anew may hold another task of the same name
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.random.fork_rng(devices=[]):
-            return _looked_at(build(find_task(name), 0), by_seed=name in OWN)
+        with random_kept(device):
+            return _looked_at(build(find_task(name), 0, device), by_seed=name in OWN)
     finally:
         torch.set_num_threads(threads)
 
@@ -94,7 +95,7 @@ def _wrong(
 ) -> str | None:
     """What a step of all runs does otherwise than they do alone, or None."""
     tensors = [each.clone() for each in tensors]
-    torch.default_generator.manual_seed(0)
+    seed_random(0, problem.device)
     try:
         losses, *gradients = step_of(problem, parts, apart=apart, randomness="same")(*tensors)
     except Exception as error:  # a model may do anything with its inputs
@@ -143,11 +144,11 @@ def _stepped(problem: Problem, numbers: dict[str, Tensor], inputs: Tensor, targe
     leaves = {
         name: own[name].requires_grad_() for name, value in problem.model.named_parameters() if value.requires_grad
     }
-    torch.default_generator.manual_seed(0)
-    before = torch.get_rng_state()
+    seed_random(0, problem.device)
+    before = random_now(problem.device)
     loss = problem.loss(functional_call(problem.model, own, (inputs,)), targets)
     gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-    drew = not torch.equal(before, torch.get_rng_state())
+    drew = not torch.equal(before, random_now(problem.device))
     return _Alone(
         loss.detach(),
         {name: each for name, each in zip(leaves, gradients, strict=True) if each is not None},

@@ -48,7 +48,8 @@ def moved(drawings: Tensor, generator: torch.Generator) -> Tensor:
         drawings: shape (n, 1, height, width); what comes in from beyond them is as their lightest pixel.
         generator: of all that is drawn, evenly, for each drawing by itself.
     """
-    angle, wider, higher, right, down = (2 * torch.rand(5, len(drawings), generator=generator) - 1).unbind()
+    drawn = torch.rand(5, len(drawings), generator=generator).to(drawings.device)
+    angle, wider, higher, right, down = (2 * drawn - 1).unbind()
     cosine, sine = torch.cos(0.2 * angle), torch.sin(0.2 * angle)
     wider, higher = 1 + 0.12 * wider, 1 + 0.12 * higher
     rows = (

@@ -47,14 +47,16 @@ def flipped_and_cropped(images: Tensor, generator: torch.Generator) -> Tensor:
     Source:
         He, Zhang, Ren, Sun 2016, arXiv:1512.03385, section 4.2.
     """
-    rows, channels, height, width = images.shape
-    mirrored = torch.rand(rows, generator=generator) < 0.5
+    rows = len(images)
+    device = images.device
+    mirrored = (torch.rand(rows, generator=generator) < 0.5).to(device)
     images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
     padded = functional.pad(images, (MARGIN,) * 4)
-    top, left = torch.randint(0, 2 * MARGIN + 1, (2, rows), generator=generator)
-    down = (top[:, None] + torch.arange(height))[:, None, :, None]
-    along = (left[:, None] + torch.arange(width))[:, None, None, :]
-    return padded[torch.arange(rows)[:, None, None, None], torch.arange(channels)[:, None, None], down, along]
+    top, left = torch.randint(0, 2 * MARGIN + 1, (2, rows), generator=generator).to(device)
+    image, channel, row, column = (torch.arange(most, device=device) for most in images.shape)
+    down = (top[:, None] + row)[:, None, :, None]
+    along = (left[:, None] + column)[:, None, None, :]
+    return padded[image[:, None, None, None], channel[:, None, None], down, along]
 
 
 def mnist_rows() -> Rows:

@@ -89,7 +89,7 @@ def mean_auc(outputs: Tensor, targets: Tensor) -> dict[str, float]:
         {'auc': 1.0}
     """
     areas = []
-    for scores, labels in zip(outputs.double().numpy().T, targets.numpy().T, strict=True):
+    for scores, labels in zip(outputs.double().cpu().numpy().T, targets.cpu().numpy().T, strict=True):
         there = labels != NONE
         ranks, positive = rankdata(scores[there]), labels[there] == 1
         count, others = positive.sum(), (~positive).sum()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.task import Task
+from lrcontrol.training.devices import device_of, random_kept
 from lrcontrol.training.tasks.combining import Combine, combine_of
 from lrcontrol.training.tasks.own import OWN
 from lrcontrol.training.tasks.script import ScriptTask
@@ -28,6 +29,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def on(self, device: torch.device) -> "Split":
+        """The same on a device."""
+        return Split(self.inputs.to(device), self.targets.to(device))
+
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
@@ -43,8 +48,8 @@ class Problem:
         chunk: how many rows are evaluated at once, for models whose outputs on a whole split are too large; loss and
             metrics are then means over the chunks, each weighted by what counts in it. None evaluates all at once.
         weight: of the targets of a chunk: what its means are over. By default its rows.
-        augment: changes the inputs of a training batch; all its chance is drawn from the generator it is given, whose
-            state is a pure function of seed and step.
+        augment: changes the inputs of a training batch; all its chance is drawn from the generator it is given, on
+            the CPU, whose state is a pure function of seed and step.
         combine: of the outputs of several models, those of their ensemble, for loss and metrics to take. By default
             the logarithm of the mean of the probabilities where the loss is torch's cross-entropy, likewise for its
             binary one with logits, else the mean of the outputs.
@@ -63,10 +68,29 @@ class Problem:
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
     combine: Combine | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """Where its model is."""
+        return device_of(self.model)
+
+    def on(self, device: torch.device) -> "Problem":
+        """The same on a device; the model is moved, and all splits are copied there whole.
+
+        What it begins with and the order of its examples were drawn here, so that they are the same on every device.
+        """
+        if device == self.device:
+            return self
+        splits = {name: getattr(self, name).on(device) for name in ("train", "validation", "test")}
+        return dataclasses.replace(self, model=self.model.to(device), **splits)
+
     def batches(self, first: int, last: int) -> "list[tuple[Tensor, Tensor]]":
         """The batches of updates [first, last), a pure function of seed and step."""
         result = []
-        for step, chosen in enumerate(self.chosen(first, last), start=first):
+        rows = self.chosen(first, last)
+        device = self.train.inputs.device
+        if device.type != "cpu" and rows:
+            rows = list(torch.stack(rows).to(device).unbind(0))  # once, and not at every update
+        for step, chosen in enumerate(rows, start=first):
             inputs = self.train.inputs[chosen]
             if self.augment is not None:
                 inputs = self.augment(inputs, torch.Generator().manual_seed(self.seed * 1_000_003 + step))
@@ -108,7 +132,7 @@ class Problem:
         """Loss and metrics of outputs on a whole split, given chunk by chunk."""
         rows = self.chunk or len(split)
         weights, judged = [], []
-        with torch.random.fork_rng(devices=[]):  # how often a run is looked at does not change its training
+        with random_kept(self.device):  # how often a run is looked at does not change its training
             for place, each in enumerate(outputs):
                 targets = split.targets[place * rows : (place + 1) * rows]
                 judged.append({"loss": float(self.loss(each, targets)), **self.metrics(each, targets)})
@@ -131,12 +155,21 @@ def over_chunks(judged: Sequence[dict[str, float]], weights: Sequence[float]) ->
     }
 
 
-def build(task: Task, seed: int) -> Problem:
+def build(task: Task, seed: int, device: torch.device | None = None) -> Problem:
     """The problem of a task; weights and data order follow from `seed`, the splits do not.
 
+    Args:
+        task: the task.
+        seed: of all its chance.
+        device: where it is to be; by default where it is made, for one of ours here.
     Raises:
         BadInput: the task is a script.
     """
+    problem = _built(task, seed)
+    return problem if device is None else problem.on(device)
+
+
+def _built(task: Task, seed: int) -> Problem:
     own = OWN.get(task.name)
     if isinstance(own, ScriptTask):
         raise BadInput(f"{task.name} must be a task with a model and splits, but it is a script, which makes its own.")
@@ -150,18 +183,18 @@ def build(task: Task, seed: int) -> Problem:
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Random numbers from `seed`; the caller's random state is put back."""
-    with torch.random.fork_rng(devices=[]):
+    with random_kept():
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every accelerator too
         yield
 
 
 @contextlib.contextmanager
-def alone(threads: int = 1) -> Iterator[None]:
-    """So many threads; the caller's threads and random state are put back."""
+def alone(threads: int = 1, device: torch.device | None = None) -> Iterator[None]:
+    """So many threads; the caller's threads and random state, also of a device, are put back."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with random_kept(device):
             yield
     finally:
         torch.set_num_threads(before)

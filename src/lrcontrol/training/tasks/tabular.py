@@ -82,7 +82,7 @@ def balanced_accuracy(outputs: Tensor, targets: Tensor) -> dict[str, float]:
     would move the mean by up to 7 points; plain accuracy would be 0.786 for the largest class alone.
     """
     right = (outputs.argmax(dim=1) == targets).double()
-    rare = torch.isin(targets, torch.tensor(RARE))
+    rare = torch.isin(targets, torch.tensor(RARE, device=targets.device))
     groups = [rare] + [targets == label for label in range(7) if label not in RARE]
     return {"balanced_accuracy": float(torch.stack([right[group].mean() for group in groups if group.any()]).mean())}
 
