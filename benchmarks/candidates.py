@@ -1,6 +1,6 @@
 """Candidates a second: ours beside what a user would write, on this machine with two of its cores.
 
-    python benchmarks/candidates.py [TASK ...] [--many K ...] [--no-ray]
+    python benchmarks/candidates.py [TASK ...] [--many K ...] [--no-ray] [--device cuda]
 
 The candidates are base learning rates of `adamw:cosine`, all with seed 0, each of as many updates as the table says.
 Ours is a search carried out with its store on disk: `auto` (two processes, many at once where the first updates show
@@ -8,6 +8,9 @@ that to be faster) and `processes`. The peers are what one would write: a study 
 with a DataLoader, AdamW as it comes and torch's own cosine; and Ray Tune over the same loop, two at a time. Peers make
 at most `PEER` candidates, and their time is for each; a study of ours is timed as a whole. The least and the best
 validation metric of both are told: they differ by the order of the data alone, which is drawn otherwise.
+
+With --device all train there, the peers' loop as one would write it, batch after batch from the loader; Ray Tune is left
+out, and rows are kept beside those of other devices.
 
 A sweep is 32 cooldowns over the last fifth of one run, with ours sharing what they have in common.
 Prints a table and writes candidates.json beside this file, in which tasks that are not measured keep their rows: rows
@@ -35,7 +38,7 @@ def rates(count):
     return [1e-3 * 2.0 ** (-3 * place / count) for place in range(count)]
 
 
-def user_loop(name, base_lr, updates, schedule=None):
+def user_loop(name, base_lr, updates, schedule=None, device="cpu"):
     """The loop that one would write."""
     import torch
     from torch.utils.data import DataLoader, TensorDataset
@@ -50,6 +53,7 @@ def user_loop(name, base_lr, updates, schedule=None):
         shuffle=True,
         drop_last=True,
     )
+    problem = problem.on(torch.device(device))
     optimizer = torch.optim.AdamW(problem.model.parameters(), lr=base_lr)
     if schedule is None:
         scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
@@ -59,7 +63,7 @@ def user_loop(name, base_lr, updates, schedule=None):
     step = 0
     while step < updates:
         for inputs, targets in loader:
-            loss = problem.loss(problem.model(inputs), targets)
+            loss = problem.loss(problem.model(inputs.to(device)), targets.to(device))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -80,7 +84,7 @@ def cooldown(end, updates):
     return multiplier
 
 
-def optuna_seconds(name, updates, count, sweep):
+def optuna_seconds(name, updates, count, sweep, device):
     """Seconds a candidate."""
     import optuna
 
@@ -90,13 +94,13 @@ def optuna_seconds(name, updates, count, sweep):
     def objective(trial):
         place = trial.suggest_int("place", 0, count - 1)
         if sweep:
-            found.append(user_loop(name, 1e-3, updates, cooldown(place / count, updates)))
+            found.append(user_loop(name, 1e-3, updates, cooldown(place / count, updates), device))
         else:
-            found.append(user_loop(name, rates(count)[place], updates))
+            found.append(user_loop(name, rates(count)[place], updates, device=device))
         return found[-1]
 
     study = optuna.create_study(sampler=optuna.samplers.GridSampler({"place": list(range(count))}))
-    user_loop(name, 1e-3, 3)
+    user_loop(name, 1e-3, 3, device=device)
     began = time.perf_counter()
     study.optimize(objective, n_trials=min(count, PEER))
     return (time.perf_counter() - began) / min(count, PEER), min(found)
@@ -134,7 +138,7 @@ def tune_seconds(name, updates, count):
     return seconds, best
 
 
-def our_seconds(name, updates, count, executor, sweep):
+def our_seconds(name, updates, count, executor, sweep, device):
     """Seconds a candidate of a whole study, with processes that have begun."""
     from lrcontrol.runs.budget import Budget
     from lrcontrol.runs.carry_out import carry_out
@@ -159,7 +163,7 @@ def our_seconds(name, updates, count, executor, sweep):
     with (
         tempfile.TemporaryDirectory() as folder,
         Store(Path(folder) / "runs.db") as store,
-        make_executor(Workplace(executor, workers=2), known, Path(folder), first=specs(0)) as runner,
+        make_executor(Workplace(executor, workers=2, device=device), known, Path(folder), first=specs(0)) as runner,
     ):
         warm = Plan(specs(1, [("adamw:cosine", rate) for rate in rates(16)]))  # enough for both processes to begin
         carry_out(warm, runner, store, Budget(10**9, updates))
@@ -190,6 +194,7 @@ def main():
     parser.add_argument("tasks", nargs="*", default=list(UPDATES))
     parser.add_argument("--many", nargs="*", type=int, default=list(MANY))
     parser.add_argument("--no-ray", action="store_true")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--measure")
     given = parser.parse_args()
     if given.measure:
@@ -203,18 +208,19 @@ def main():
     )
     for name in given.tasks:
         updates = UPDATES[name]
-        tuned = None if given.no_ray else alone("tune", name, updates, PEER)
+        tuned = None if given.no_ray or given.device != "cpu" else alone("tune", name, updates, PEER)
         for what, count in [*(("rates", many) for many in given.many), ("cooldowns", 32)]:
-            if count > SLOW.get(name, count):
+            if given.device == "cpu" and count > SLOW.get(name, count):
                 continue
             sweep = what == "cooldowns"
-            peer = alone("optuna", name, updates, count, sweep)
-            auto = alone("ours", name, updates, count, "auto", sweep)
-            processes = alone("ours", name, updates, count, "processes", sweep)
+            peer = alone("optuna", name, updates, count, sweep, given.device)
+            auto = alone("ours", name, updates, count, "auto", sweep, given.device)
+            processes = alone("ours", name, updates, count, "processes", sweep, given.device)
             rows.append(
                 {
                     "task": name,
                     "what": what,
+                    "device": given.device,
                     "candidates": count,
                     "updates": updates,
                     "auto": float(f"{auto[0]:.4g}"),
@@ -233,7 +239,7 @@ def main():
             )
     path = HERE.with_name("candidates.json")
     before = json.loads(path.read_text()) if path.exists() else []
-    kept = [row for row in before if row["task"] not in given.tasks]
+    kept = [row for row in before if row["task"] not in given.tasks or row.get("device", "cpu") != given.device]
     path.write_text(json.dumps(kept + rows, indent=1) + "\n")
 
 

@@ -19,7 +19,6 @@ from lrcontrol.training.batched import train_batched
 from lrcontrol.training.loop import test_metrics as metrics_on_test
 from lrcontrol.training.loop import train, train_all
 
-
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="has no accelerator")
 
 CUDA = torch.device("cuda", 0)
