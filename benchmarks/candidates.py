@@ -9,8 +9,8 @@ with a DataLoader, AdamW as it comes and torch's own cosine; and Ray Tune over t
 at most `PEER` candidates, and their time is for each; a study of ours is timed as a whole. The least and the best
 validation metric of both are told: they differ by the order of the data alone, which is drawn otherwise.
 
-With --device all train there, the peers' loop as one would write it, batch after batch from the loader; Ray Tune is left
-out, and rows are kept beside those of other devices.
+With --device all train there, the peers' loop as one would write it, batch after batch from the loader; Ray Tune is
+left out, and rows are kept beside those of other devices.
 
 A sweep is 32 cooldowns over the last fifth of one run, with ours sharing what they have in common.
 Prints a table and writes candidates.json beside this file, in which tasks that are not measured keep their rows: rows

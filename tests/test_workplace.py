@@ -172,7 +172,7 @@ def test_processors_of_a_run_are_not_given_to_others() -> None:
 def test_auto_gives_a_few_slow_runs_the_cores_that_are_idle(
     seconds: dict[int, float], runs: int, cores: int, threads: int, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def seconds_of_update(spec: RunSpec, *, threads: int = 1, clock: object = None) -> float:
+    def seconds_of_update(spec: RunSpec, *, threads: int = 1, clock: object = None, device: object = None) -> float:
         return seconds[threads]
 
     monkeypatch.setattr(loop, "seconds_of_update", seconds_of_update)
@@ -345,14 +345,14 @@ def test_a_budget_in_time_is_kept_to_and_goes_on_with_the_same_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reckoned far too high, the time still ends it; the same command again begins nothing anew."""
-    monkeypatch.setattr(loop, "seconds_of", lambda task, threads: 0.05)
+    monkeypatch.setattr(loop, "seconds_of", lambda task, **_: 0.05)
     began = time.monotonic()
     chosen = lrc.select(TASK, budget="4s", out=tmp_path, executor="serial")
     assert time.monotonic() - began < 30
     assert chosen.budget == Budget(int(0.8 * 4 / 0.05 * 2100), 2100, 4.0)
     assert any(reason.startswith("The time was up before all runs that were") for reason in chosen.reasons)
     assert any("4 s (reckoned as 64 runs)" in reason for reason in chosen.reasons)
-    monkeypatch.setattr(loop, "seconds_of", lambda task, threads: 1.0)
+    monkeypatch.setattr(loop, "seconds_of", lambda task, **_: 1.0)
     made: list[Record] = []
     again = lrc.select(TASK, budget="4s", out=tmp_path, executor="serial", seen=made.append)
     assert made == [], "no time is given twice"
@@ -372,7 +372,7 @@ def test_where_time_is_short_runs_are_made_in_full_all_the_same(
 
     for module in (api, time_budgets):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(loop, "seconds_of", lambda task, threads: 1 / 8)
+    monkeypatch.setattr(loop, "seconds_of", lambda task, **_: 1 / 8)
     chosen = lrc.select(TASK, budget="8s", out=tmp_path, executor="serial", seen=took)
     first, *_, last = chosen.choice.stages
     assert len(last.records) > 2
@@ -388,7 +388,7 @@ def test_where_time_is_short_runs_are_made_in_full_all_the_same(
 
 def test_what_is_left_of_a_time_goes_on_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After an interrupt, with what was used besides training."""
-    monkeypatch.setattr(loop, "seconds_of", lambda task, threads: 0.5)
+    monkeypatch.setattr(loop, "seconds_of", lambda task, **_: 0.5)
 
     def interrupt(record: Record) -> None:
         raise KeyboardInterrupt
