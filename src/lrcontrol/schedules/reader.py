@@ -112,12 +112,12 @@ class Reader:
     def expect(self, text: str) -> None:
         """Read `text`, or fail."""
         if not self.take(text):
-            self.fail(f"expected {text!r}, got {self.peek() or 'the end'!r}", like=True)
+            self.fail(f"expected {text!r}, got {checks.shown(self.peek() or 'the end')}", like=True)
 
     def name(self, what: str) -> str:
         """Read a name, or fail."""
         if self.ahead().kind != "name":
-            self.fail(f"expected {what}, got {self.peek() or 'the end'!r}", like=True)
+            self.fail(f"expected {what}, got {checks.shown(self.peek() or 'the end')}", like=True)
         return self._ahead.pop(0).text
 
     def at_number(self) -> bool:
@@ -128,7 +128,7 @@ class Reader:
         """Read a number; one without point and exponent is an int, and so is one of epochs, in steps."""
         sign = -1 if self.take("-") else 1
         if not self.at_number():
-            self.fail(f"expected a number, got {self.peek() or 'the end'!r}", like=True)
+            self.fail(f"expected a number, got {checks.shown(self.peek() or 'the end')}", like=True)
         if len(self.peek()) > 400:
             self.fail("a number of more than 400 digits")
         token = self._ahead.pop(0)
@@ -192,7 +192,7 @@ class Reader:
         """Fail unless all has been read."""
         if self.ahead().kind != "end":
             self.refuse_rate(self.peek())
-            self.fail(f"unexpected {self.peek()!r}", like=True)
+            self.fail(f"unexpected {checks.shown(self.peek())}", like=True)
 
 
 def call(reader: Reader, target: Any, name: str, positional: list[Any], named: dict[str, Any], at: int | None) -> Any:
