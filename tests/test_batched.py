@@ -343,7 +343,7 @@ def test_tasks_of_a_user_and_what_vmap_gets_wrong_go_by_seed() -> None:
     """Their splits may follow from the seed; and torch forgets the padding of embeddings of several seeds."""
     for task in (batched_kit.own_splits.name, batched_kit.words.name):
         specs = [spec_of(task, "sgd:rex", 0.02, seed=seed) for seed in (0, 1)]
-        assert len(batched._chunks(specs)) == 2
+        assert len(batched._chunks(specs, None)) == 2
         assert max(distance(record, train(record.spec)) for record in together(specs)) < CLOSE
     assert not tried("digits-mlp").seeds_apart
 

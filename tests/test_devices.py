@@ -3,8 +3,12 @@
 `test_cuda.py` does it on a real one, where there is one.
 """
 
+import contextlib
 import copy
 import dataclasses
+import gc
+import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +25,19 @@ from torch._subclasses.fake_tensor import (
 import lrcontrol as lrc
 from lrcontrol import api
 from lrcontrol.errors import BadInput
+from lrcontrol.runs import user_code
+from lrcontrol.runs.executors.processes import Processes
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
+from lrcontrol.runs.user_code import HOST
+from lrcontrol.training import together
 from lrcontrol.training.batched import train_batched
-from lrcontrol.training.devices import SLOT, count_of, find_device, random_kept, random_now, seed_random, set_random
+from lrcontrol.training.batching import trial
+from lrcontrol.training.devices import SEEN, find_device, random_kept, random_now, seed_random, seen_alone, set_random
 from lrcontrol.training.loop import train
 from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.state import taken
+from lrcontrol.training.tasks import catalogue
 from lrcontrol.training.tasks.catalogue import TASKS
 from lrcontrol.training.tasks.problem import Problem, Split, build
 from lrcontrol.workplace import Workplace
@@ -133,19 +143,26 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_made(name: str
     assert list(tmp_path.iterdir()) == []
 
 
-def test_accelerators_are_taken_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def three(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that says it has three accelerators."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert (count_of("cuda"), count_of("cuda:1"), count_of("cpu")) == (3, 1, 1)
+    monkeypatch.delenv(SEEN, raising=False)
+
+
+def test_every_process_sees_one_accelerator(three: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert seen_alone("cuda") == [{SEEN: "0"}, {SEEN: "1"}, {SEEN: "2"}]
+    assert seen_alone("cuda:1") == [{SEEN: "1"}]
+    assert seen_alone("cpu") == [{}]
+    monkeypatch.setenv(SEEN, "5,GPU-a,7")
+    assert seen_alone("cuda") == [{SEEN: "5"}, {SEEN: "GPU-a"}, {SEEN: "7"}]
+    assert seen_alone("cuda:1") == [{SEEN: "GPU-a"}]
     assert Workplace(device="cuda").slots == 3
     assert Workplace(device="cuda:2").slots == 1
     assert Workplace(device="cuda", workers=5).slots == 5
-    found = []
-    for slot in range(5):
-        monkeypatch.setenv(SLOT, str(slot))
-        found.append(str(find_device("cuda")))
-    assert found == ["cuda:0", "cuda:1", "cuda:2", "cuda:0", "cuda:1"]
     assert str(find_device("cuda:2")) == "cuda:2"
+    assert str(find_device("cuda")) == "cuda:0"
     with pytest.raises(BadInput, match=r"got cuda:3, where torch .* finds 3"):
         find_device("cuda:3")
 
@@ -161,6 +178,123 @@ def test_a_cluster_gives_runs_their_accelerators(device: str, gpus: float, right
     else:
         with pytest.raises(BadInput, match="a cluster gives a run its accelerator"):
             Workplace("ray", run_gpus=gpus, device=device)
+
+
+SEES = """
+import os
+import torch
+import lrcontrol as lrc
+
+@lrc.task(metric="val_loss", direction="minimize", full_steps=5)
+def train(run):
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = run.steer(torch.optim.SGD([weight], lr=0.1))
+    while not run.should_stop:
+        weight.grad = weight.detach().clone()
+        optimizer.step()
+    run.log(val_loss=float(weight.detach()), sees=float(os.environ["CUDA_VISIBLE_DEVICES"]))
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has an accelerator")
+def test_processes_side_by_side_see_accelerators_in_turn(tmp_path: Path) -> None:
+    file = tmp_path / "sees.py"
+    file.write_text(SEES)
+    name, seen = f"{file}:train", set[float]()
+    known = catalogue.named(name)
+    specs = [
+        RunSpec(task=known.name, method="own:cosine", base_lr=0.1 / (1 + each), total_steps=5) for each in range(8)
+    ]
+    options = {"workers": 2, "files": [str(file)], "environments": [{SEEN: "3"}, {SEEN: "7"}]}
+    executor = Processes("lrcontrol.training.together:carry", known.objective, **options)
+    with contextlib.closing(executor):
+        for spec in specs[:2]:
+            executor.submit(spec)
+        while executor.running:
+            seen |= {record.evals[-1].values["sees"] for record in executor.wait()}
+    assert seen == {3.0, 7.0}
+
+
+TOUCHES = """
+import torch
+import lrcontrol as lrc
+
+class Poisoned(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x)
+
+@lrc.as_task(metric="loss", direction="minimize", full_steps=5)
+def mine(seed):
+    x = torch.linspace(-1, 1, 60)[:, None]
+    splits = [lrc.Split(x[first::3], x[first::3]) for first in range(3)]
+    loss = torch.nn.functional.mse_loss
+    metrics = lambda outputs, targets: {"loss": float(loss(outputs, targets))}
+    return lrc.Problem(Poisoned(1, 1), *splits, loss, metrics, batch_size=5, seed=seed)
+"""
+
+
+@pytest.mark.parametrize("device", [None, "cuda"])
+def test_a_process_that_will_fork_goes_backward_nowhere(
+    device: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where torch sees an accelerator, no process that is forked from it afterwards could train."""
+    file = tmp_path / f"touches_{device}.py"
+    file.write_text(TOUCHES)
+    monkeypatch.setenv(HOST, "1")  # as in that process; who started it has tried the task
+    user_code.load(file)
+
+    def backward(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(torch.Tensor, "backward", backward)
+    monkeypatch.setattr(torch.optim.Optimizer, "step", backward)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: device is not None)
+    for name in (f"touches_{device}.py:mine", "digits-mlp"):
+        for optimizer in ("adamw", "prodigy", "mechanic(sgd)"):
+            spec = RunSpec(task=name, method=f"{optimizer}:cosine", base_lr=1e-3, total_steps=5)
+            together.warm(spec, gain=10.0 if device else 0.0, device=device)
+
+
+def test_what_is_on_a_device_already_is_not_copied_again() -> None:
+    mode = FakeTensorMode()
+    inputs, targets = mode.from_tensor(torch.ones(4, 2)), mode.from_tensor(torch.ones(4))
+    with mode:
+        first, again = Split(inputs, targets).on(THERE), Split(inputs, targets).on(THERE)
+        assert first.inputs is again.inputs
+        assert first.targets is again.targets
+        assert first.inputs.device.type == THERE.type
+        places = weakref.ref(first.inputs)
+        del first, again
+        gc.collect()
+        assert places() is None  # nobody holds what nobody uses
+
+
+def test_dropout_by_the_kernel_of_an_accelerator_is_drawn_as_under_vmap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That kernel draws otherwise than torch.func.vmap does; on a CPU one that does so too stands for it."""
+    real = torch.native_dropout
+
+    def other(values: torch.Tensor, p: float, training: bool, inplace: bool) -> torch.Tensor:
+        assert not inplace
+        return real(values, p, training)[0] if training else values
+
+    monkeypatch.setattr(nn.functional, "dropout", other)
+    library = torch.library.Library("aten", "IMPL")
+
+    def draws_otherwise(
+        values: torch.Tensor, share: float, training: bool | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        kept = torch.rand(values.shape).double().flip(0) > share
+        return values * kept / (1 - share), kept
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        library.impl("native_dropout", draws_otherwise, "CPU")
+    try:
+        trial._tried.cache_clear()
+        assert trial.tried("sst-bag").why_not is None
+    finally:
+        library._destroy()
+        trial._tried.cache_clear()
 
 
 def test_random_numbers_are_put_back() -> None:

@@ -28,7 +28,6 @@ from lrcontrol.training.range_options import OfModel
 from lrcontrol.training.tasks import catalogue
 from lrcontrol.training.tasks.own import OwnTask
 from lrcontrol.training.tasks.script import ScriptTask
-from lrcontrol.workplace import Workplace
 
 if TYPE_CHECKING:
     from lrcontrol.report.theme import Chart
@@ -268,6 +267,8 @@ class _TaskRuns:
         progress: Callable[[int], None] | None = None,
         device: str | None = None,
     ) -> None:
+        from lrcontrol.training.devices import find_device
+
         self._task = catalogue.named(task)
         named = self._task.method.partition(":")[0] if optimizer is None else optimizer
         if isinstance(named, str) and ":" in named:
@@ -279,7 +280,7 @@ class _TaskRuns:
         self._optimizer: OptimizerSpec = named
         catalogue.check_optimizer(self._task, Method(named, parse_method("own:constant").control))
         self._folder = None if out is None else folder_of(out, self._task)
-        self._trained: dict[str, Any] = {"progress": progress, "device": Workplace("serial", device=device).placed()}
+        self._trained: dict[str, Any] = {"progress": progress, "device": find_device(device)}
         self.told = self._task.objective.told
 
     def ramps(self, repeats: int, seed: int, ramps: Any) -> tuple[Record, ...]:

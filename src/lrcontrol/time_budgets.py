@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from lrcontrol.errors import LRControlError, OverBudget
+from lrcontrol.errors import BadInput, LRControlError, OverBudget
 from lrcontrol.files import write_whole
 from lrcontrol.runs.budget import Budget
 from lrcontrol.runs.record import Record
@@ -174,8 +174,12 @@ def allowed(
         from lrcontrol.training import loop
         from lrcontrol.training.devices import find_device
 
+        try:
+            place = find_device(device)
+        except BadInput as error:  # as of a cluster, whose other machines may have it
+            raise BadInput(f"a time is reckoned by a few updates on this machine: {error} Or give runs.") from None
         data.ensure(task.files)
-        runs = SHARE * seconds / loop.seconds_of(task, threads=threads, device=find_device(device))
+        runs = SHARE * seconds / loop.seconds_of(task, threads=threads, device=place)
         return int(runs * full * (slots if runs >= 1 else 1))  # a run is no faster beside others
 
     reckoned = Budget.parse(budget, full, steps_in=steps_in)

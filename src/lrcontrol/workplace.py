@@ -41,6 +41,7 @@ __all__ = [
 
 EXECUTORS = ("auto", "batched", "processes", "ray", "serial")
 CARRY = "lrcontrol.training.together:carry"
+DEARER = 20  # times what it costs elsewhere a process costs that uses an accelerator
 AHEAD = 32  # runs that are taken on for each worker, so that those that belong together can be found
 Way = TypeVar("Way", bound=Search)
 
@@ -106,7 +107,7 @@ class Workplace(msgspec.Struct, frozen=True):
             raise BadInput("limits of a run need a process of its own, got executor='serial'; use 'processes'.")
 
     def _check_device(self) -> None:
-        if self.device in (None, "cpu"):
+        if not self.on_accelerator:
             return
         if self.kind != "ray":
             self.placed()
@@ -129,6 +130,11 @@ class Workplace(msgspec.Struct, frozen=True):
         return find_device(self.device)
 
     @property
+    def on_accelerator(self) -> bool:
+        """Whether runs are trained on one."""
+        return self.device not in (None, "cpu")
+
+    @property
     def kind(self) -> str:
         """The executor without an address."""
         return self.executor.partition(":")[0] if isinstance(self.executor, str) else self.executor
@@ -143,10 +149,10 @@ class Workplace(msgspec.Struct, frozen=True):
         """How many runs are made side by side here."""
         if self.kind == "serial":
             return 1
-        if self.workers is None and self.kind != "ray" and self.device not in (None, "cpu"):
-            from lrcontrol.training.devices import count_of
+        if self.workers is None and self.kind != "ray" and self.on_accelerator:
+            from lrcontrol.training.devices import seen_alone
 
-            return count_of(str(self.device))
+            return len(seen_alone(str(self.device)))
         return self.workers or max(cores() // self.threads, 1)
 
 
@@ -227,11 +233,28 @@ def make_executor(
             )
         else:
             given["workers"] = max(place.slots * place.threads // found.threads, 1)
+            if place.on_accelerator:
+                from lrcontrol.training.devices import seen_alone
+
+                options["device"] = "cuda"  # of which each process sees one
+                given |= {"environments": seen_alone(str(place.device)), "divide": functools.partial(_dearer, divide)}
             runner = Processes(CARRY, task.objective, options=options, **given)
     try:
         yield runner
     finally:
         runner.close()
+
+
+def _dearer(
+    divide: Divide, specs: Sequence[RunSpec], workers: int, seconds: Callable[[RunSpec], float | None]
+) -> list[list[RunSpec]]:
+    """The lots where a process must first begin with its accelerator, which takes it seconds: of longer runs."""
+
+    def shorter(spec: RunSpec) -> float | None:
+        likely = seconds(spec)
+        return None if likely is None else likely / DEARER
+
+    return divide(specs, workers, shorter)
 
 
 def _gain(place: Workplace, task: Task, first: Sequence[RunSpec], told: Callable[[str], None]) -> Gain:

@@ -188,8 +188,8 @@ class TaskContract:
         """Dropout blurs the losses of the updates: with it, those of the same rows are compared in evaluation mode."""
         made: list[Problem] = []
 
-        def without_test(task: Task, seed: int) -> Problem:
-            made.append(dataclasses.replace(build(task, seed), test=Untouchable()))  # type: ignore[arg-type]
+        def without_test(task: Task, seed: int, device: torch.device | None) -> Problem:
+            made.append(dataclasses.replace(build(task, seed, device), test=Untouchable()))  # type: ignore[arg-type]
             return made[-1]
 
         monkeypatch.setattr(loop, "build", without_test)

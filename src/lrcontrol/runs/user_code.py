@@ -9,7 +9,10 @@ from types import ModuleType
 from lrcontrol import checks
 from lrcontrol.errors import BadInput, LRControlError
 
-__all__ = ["load"]
+__all__ = ["HOST", "load"]
+
+HOST = "LRCONTROL_HOST"
+"""Set in the environment of processes that carry out runs: what they load was tried by who started them."""
 
 _LOADED: dict[Path, ModuleType] = {}
 

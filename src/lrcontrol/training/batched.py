@@ -34,6 +34,7 @@ def train_batched(
 
     A run sees the data, the random numbers, the rates and the looks at validation that `train` shows it, and its
     record is the same but for rounding and its seconds, which are its part of the time that the runs took together.
+    (Dropout on an accelerator is drawn otherwise.)
     At rates where training is chaotic, rounding grows: there the records agree as those of other seeds do.
 
     Args:

@@ -11,17 +11,26 @@ from torch import Tensor, nn
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
 
-__all__ = ["SLOT", "count_of", "device_of", "find_device", "random_kept", "random_now", "seed_random", "set_random"]
+__all__ = [
+    "device_of",
+    "find_device",
+    "places_of_random",
+    "random_kept",
+    "random_now",
+    "seed_random",
+    "seen_alone",
+    "set_random",
+]
 
 _NAME = re.compile(r"cpu|cuda(?::(\d{1,3}))?")
 
 
-SLOT = "LRCONTROL_SLOT"
-"""What the processes executor tells its processes by: which of those side by side each is, from 0."""
+SEEN = "CUDA_VISIBLE_DEVICES"
+"""Where the environment says which accelerators a process sees."""
 
 
 def find_device(name: str | None) -> torch.device | None:
-    """The device of a name: `cpu`, `cuda:NUMBER`, or `cuda`, of which processes side by side take one after the other.
+    """The device of a name: `cpu`, `cuda:NUMBER`, or `cuda`, the first.
 
     Raises:
         BadInput: no such name, or this machine has no such device.
@@ -37,20 +46,29 @@ def find_device(name: str | None) -> torch.device | None:
     if name == "cpu":
         return torch.device("cpu")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    place = int(os.environ.get(SLOT, "0")) % max(count, 1) if found[1] is None else int(found[1])
+    place = int(found[1] or 0)
     if place >= count:
         raise BadInput(f"a device must be there, got {name}, where torch {torch.__version__} finds {count}; use cpu.")
     return torch.device("cuda", place)
 
 
-def count_of(name: str) -> int:
-    """How many devices of this machine a name stands for: all accelerators for `cuda`, else one.
+def seen_alone(name: str) -> list[dict[str, str]]:
+    """For each accelerator that a name stands for, all of them for `cuda`: with what a process sees that one alone.
+
+    It is `cuda` there. So what a script or a library takes for the accelerator without being asked is the right one.
 
     Raises:
         BadInput: as `find_device`.
+    Example:
+        >>> seen_alone("cpu")
+        [{}]
     """
-    find_device(name)
-    return torch.cuda.device_count() if name == "cuda" else 1
+    found = find_device(name)
+    if found is None or found.type == "cpu":
+        return [{}]
+    known = os.environ.get(SEEN)
+    all_of_them = known.split(",") if known else [str(place) for place in range(torch.cuda.device_count())]
+    return [{SEEN: each} for each in (all_of_them if name == "cuda" else [all_of_them[found.index or 0]])]
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -64,6 +82,13 @@ def seed_random(seed: int, device: torch.device) -> None:
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.manual_seed(seed)
+
+
+def places_of_random(device: torch.device | None = None) -> list[torch.device]:
+    """Where there are random numbers that a run may draw: here, on a device, on every accelerator that is in use."""
+    used = torch.cuda.device_count() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]
+    here = [torch.device("cpu"), *(torch.device("cuda", place) for place in range(used))]
+    return here if device is None or device in here else [*here, device]
 
 
 def random_now(device: torch.device) -> Tensor:
@@ -81,10 +106,8 @@ def set_random(state: Tensor, device: torch.device) -> None:
 
 @contextlib.contextmanager
 def random_kept(device: torch.device | None = None) -> Iterator[None]:
-    """Put torch's random numbers back at the end: here, on a device, and on every accelerator that is in use."""
-    used = torch.cuda.device_count() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]
-    devices = {torch.device("cpu"), *(torch.device("cuda", place) for place in range(used))}
-    before = [(each, random_now(each)) for each in devices | ({device} if device is not None else set())]
+    """Put torch's random numbers back at the end, wherever a run on a device may draw some."""
+    before = [(each, random_now(each)) for each in places_of_random(device)]
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ from lrcontrol.runs.method import method as parse_method
 from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.task import Task
-from lrcontrol.training.devices import random_now, seed_random, set_random
+from lrcontrol.training.devices import places_of_random, random_now, seed_random, set_random
 from lrcontrol.training.ensembles import ensemble_of
 from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.scripts import carry_out_script
@@ -106,25 +106,29 @@ def train_all(
             field = next(name for name, asked in kept.items() if asked)
             raise BadInput(f"`weights` must name a folder where the spec says {field}, got weights=None.")
     records = _records(specs, None if weights is None else Path(weights), progress, device)
-    places = {torch.device("cpu"), *([] if device is None else [device])}
     random: dict[torch.device, torch.Tensor] = {}
     while True:  # what the caller does between two records changes nothing here, and nothing of his is changed
         with alone(threads, device):
             for place, state in random.items():
                 set_random(state, place)
             record = next(records, None)
-            random = {place: random_now(place) for place in places}
+            random = {place: random_now(place) for place in places_of_random(device)}
         if record is None:
             return
         yield record
 
 
-def warm(spec: RunSpec) -> None:
+def warm(spec: RunSpec, *, judge: bool = True) -> None:
     """Load what runs of the spec's task share, for a process that will fork for each of them.
 
-    One forward pass, and an optimizer: torch imports seconds' worth of modules with the first. No backward pass, and
-    no update: where torch sees an accelerator, these would start threads and look for it, and a process that has done
-    so can fork no child that trains there.
+    Args:
+        spec: of a run.
+        judge: whether a model is judged, as it will be in this process's children; on another device that may be too
+            much for the CPU.
+
+    And an optimizer is made: torch imports seconds' worth of modules with the first. No backward pass, and no update:
+    where torch sees an accelerator, these would start threads and look for it, and a process that has done so can fork
+    no child that trains there.
     """
     optimizer = spec.method.optimizer
     if (spec.task, optimizer) in _WARM:
@@ -137,7 +141,8 @@ def warm(spec: RunSpec) -> None:
             optimizer = SGD() if isinstance(optimizer, Own) else optimizer
         else:
             problem = build(find_task(spec.task), spec.seed)
-            problem.evaluate(problem.validation)
+            if judge:
+                problem.evaluate(problem.validation)
         make_optimizer(optimizer, [torch.nn.Parameter(torch.zeros(1))], spec.base_lr)
 
 
@@ -149,7 +154,11 @@ def trained_model(record: Record, weights: Path) -> torch.nn.Module:
     return _trained(record, weights).model.eval()
 
 
-def test_metrics(record: Record, weights: Path, device: torch.device | None) -> dict[str, float]:
+def test_metrics(
+    record: Record,
+    weights: Path,
+    device: torch.device | None = None,  # noqa: PT028 - it is no test
+) -> dict[str, float]:
     """Loss and metrics of a record's trained weights on the test split; for the end of a study, once."""
     with alone(device=device):
         problem = _trained(record, weights, device)

@@ -52,7 +52,8 @@ def carry_out_script(
     start = None if spec.start is None or folder is None else load_start(folder, spec, spec.start)
     told = Told(spec)
     run = Run(spec, task.objective, told, start, progress, device or torch.device("cpu"))
-    with seeded_all(spec.seed), contextlib.suppress(CutOff):
+    there = torch.cuda.device(device) if device is not None and device.type == "cuda" else contextlib.nullcontext()
+    with there, seeded_all(spec.seed), contextlib.suppress(CutOff):
         try:
             script(run)
         except SystemExit as error:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lrcontrol import checks
@@ -96,8 +96,9 @@ class Tangent:
             return None
         here, training = random_of(model), model.training
         model.eval()
-        loss = problem.loss(model(split.inputs[rows]), split.targets[rows])
-        slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
+        with self._derivable():
+            loss = problem.loss(model(split.inputs[rows]), split.targets[rows])
+            slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
         model.train(training)
         put_random(here, model)
         pairs = zip(slopes, parameters, strict=True)
@@ -112,6 +113,11 @@ class Tangent:
                 if name in each:
                     each[name].zero_()
 
+    def _derivable(self) -> AbstractContextManager[None]:
+        """Inside, recurrent layers are not cuDNN's, which can be derived in training alone, and but once."""
+        recurrent = any(isinstance(module, nn.RNNBase) for module in self._problem.model.modules())
+        return torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext()
+
     def _curved(
         self, names: Sequence[str], z: Sequence[Tensor], inputs: Any, targets: Any, random: dict[str, Tensor]
     ) -> list[Tensor]:
@@ -122,7 +128,7 @@ class Tangent:
         if not any(bool(each.any()) for each in z):
             return curved
         try:
-            with as_it_was(model, random), sdpa_kernel(SDPBackend.MATH), self._bags:
+            with as_it_was(model, random), sdpa_kernel(SDPBackend.MATH), self._bags, self._derivable():
                 loss = problem.loss(model(inputs), targets)
                 slopes = torch.autograd.grad(loss, weights, create_graph=True)
                 bent = [(slope, along) for slope, along in zip(slopes, z, strict=True) if slope.requires_grad]

@@ -65,7 +65,7 @@ def warm(
     used one, can fork no child that trains. Nor can one that has begun several threads, so that there is one here.
     """
     del weights, threads
-    loop.warm(spec)
+    loop.warm(spec, judge=device in (None, "cpu"))
     kind = (spec.task, type(spec.method.optimizer))
     if gain > 1 and kind not in _WARM and device in (None, "cpu") and not torch.cuda.is_available():
         _WARM.add(kind)
@@ -108,15 +108,20 @@ def gain_of(specs: Sequence[RunSpec], cores: int = 1, device: torch.device | Non
             raise
         return Gain(1.0, "Runs are trained one after the other: what is left cannot be timed.")  # it will say why
     threads = cores // len(specs) if _on_cpu(device) else 1
-    if update > SLOW or (len(few) < 2 and threads > 1 and update > SHORT):
+    if (update > SLOW and _on_cpu(device)) or (len(few) < 2 and threads > 1 and update > SHORT):
         return _with_threads(first, update, threads)
     alone = _seconds(lambda: loop.train_all(few[:1], device=device), device) / few[0].updates
     told = f"an update takes {_shown(alone)}"
     reason = why_not_batched(alike, device)
     if reason is not None or len(few) < 2:
         return Gain(1.0, f"Runs are trained one after the other: {reason or 'there is one at a time.'}")
-    list(train_batched(few, device=device))  # traces the step
-    at_once = _seconds(lambda: train_batched(few, device=device), device) / sum(spec.updates for spec in few)
+    try:
+        list(train_batched(few, device=device))  # traces the step
+        at_once = _seconds(lambda: train_batched(few, device=device), device) / sum(spec.updates for spec in few)
+    except torch.OutOfMemoryError:
+        return Gain(1.0, f"Runs are trained one after the other: {len(few)} at once are too many for its memory.")
+    finally:
+        _let_go(device)
     times = alone / at_once
     how = f"{told} alone and {_shown(at_once)} among {len(few)} at once, {times:.1f} times as fast"
     if times <= 1:
@@ -148,6 +153,12 @@ def _seconds(records: Callable[[], Iterator[Record]], device: torch.device | Non
 def _clock(device: torch.device | None) -> Callable[[], float]:
     """Of the processor, so that what else this machine is doing counts little; by the clock on an accelerator."""
     return time.process_time if _on_cpu(device) else time.perf_counter
+
+
+def _let_go(device: torch.device | None) -> None:
+    """Give the memory of an accelerator back, which the processes of runs need."""
+    if not _on_cpu(device):
+        torch.cuda.empty_cache()
 
 
 def _on_cpu(device: torch.device | None) -> bool:

@@ -16,6 +16,7 @@ import msgspec
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
+from lrcontrol.runs import user_code
 from lrcontrol.runs.executors import worker
 from lrcontrol.runs.executors.executor import check_room, check_running, failed
 from lrcontrol.runs.executors.lots import Divide, Lots, by_beginnings
@@ -33,12 +34,14 @@ def cores() -> int:
 class _Host:
     """One slot: a process that has imported the training code and forks for every lot."""
 
-    def __init__(self, target: str, files: Sequence[str], options: Mapping[str, Any], slot: int) -> None:
+    def __init__(
+        self, target: str, files: Sequence[str], options: Mapping[str, Any], slot: int, environment: Mapping[str, str]
+    ) -> None:
         self.slot = slot
         asked_read, asked_write = os.pipe()
         answers_read, answers_write = os.pipe()
         told = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        told["LRCONTROL_SLOT"] = str(slot)
+        told[user_code.HOST] = "1"
         told["PYTORCH_NVML_BASED_CUDA_CHECK"] = (
             "1"  # else torch asks CUDA itself, which no forked process could use then
         )
@@ -49,7 +52,7 @@ class _Host:
             stdout=subprocess.DEVNULL,  # it is the driver's, for results
             pass_fds=(asked_read, answers_write),
             start_new_session=True,  # Ctrl-C in the terminal is for the driver
-            env={**os.environ, **told},
+            env={**os.environ, **told, **environment},
         )
         os.close(asked_read)
         os.close(answers_write)
@@ -105,6 +108,7 @@ class Processes:
         seconds: > 0; how long a run may take, or None. Its process is ended then, and the run is FAILED.
         memory: >= 1; bytes that a run's process may hold (Linux), or None. The same.
         retries: >= 0.
+        environments: at least one; variables of the environment that the processes of slots have besides, in turn.
     """
 
     def __init__(
@@ -120,6 +124,7 @@ class Processes:
         seconds: float | None = None,
         memory: int | None = None,
         retries: int = 1,
+        environments: Sequence[Mapping[str, str]] = ({},),
     ) -> None:
         if not hasattr(os, "fork"):
             raise BadInput("the processes executor needs an operating system that forks; use the serial executor.")
@@ -131,6 +136,7 @@ class Processes:
         if memory is not None and not os.path.exists("/proc/self/statm"):
             raise BadInput("a limit of memory needs Linux, which tells what a process holds; leave it out here.")
         self._retries = checks.integer("retries", retries)
+        self._environments = list(environments)
         self._lots = Lots(divide, self.workers)
         self._attempts: dict[str, int] = {}
         self._hosts: list[_Host] = []
@@ -205,7 +211,8 @@ class Processes:
                     return
                 slots = {host.slot for host in self._hosts}
                 slot = next(slot for slot in range(self.workers) if slot not in slots)
-                free = _Host(self._target, self._files, self._options, slot)
+                environment = self._environments[slot % len(self._environments)]
+                free = _Host(self._target, self._files, self._options, slot, environment)
                 self._hosts.append(free)
             free.begin(self._lots.take(), self._memory)
 

@@ -29,6 +29,10 @@ __all__ = ["DIED", "DONE", "FAILURE", "FORKED", "RECORD", "UNUSABLE", "ending", 
 
 FORKED, RECORD, DONE, FAILURE, DIED, UNUSABLE = b"B", b"R", b"E", b"F", b"D", b"U"
 """A lot's beginning; a record; its end; that a run raised; that the process died; that the target is no good."""
+FORKED_CUDA = (
+    b"lrcontrol.errors.BadInput: a file must not use the accelerator while it is loaded or prepared, for its runs are "
+    b"forked from that process; do so in the function."
+)
 PATIENCE_SECONDS = 0.2  # between two looks at a process that is silent
 _HEAD = struct.Struct("<cQQ")
 
@@ -216,9 +220,12 @@ def _run(
                     write_frame(file, RECORD, *packed(record, specs))
                 _say_all()
                 write_frame(file, DONE, b"")
-            except BaseException:
+            except BaseException as error:
                 _say_all()
-                write_frame(file, *_failure())
+                kind, text = _failure()
+                if "forked subprocess" in str(error):  # torch's words on CUDA
+                    text += FORKED_CUDA
+                write_frame(file, kind, text)
     finally:
         os._exit(0)
 

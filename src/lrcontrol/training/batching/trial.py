@@ -4,11 +4,12 @@ import functools
 import re
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lrcontrol import checks
 from lrcontrol.training.batching.parts import Parts, numbers_of
@@ -130,6 +131,19 @@ class _Alone(NamedTuple):
     drew: bool
 
 
+class _DropsLikeVmap(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Inside, dropout draws what it draws under `torch.func.vmap`: an accelerator's own kernel draws otherwise."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is not torch.ops.aten.native_dropout.default or args[2] is False:
+            return func(*args, **(kwargs or {}))
+        values, share, *_ = args
+        kept = torch.empty_like(values).bernoulli_(1 - share)
+        return values * kept / (1 - share), kept.bool()
+
+
 def _moved(model: nn.Module, amount: int) -> dict[str, Tensor]:
     """The numbers of a model, its weights moved a little, by an amount of its own."""
     trained = {name for name, value in model.named_parameters() if value.requires_grad}
@@ -145,10 +159,12 @@ def _stepped(problem: Problem, numbers: dict[str, Tensor], inputs: Tensor, targe
         name: own[name].requires_grad_() for name, value in problem.model.named_parameters() if value.requires_grad
     }
     seed_random(0, problem.device)
-    before = random_now(problem.device)
-    loss = problem.loss(functional_call(problem.model, own, (inputs,)), targets)
+    places = {torch.device("cpu"), problem.device}
+    before = [random_now(place) for place in places]
+    with _DropsLikeVmap():  # type: ignore[no-untyped-call]
+        loss = problem.loss(functional_call(problem.model, own, (inputs,)), targets)
     gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-    drew = not torch.equal(before, random_now(problem.device))
+    drew = not all(torch.equal(state, random_now(place)) for state, place in zip(before, places, strict=True))
     return _Alone(
         loss.detach(),
         {name: each for name, each in zip(leaves, gradients, strict=True) if each is not None},

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -11,6 +12,7 @@ from lrcontrol.errors import BadInput
 from lrcontrol.runs.method import method as parse_method
 from lrcontrol.runs.record import Objective
 from lrcontrol.runs.task import Task
+from lrcontrol.runs.user_code import HOST
 
 if TYPE_CHECKING:
     from lrcontrol.training.tasks.problem import Problem
@@ -63,7 +65,9 @@ class OwnTask:
 
         try:
             with seeded(0):
-                problem = tried(self(0), self(0), self.objective.metric)
+                problem = self(0)
+                if HOST not in os.environ:  # which forks for its runs: a backward pass in it would be in their way
+                    problem = tried(problem, self(0), self.objective.metric)
         except BadInput as error:
             raise BadInput(f"{self.name}: {error}") from None
         except Exception as error:

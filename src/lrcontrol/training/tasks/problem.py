@@ -4,10 +4,12 @@ import contextlib
 import dataclasses
 import importlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.task import Task
@@ -17,6 +19,20 @@ from lrcontrol.training.tasks.own import OWN
 from lrcontrol.training.tasks.script import ScriptTask
 
 __all__ = ["Problem", "Split", "alone", "build", "over_chunks", "seeded"]
+
+
+_THERE: MutableMapping[Tensor, "dict[torch.device, weakref.ref[Tensor]]"] = WeakTensorKeyDictionary()
+"""Of tensors, what each is on devices, as long as that lives."""
+
+
+def _there(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device, copied there once."""
+    copies = _THERE.setdefault(tensor, {})
+    known = copies[device]() if device in copies else None
+    if known is None:
+        known = tensor.to(device)
+        copies[device] = weakref.ref(known)
+    return known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +46,8 @@ class Split:
         return len(self.inputs)
 
     def on(self, device: torch.device) -> "Split":
-        """The same on a device."""
-        return Split(self.inputs.to(device), self.targets.to(device))
+        """The same on a device; what is there already and in use, of another problem, is not copied again."""
+        return Split(_there(self.inputs, device), _there(self.targets, device))
 
 
 @dataclasses.dataclass(frozen=True)
