@@ -404,6 +404,53 @@ def test_what_is_left_of_a_time_goes_on_and_is_told(tmp_path: Path, monkeypatch:
     assert json.loads((tmp_path / "time.json").read_bytes())["used"] > used
 
 
+ONCE = """
+import time
+import torch
+import lrcontrol as lrc
+
+@lrc.task(metric="val_loss", direction="minimize", full_steps={full}, prepare=lambda: time.sleep(50))
+def train(run):
+    time.sleep({before})
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = run.steer(torch.optim.SGD([weight], lr=0.1))
+    while not run.should_stop:
+        time.sleep(0.5 if run.step == 0 else 0.005)
+        weight.square().sum().backward()
+        optimizer.step()
+        if {every} and run.step % {every} == 0:
+            time.sleep(0.1)
+    time.sleep({after})
+    run.log(val_loss=1.0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("full", "before", "every", "after"),
+    [
+        *((400, 2.0, 0, 0.0), (400, 0.0, 0, 3.0), (2000, 1.0, 5, 1.0), (11, 1.0, 0, 1.0)),
+        *((10, 2.0, 2, 0.0), (2, 1.0, 0, 1.0), (1, 1.0, 0, 1.0)),
+    ],
+)
+def test_what_a_script_does_once_is_reckoned_once(
+    full: int, before: float, every: int, after: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also its first update, which is slower; looks at validation as often as they are made."""
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    file = tmp_path / f"once_{full}_{before:g}_{after:g}.py"
+    file.write_text(ONCE.format(full=full, before=before, every=every, after=after))
+    task = catalogue.named(f"{file}:train")
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    truth = before + 0.5 + 0.005 * (full - 1) + 0.1 * (full // every if every else 0) + after
+    assert loop.seconds_of(task) == pytest.approx(truth, rel=0.15 if every else 1e-6)
+    assert now[0] <= 50 + truth * 1.001, "what runs share is loaded apart, and at most a run is made"
+
+
 def test_a_time_in_which_no_run_fits_is_told(tmp_path: Path) -> None:
     with pytest.raises(OverBudget, match=r"at least one full run of digits-cnn, got 0.2s, in which about 0\.\d+ run"):
         lrc.select("digits-cnn", budget="0.2s", out=tmp_path / "out", executor="serial")

@@ -31,6 +31,9 @@ __all__ = ["seconds_of", "seconds_of_update", "test_metrics", "train", "train_al
 
 TRIED = 20  # updates that are timed, if they take less than
 LONG_ENOUGH = 1.0  # seconds
+PART = 20  # of the updates of a script one in so many is made to time it,
+FEWEST_TRIED = 10  # or so many,
+FIRST_TRIED = 3  # of which the first are slower
 
 
 def train(
@@ -178,15 +181,10 @@ def _trained(record: Record, weights: Path, device: torch.device | None = None) 
 def seconds_of(task: Task, *, threads: int = 1, device: torch.device | None = None) -> float:
     """What a full run of a task's default would take here, from a few updates and one look at validation.
 
-    A script is run for a twentieth of its updates.
+    A script is run for a part of its updates: what it does before and after them is counted once.
     """
     if task.is_script:
-        some = max(task.full_steps // 20, 1)
-        method = parse_method(task.method)
-        asked = RunSpec(
-            task=task.name, method=method, base_lr=task.base_lr, total_steps=task.full_steps, stop_step=some
-        )
-        return train(asked, threads=threads, device=device).cost.seconds / some * task.full_steps
+        return _seconds_of_script(task, threads, device)
     spec = RunSpec(
         task=task.name,
         method=parse_method(task.method, steps_per_epoch=task.steps_per_epoch),
@@ -199,6 +197,34 @@ def seconds_of(task: Task, *, threads: int = 1, device: torch.device | None = No
         begun = time.perf_counter()
         problem.evaluate(problem.validation)
         return updates * task.full_steps + (time.perf_counter() - begun) * evaluations(task, task.full_steps)
+
+
+def _seconds_of_script(task: Task, threads: int, device: torch.device | None) -> float:
+    """What a full run of a script would take here: a short one, and its later updates as often as they are missing.
+
+    The first updates are slower, and are not what is missing. What runs share is loaded before.
+    """
+    script, full = script_of(task.name), task.full_steps
+    assert script is not None  # noqa: S101 - it is a script, told to the type checker
+    some = min(max(full // PART, FEWEST_TRIED), full)
+    spec = RunSpec(
+        task=task.name, method=parse_method(task.method), base_lr=task.base_lr, total_steps=full, stop_step=some
+    )
+    warm(spec)
+    seen: dict[int, float] = {}
+
+    def saw(made: int) -> None:
+        if made in (FIRST_TRIED, some) and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize()
+        seen[made] = time.perf_counter()
+
+    with alone(threads, device):
+        record = carry_out_script(spec, task, script, progress=saw, device=device, every=1)
+    taken, made = record.cost.seconds, record.cost.steps
+    later = [update for update in seen if update >= min(FIRST_TRIED, made - 1)]
+    if len(later) < 2:  # a full run, or one that was not looked at
+        return taken * full / made
+    return taken + (full - made) * (seen[later[-1]] - seen[later[0]]) / (later[-1] - later[0])
 
 
 def seconds_of_update(

@@ -60,6 +60,7 @@ class Run:
         start: State | None = None,
         progress: Callable[[int], None] | None = None,
         device: torch.device = CPU,
+        every: int = BLOCK,
     ) -> None:
         self.device = device
         self.spec, self.seed, self.base_lr = spec, spec.seed, spec.base_lr
@@ -67,7 +68,7 @@ class Run:
         self._objective, self._told, self._start, self._progress = objective, told, start, progress
         self._loss_first: bool | None = None  # whether losses are told before their update is made
         self._asked = False  # whether `restore` was called
-        self._idle, self._idle_at, self._shown = 0, -1, 0
+        self._idle, self._idle_at, self._shown, self._every = 0, -1, 0, every
 
     @property
     def step(self) -> int:
@@ -253,7 +254,7 @@ class Run:
     def _watch(self, steering: Steering) -> None:
         """Show how far the run is, now and then; refuse to wait for ever."""
         made = steering.count() - self.spec.first_step
-        if self._progress is not None and made - self._shown >= BLOCK:
+        if self._progress is not None and made - self._shown >= self._every:
             self._shown = made
             self._progress(made)
         if made != self._idle_at:

@@ -20,7 +20,7 @@ from lrcontrol.training.run import Run
 from lrcontrol.training.state import State
 from lrcontrol.training.steering import CutOff, Steering
 from lrcontrol.training.told import Saved, Told
-from lrcontrol.training.under_way import End
+from lrcontrol.training.under_way import BLOCK, End
 from lrcontrol.training.weights import save_state
 
 __all__ = ["carry_out_script"]
@@ -33,6 +33,7 @@ def carry_out_script(
     folder: Path | None = None,
     progress: Callable[[int], None] | None = None,
     device: torch.device | None = None,
+    every: int = BLOCK,
 ) -> Record:
     """The record of a script called with a run; what the script raises is raised.
 
@@ -43,6 +44,7 @@ def carry_out_script(
         folder: of weights and checkpoints; needed where `spec` keeps some or goes on from one.
         progress: called with the number of updates made, now and then.
         device: that the run tells the script; by default the CPU.
+        every: >= 1; after how many updates at least it is called again.
     Raises:
         BadInput: the script does not do what it must; one sentence says what.
         RecordError: the checkpoint to go on from is missing, damaged or of another kind of run.
@@ -51,7 +53,7 @@ def carry_out_script(
     spec.method.control.check_fits(spec.total_steps)
     start = None if spec.start is None or folder is None else load_start(folder, spec, spec.start)
     told = Told(spec)
-    run = Run(spec, task.objective, told, start, progress, device or torch.device("cpu"))
+    run = Run(spec, task.objective, told, start, progress, device or torch.device("cpu"), every)
     there = torch.cuda.device(device) if device is not None and device.type == "cuda" else contextlib.nullcontext()
     with there, seeded_all(spec.seed), contextlib.suppress(CutOff):
         try:
