@@ -13,8 +13,9 @@ from torch import nn
 
 import lr_free_ranks
 from lrcontrol.errors import BadInput
-from lrcontrol.training.optimizers import evaluation_weights, lr_free, make_optimizer, recalibrate
+from lrcontrol.training.optimizers import evaluation_weights, make_optimizer, recalibrate
 from lrcontrol.training.optimizers.evaluation import forgotten
+from lrcontrol.training.optimizers.kinds import KEPT_BY_ANY, KIND
 from lrcontrol.training.optimizers.lr_free import LRFree
 from lrcontrol.training.state import State, put, taken
 from ranks_kit import two_ranks
@@ -138,9 +139,10 @@ def test_a_step_or_a_state_inside_evaluation_is_refused_and_nesting_is(name: str
     stepped(optimizer, parameters, name, 1)
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_states_of_other_optimizers_are_refused_and_change_nothing(name: str) -> None:
-    """After a step, of every other kind; also what is no state."""
+@pytest.mark.parametrize("begins", [False, True], ids=["after a step", "before a step"])
+@pytest.mark.parametrize("name", EVERY)
+def test_states_of_other_optimizers_are_refused_and_change_nothing(name: str, begins: bool) -> None:
+    """Of every other kind; also what is no state."""
     parameters = begun()
     optimizer = make_optimizer(name, parameters, rate(name))
     stepped(optimizer, parameters, name, 0)
@@ -150,7 +152,8 @@ def test_states_of_other_optimizers_are_refused_and_change_nothing(name: str) ->
             continue
         theirs = begun()
         foreign = make_optimizer(other, theirs, rate(other))
-        stepped(foreign, theirs, other, 0)
+        if not begins:
+            stepped(foreign, theirs, other, 0)
         with pytest.raises(BadInput, match=r"a state (must be of|of Mechanic must hold) .*of the kind that saved it"):
             optimizer.load_state_dict(foreign.state_dict())
     for nothing in ([], None, {}, {"state": {}}):
@@ -169,11 +172,42 @@ def test_states_from_before_a_step_and_with_more_in_them_are_loaded(name: str) -
     state = optimizer.state_dict()
     for group in state["param_groups"] + state.get("inner", {"param_groups": []})["param_groups"]:
         group["initial_lr"] = 0.5
+        group.pop(KIND)  # of before groups said whose they are
     for each in state["state"].values():
         each["lrcontrol_tangent"] = torch.zeros(1)
         each.pop("unit", None)  # moments of before there were units
     optimizer.load_state_dict(state)
     assert optimizer.param_groups[0]["initial_lr"] == 0.5
+    assert optimizer.state_dict()["param_groups"][0][KIND] == type(optimizer).__name__
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_states_of_torchs_other_optimizers_are_refused(name: str) -> None:
+    """Those of torch's Adam are kept as AdamW's are, and are loaded."""
+    parameters = begun()
+    optimizer = make_optimizer(name, parameters, rate(name))
+    for kind in (torch.optim.RMSprop, torch.optim.Adagrad, torch.optim.NAdam, torch.optim.RAdam, torch.optim.Adamax):
+        for is_stepped in (False, True):
+            foreign = kind(theirs := begun(), lr=0.1)
+            if is_stepped:
+                stepped(foreign, theirs, name, 0)
+            with pytest.raises(
+                BadInput, match=f"must be of {type(optimizer).__name__} to be loaded into it, got a gr"
+            ):
+                optimizer.load_state_dict(foreign.state_dict())
+    adam = torch.optim.Adam(theirs := begun(), lr=0.1, amsgrad=True)
+    stepped(adam, theirs, "adamw", 0)
+    if name == "adamw":
+        optimizer.load_state_dict(adam.state_dict())
+        stepped(optimizer, parameters, name, 1)
+        assert optimizer.param_groups[0]["lr"] == rate(name)
+
+
+def test_a_state_is_told_whose_it_is() -> None:
+    sgd, prodigy = make_optimizer("sgd", begun(), 0.1), make_optimizer("prodigy", begun())
+    with pytest.raises(BadInput, match=r"must be of SGD to be loaded into it, got one of Prodigy; load it into an"):
+        sgd.load_state_dict(prodigy.state_dict())
+    assert sgd.param_groups[0]["lr"] == 0.1
 
 
 def test_what_is_kept_of_a_parameter_is_what_an_optimizer_says() -> None:
@@ -184,7 +218,7 @@ def test_what_is_kept_of_a_parameter_is_what_an_optimizer_says() -> None:
         assert isinstance(optimizer, LRFree)
         for state in optimizer.state.values():
             assert set(state) - {"unit"} == set(optimizer._keeps)
-            assert set(optimizer._keeps) <= set(lr_free._KEPT_BY_ANY)
+            assert set(optimizer._keeps) <= set(KEPT_BY_ANY)
 
 
 def test_evaluation_is_for_optimizers_and_that_is_said_at_the_call() -> None:

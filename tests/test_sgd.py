@@ -188,6 +188,26 @@ def test_states_are_those_of_torch() -> None:
     check_close(ours, theirs)
 
 
+def test_states_of_adamw_are_those_of_torch() -> None:
+    """Each loads what the other saved; a copy and a pickle refuse what it does."""
+    ours = lrc.make_optimizer("adamw", groups(parameters()), 0.1)
+    for step in range(2):
+        update(ours, step)
+    theirs = torch.optim.AdamW(groups([torch.nn.Parameter(each) for each in values(ours)]), lr=0.1)
+    theirs.load_state_dict(copy.deepcopy(ours.state_dict()))
+    back = lrc.make_optimizer("adamw", groups([torch.nn.Parameter(each) for each in values(ours)]), 0.1)
+    back.load_state_dict(copy.deepcopy(theirs.state_dict()))
+    copies = [theirs, back, copy.deepcopy(ours), pickled(ours)]
+    for step in range(2, STEPS):
+        for each in (ours, *copies):
+            update(each, step)
+    for each in copies:
+        check_equal(ours, each)
+    for each in copies[1:]:
+        with pytest.raises(lrc.errors.BadInput, match="must be of AdamW to be loaded into it"):
+            each.load_state_dict(lrc.make_optimizer("prodigy", groups(parameters())).state_dict())
+
+
 def test_late_parameters_are_trained_within_mechanic() -> None:
     """Also where its own quick step gives way, as under a schedule, whose hooks are on the optimizer inside."""
 
@@ -221,3 +241,7 @@ def test_rates_as_tensors_and_hooks_are_as_on_torchs_own() -> None:
     assert torch.equal(ours.param_groups[0]["lr"], torch.tensor(0.5))
     assert isinstance(ours, type(theirs))
     assert repr(ours).startswith("SGD (")
+    adamw = lrc.tensorize(lrc.make_optimizer("adamw", groups(parameters()), 0.5))
+    update(adamw, 0)
+    assert torch.equal(adamw.param_groups[0]["lr"], torch.tensor(0.5))
+    assert repr(adamw).startswith("AdamW (")

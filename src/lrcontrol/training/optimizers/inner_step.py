@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lrcontrol.training.optimizers.adam_step import adam_step
+from lrcontrol.training.optimizers.adamw import AdamW
 from lrcontrol.training.optimizers.blocks import add_scaled, with_decay
 from lrcontrol.training.optimizers.layout import Blocks
 from lrcontrol.training.optimizers.lr_free import Part
@@ -27,7 +28,7 @@ def known_states(inner: Optimizer, parts: list[Part]) -> list[States] | None:
     """
     watched = inner._optimizer_step_pre_hooks or inner._optimizer_step_post_hooks or "step" in vars(inner)
     device = parts[0].parameters[0].device.type
-    if type(inner) not in (torch.optim.SGD, SGD, torch.optim.AdamW) or watched or device not in ("cpu", "cuda"):
+    if type(inner) not in (torch.optim.SGD, SGD, torch.optim.AdamW, AdamW) or watched or device not in ("cpu", "cuda"):
         return None
     found = []
     for part in parts:

@@ -9,17 +9,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lrcontrol import checks
 from lrcontrol.errors import BadInput
+from lrcontrol.training.optimizers.kinds import KIND, other_kind, refuse_others
 from lrcontrol.training.optimizers.layout import Layout
 
 __all__ = ["LRFree", "Part", "one_lr"]
-
-_KEPT_BY_ANY = (
-    *("x0", "average", "p0", "s", "exp_avg", "exp_avg_sq", "z", "scale", "sum", "won", "bet", "delta"),
-    *("momentum_buffer", "max_exp_avg_sq"),
-)
-"""What optimizers here and torch's SGD and AdamW have in the state of a parameter."""
 
 _OF_TORCH = "differentiable"
 """What torch adds to the defaults of an optimizer that has loaded a state."""
@@ -96,7 +90,7 @@ class LRFree(Optimizer):
     """Parameters and the values that training goes on from, while they have their values for evaluation."""
 
     def __init__(self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]], settings: dict[str, Any]) -> None:
-        super().__init__(parameters, settings)
+        super().__init__(parameters, settings | {KIND: type(self).__name__})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, as torch's optimizers do; numbers that all groups share it gets with the next update."""
@@ -154,8 +148,9 @@ class LRFree(Optimizer):
         What is loaded is a copy: torch's own optimizers go on in the tensors that they are given.
         """
         self._refuse_in_evaluation("loading a state")
-        self._refuse_others(state_dict)
+        refuse_others(type(self).__name__, state_dict, self._not_of_group, self._not_of_parameter)
         super().load_state_dict(copy.deepcopy(state_dict))
+        self._name_kind()
         self.found = None
 
     @property
@@ -181,34 +176,23 @@ class LRFree(Optimizer):
                 "those to judge the model by, not those that training goes on from."
             )
 
-    def _refuse_others(self, state_dict: Any) -> None:
-        """BadInput unless it is the state of an optimizer of this kind; what others add to one is left alone."""
-        checks.instance("state_dict", state_dict, dict, "what state_dict() gave")
-        groups, states = state_dict.get("param_groups"), state_dict.get("state")
-        why = None
-        if not isinstance(groups, list | tuple) or not isinstance(states, dict):
-            why = "no `param_groups` or no `state`"
-        else:
-            whys = [*map(self._not_of_group, groups), *map(self._not_of_parameter, states.values())]
-            why = next(filter(None, whys), None)
-        if why:
-            raise BadInput(
-                f"a state must be of {type(self).__name__} to be loaded into it, got {why}; load it into an optimizer "
-                "of the kind that saved it."
-            )
+    def _name_kind(self) -> None:
+        """Say in the groups whose they are, also where their state is from before that was said."""
+        for group in self.param_groups:
+            group[KIND] = type(self).__name__
 
     def _not_of_group(self, group: dict[str, Any]) -> str | None:
         """Why a saved group cannot be of this kind of optimizer."""
-        missing = next((name for name in self.defaults if name not in group and name != _OF_TORCH), None)
+        kind = group.get(KIND, type(self).__name__)
+        if kind != type(self).__name__:
+            return f"one of {kind}"
+        optional = (KIND, _OF_TORCH)
+        missing = next((name for name in self.defaults if name not in group and name not in optional), None)
         return missing and f"a group without `{missing}`"
 
     def _not_of_parameter(self, state: dict[str, Any]) -> str | None:
         """Why what was saved of a parameter cannot be of this kind of optimizer; empty before its first step."""
-        missing = next((name for name in self._keeps if name not in state), None) if state else None
-        foreign = next((name for name in _KEPT_BY_ANY if name in state and name not in self._keeps), None)
-        if missing:
-            return f"a parameter without `{missing}`"
-        return foreign and f"a parameter with `{foreign}`"
+        return other_kind(state, self._keeps)
 
     def _parts(self) -> list[Part]:
         """What the update is made of; groups without gradients are left out."""

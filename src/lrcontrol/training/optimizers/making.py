@@ -12,6 +12,7 @@ from lrcontrol.errors import BadInput, BadText
 from lrcontrol.runs import optimizer_specs as specs
 from lrcontrol.runs.optimizer import OPTIMIZERS, OptimizerSpec, low_rate, optimizer_text, read_optimizer
 from lrcontrol.schedules.reader import Reader
+from lrcontrol.training.optimizers.adamw import AdamW
 from lrcontrol.training.optimizers.coins import Cocob
 from lrcontrol.training.optimizers.distances import DoG, DoWG, LDoG
 from lrcontrol.training.optimizers.estimates import DAdaptAdam, DAdaptSGD, Prodigy
@@ -79,7 +80,7 @@ def make_optimizer(
                 fused=True,
             )
         case specs.AdamW():
-            return torch.optim.AdamW(
+            return AdamW(
                 parameters,
                 lr=base_lr,
                 betas=(spec.beta1, spec.beta2),

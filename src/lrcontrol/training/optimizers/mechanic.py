@@ -13,6 +13,7 @@ from lrcontrol.errors import BadInput
 from lrcontrol.runs import optimizer_specs as specs
 from lrcontrol.training.optimizers.blocks import add_scaled, dots, fitting, squares, total
 from lrcontrol.training.optimizers.inner_step import known_states, moments_of, step_block
+from lrcontrol.training.optimizers.kinds import KIND
 from lrcontrol.training.optimizers.lr_free import LRFree, Part
 
 __all__ = ["Mechanic"]
@@ -65,14 +66,19 @@ class Mechanic(LRFree):
             )
         own = {name: value for name, value in state_dict.items() if name != "inner"}
         super().load_state_dict(own)
-        self.inner.load_state_dict(copy.deepcopy(state_dict["inner"]))
+        inner = copy.deepcopy(state_dict["inner"])
+        for group in inner["param_groups"]:  # shared, and so of both kinds
+            group.pop(KIND, None)
+        self.inner.load_state_dict(inner)
         self.param_groups = self.inner.param_groups
+        self._name_kind()
 
     def _not_of_group(self, group: dict[str, Any]) -> str | None:
         """Also where the optimizer inside was another; flags, which torch's versions add, may be missing."""
+        why = super()._not_of_group(group)
         numbers = (name for name, value in self.inner.defaults.items() if not isinstance(value, bool | None))
         missing = next((name for name in numbers if name not in group), None)
-        return (missing and f"a group without `{missing}`") or super()._not_of_group(group)
+        return why or (missing and f"a group without `{missing}`")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "inner": self.inner}

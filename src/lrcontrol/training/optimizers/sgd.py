@@ -5,16 +5,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrcontrol.training.optimizers.kinds import OfTorch
+
 __all__ = ["SGD"]
 
 
-class SGD(torch.optim.SGD):
+class SGD(OfTorch, torch.optim.SGD):
     """torch's SGD, in which the momentum of every parameter begins when it gets its first gradient.
 
     torch's fused step begins that of a whole group at once. It raises TypeError where a parameter gets its first
     gradient later than the others, and goes on with memory that nobody wrote where a gradient scaler skips the first
     update. A momentum that begins at 0 comes to the same numbers as torch's, and to what SGD without fused=True does.
     """
+
+    _sets = ("momentum", "dampening", "weight_decay", "nesterov")
+    _may_keep = ("momentum_buffer",)
 
     def _init_group(
         self,
