@@ -817,6 +817,9 @@ def train(run):
 """
 
 
+ELSE = "with --rungs compressed no run goes on from another."
+
+
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is loaded yet, and nothing that is stays loaded."""
@@ -930,6 +933,75 @@ class TestTasks:
         broken = FILE.replace("loss.backward()", "los.backward()")
         with pytest.raises(BadInput, match=r"and failed: NameError: name 'los' is not defined.* \(line 14 of"):
             api.search(write(tmp_path, broken), budget="2runs", out=tmp_path / "out", executor="serial")
+
+    @pytest.mark.parametrize("executor", ["serial", "processes"])
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (
+                ("    run.save({", "    ({"),
+                f"nothing was saved; it must call run.restore() too, which it did not; {ELSE}",
+            ),
+            (("    run.save({", "    run.restore()\n    ({"), f"but nothing was saved; {ELSE}"),
+            (("", ""), f"must call run.restore() where a run goes on from another, but did not; {ELSE}"),
+            (
+                ("    while", "    assert run.restore() is None\n    while"),
+                f"AssertionError (line 11 of mine.py); {ELSE}",
+            ),
+            (("    while", "    los\n    while"), "NameError: name 'los' is not defined (line 11 of mine.py)."),
+        ],
+    )
+    def test_that_a_script_cannot_be_gone_on_with_is_told_before_its_runs(
+        self, tmp_path: Path, change: tuple[str, str], said: str, executor: str
+    ) -> None:
+        text = FILE.replace("full_steps=30", "full_steps=90").replace(*change)
+        out = tmp_path / "out"
+        with pytest.raises(BadInput) as caught:
+            api.search(write(tmp_path, text), rungs="continued", budget="6runs", out=out, executor=executor, workers=1)
+        assert said in str(caught.value)
+        with Store(out / "runs.db") as store:
+            assert list(store.records()) == []
+        assert not list(out.glob("weights/*")), "nothing is kept of what was tried"
+
+    def test_a_script_that_can_be_gone_on_with_is_tried_so_after_a_search_without(self, tmp_path: Path) -> None:
+        text = FILE.replace("full_steps=30", "full_steps=90").replace(
+            "    while",
+            "    state = run.restore()\n    if state: model.load_state_dict(state['model'])\n"
+            "    with open(__file__ + '.steps', 'a') as file: file.write(f'{run.step}-{run.stop_step} ')\n    while",
+        )
+        name, out = write(tmp_path, text), tmp_path / "out"
+        given = {"methods": ["own:rex"], "budget": "2runs", "out": out, "executor": "serial"}
+        for rungs, tried in (("compressed", "0-1 "), ("continued", "0-1 1-2 "), ("continued", "")):
+            (tmp_path / "mine.py.steps").write_text("")
+            found = api.search(name, rungs=rungs, **given)  # type: ignore[arg-type]
+            steps = (tmp_path / "mine.py.steps").read_text()
+            assert steps.startswith(tried)
+            assert "-1 " not in steps.removeprefix("0-1 ")
+            assert bool(steps) == bool(tried)
+            assert found.study.chosen is not None
+
+    @pytest.mark.parametrize(("lost", "made"), [(22, 0), (66, 22), (200, 66)])
+    def test_a_search_whose_longest_runs_all_failed_has_no_answer(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], lost: int, made: int
+    ) -> None:
+        text = FILE.replace("full_steps=30", "full_steps=200").replace(
+            "    run.save(", f"    if run.stop_step == {lost}: raise ValueError('no luck')\n    run.save("
+        )
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["search", write(tmp_path, text), "--budget", "6runs", "--executor", "serial", "--out",
+                      str(tmp_path / "out"), "--json"])  # fmt: skip
+        assert ended.value.code == 1
+        told = json.loads(capsys.readouterr().out)
+        assert (told["method"], told["base_lr"], told["run"], told["final"]) == (None, None, None, None)
+        failed = sum(each["outcome"] == "failed" for each in told["runs"])
+        why = f"{failed} failed, because ValueError: no luck (line 18 of mine.py)"
+        assert told["caution"] == {
+            22: f"No run finished: {why}.",
+            66: "No full run finished, as none over 66 steps ended with weights that work: "
+            f"{why}; what is told is of 22 updates.",
+            200: f"No full run finished: {why}; what is told is of 66 updates.",
+        }[lost]  # fmt: skip
+        assert any(f"was best over {made} steps" in each for each in told["reasons"]) == bool(made)
 
     @pytest.mark.parametrize(
         ("change", "said"),

@@ -26,7 +26,7 @@ from lrcontrol.search.plan import Plan, random_draws, spec_of
 from lrcontrol.search.refinement import FIRST, MOST_ROUNDS, refinement_within
 from lrcontrol.search.search import Candidate, Search
 from lrcontrol.selection.stages import course_of, search_reasons, stages_of
-from lrcontrol.selection.telling import best_of, caution_of
+from lrcontrol.selection.telling import best_of, caution_of, is_lost
 from lrcontrol.studies import (
     Planned,
     Seen,
@@ -325,7 +325,7 @@ def search(
         records = way.answered(store.records())
         stages = stages_of(way, records, full)
         best = best_of(stages)
-        chosen = None if best is None else store.record(best.id)
+        chosen = None if best is None or is_lost(way, stages) else store.record(best.id)
         course = course_of(way, records, store.record)
         default = default_among(store, known, full, seed)
     from lrcontrol.report.study import Study

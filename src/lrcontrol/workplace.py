@@ -18,8 +18,9 @@ from lrcontrol.runs.executors.executor import Executor
 from lrcontrol.runs.executors.lots import Divide, Gain, by_beginnings, by_gain, one_by_one, why_alone
 from lrcontrol.runs.executors.processes import Processes, cores
 from lrcontrol.runs.executors.serial import Serial
+from lrcontrol.runs.kept_files import drop_checkpoint
 from lrcontrol.runs.record import Outcome, Record
-from lrcontrol.runs.spec import RunSpec
+from lrcontrol.runs.spec import RunSpec, Start
 from lrcontrol.runs.store import Store
 from lrcontrol.runs.task import Task
 from lrcontrol.search.search import Search
@@ -322,8 +323,8 @@ def carry_out_study(
     data.ensure(task.files)  # once, before processes ask for them
     with held(folder), make_executor(place, task, folder, first=first, told=told) as runner:
         try:
-            if task.is_script and not any(record.outcome is not Outcome.FAILED for record in known):
-                _try_script(task, first[0], runner)
+            if task.is_script and not _is_tried(first[0], known):
+                _try_script(task, first[0], runner, folder / "weights")
             spent = budget.spent(mine)
 
             def ended(record: Record) -> None:
@@ -353,13 +354,42 @@ def _is_due(clock: Clock, way: Search, store: Store) -> bool:
     return clock.limited and clock.due(way, store.records())
 
 
-def _try_script(task: Task, spec: RunSpec, runner: Executor) -> None:
+def _goes_on(spec: RunSpec) -> bool:
+    """Whether a run goes on from another, or another is to go on from it."""
+    return spec.checkpoint or spec.start is not None
+
+
+def _is_tried(first: RunSpec, known: Sequence[Record]) -> bool:
+    """Whether the records tell that runs such as the first one can be made."""
+    made = [record.spec for record in known if record.outcome is not Outcome.FAILED]
+    return any(map(_goes_on, made)) if _goes_on(first) else bool(made)
+
+
+def _try_script(task: Task, spec: RunSpec, runner: Executor, folder: Path) -> None:
     """Make one update of a script, so that what is wrong with it is known before its runs begin, and not after each.
+
+    Where runs are to go on from others it saves too, and makes one more update that goes on from there.
 
     Raises:
         BadInput: it raised, or does not do what a script must.
     """
-    runner.submit(msgspec.structs.replace(spec, stop_step=1, save=False, checkpoint=False, start=None))
-    (record,) = runner.wait()
-    if record.outcome is Outcome.FAILED:
-        raise BadInput(f"{task.name} was tried with one update before its runs, and failed: {ending_of(record)}.")
+
+    def check(tried: RunSpec, how: str) -> None:
+        runner.submit(tried)
+        (record,) = runner.wait()
+        if record.outcome is Outcome.FAILED:
+            why = ending_of(record)
+            if "run.save(" in why or tried.start is not None:
+                why += "; with --rungs compressed no run goes on from another"
+            raise BadInput(f"{task.name} was tried with one update{how} before its runs, and failed: {why}.")
+
+    begun = msgspec.structs.replace(spec, stop_step=1, save=False, checkpoint=_goes_on(spec), start=None)
+    if not begun.checkpoint:
+        check(begun, "")
+        return
+    try:
+        check(begun, " that another is to go on from")
+        then = msgspec.structs.replace(begun, stop_step=2, checkpoint=False, start=Start(begun.id, 1))
+        check(then, " that goes on from another")
+    finally:
+        drop_checkpoint(folder, begun.id)

@@ -17,7 +17,7 @@ from lrcontrol.search.halving import SuccessiveHalving
 from lrcontrol.search.plan import Plan
 from lrcontrol.search.search import Search
 
-__all__ = ["best_of", "caution_of", "closed_rungs", "edge_of", "on_test", "still_growing"]
+__all__ = ["best_of", "caution_of", "closed_rungs", "edge_of", "is_lost", "on_test", "still_growing"]
 
 FURTHER_OUT = 1e-4  # where to begin then; what did better than the papers' numbers for DoG
 BEGINNINGS = ("initial_distance", "d0", "initial_scale")  # what optimizers call it
@@ -33,6 +33,19 @@ def best_of(stages: Sequence[Stage]) -> Record | None:
     return None
 
 
+def is_lost(way: Search, stages: Sequence[Stage]) -> bool:
+    """Whether all of the longest runs that were made were lost, so that a search has no answer.
+
+    A run in stages is told as far as it came.
+    """
+    return not isinstance(way, AutoLRS) and bool(_longest(stages)) and best_record(_longest(stages)) is None
+
+
+def _longest(stages: Sequence[Stage]) -> list[Record]:
+    steps = max((stage.total_steps for stage in stages if stage.records), default=0)
+    return [record for stage in stages if stage.total_steps == steps for record in stage.records]
+
+
 def caution_of(way: Search, stages: Sequence[Stage], budget: Budget) -> str:
     """What must be known before a search's outcome is read: one or two sentences, or nothing."""
     records = [record for stage in stages for record in stage.records]
@@ -43,6 +56,9 @@ def caution_of(way: Search, stages: Sequence[Stage], budget: Budget) -> str:
     if not best.spec.is_full(budget.full_steps):
         full = [record for record in records if record.spec.is_full(budget.full_steps)]
         why = f": {endings_of(full)}" if full else " in the time there was"
+        if not full and is_lost(way, stages):
+            lost = _longest(stages)
+            why = f", as none over {lost[0].spec.stop_step} steps ended with weights that work: {endings_of(lost)}"
         why = _lost_stage(way, records, budget) or why
         told.append(f"No full run finished{why}; what is told is of {best.spec.stop_step} updates.")
     if isinstance(way, Plan) and len(way.specs) > len(records):

@@ -67,7 +67,6 @@ class Run:
         self.total_steps, self.stop_step, self.method = spec.total_steps, spec.stop_step, str(spec.method)
         self._objective, self._told, self._start, self._progress = objective, told, start, progress
         self._loss_first: bool | None = None  # whether losses are told before their update is made
-        self._asked = False  # whether `restore` was called
         self._idle, self._idle_at, self._shown, self._every = 0, -1, 0, every
 
     @property
@@ -131,7 +130,7 @@ class Run:
         checks.instance("optimizer", optimizer, Optimizer, "a torch optimizer")
         if self._start is None and begun(optimizer):
             raise BadInput("an optimizer must be steered before its first update, but this one has made some.")
-        if self._asked and schedules(self.spec.method.control, "weight_decay"):
+        if self._told.restored and schedules(self.spec.method.control, "weight_decay"):
             raise BadInput(
                 f"run.steer(optimizer) must come before run.restore() with {self.method}: it multiplies the weight "
                 "decay that the optimizer is made with, and a state that is loaded brings another; steer it at once."
@@ -225,7 +224,7 @@ class Run:
         in memory as they did, such as in channels_last. To be called by every script that saves, once model and
         optimizer are made.
         """
-        self._told.restored = self._asked = True
+        self._told.restored = True
         if self._start is None:
             return None
         put_random(self._start.tensors)

@@ -76,7 +76,7 @@ def carry_out_script(
     kept = _kept(told, steering, task.objective.metric, last) if outcome is not Outcome.DIVERGED else None
     if folder is not None and outcome is not Outcome.DIVERGED:
         if spec.checkpoint:
-            saved = _saved_last(task.name, told.saved, last)
+            saved = _saved_last(task.name, told, last)
             state = State(last, saved.tensors | saved.random, saved.plain, steering.state())
             checkpoint = save_checkpoint(state, folder, spec)
         final = told.saved if kept is None or told.kept is None or told.kept.step != kept else told.kept
@@ -119,7 +119,7 @@ def _ending(spec: RunSpec, task: Task, told: Told) -> tuple[Steering, End]:
     step = steering.count()
     if step == spec.first_step:
         raise BadInput(f"{task.name} must make updates with the optimizer that is steered, but made none.")
-    if not told.restored:
+    if spec.start is not None and not told.restored:
         raise BadInput(f"{task.name} must call run.restore() where a run goes on from another, but did not.")
     if told.end is not None:
         return steering, told.end._replace(step=min(step, told.end.step))
@@ -156,12 +156,13 @@ def _check_judged(name: str, objective: Objective, told: Told, last: int) -> Non
         )
 
 
-def _saved_last(name: str, saved: Saved | None, last: int) -> Saved:
+def _saved_last(name: str, told: Told, last: int) -> Saved:
     """What was saved after the last update, or BadInput."""
+    saved = told.saved
     if saved is None or saved.step != last:
         got = "nothing was saved" if saved is None else f"it did so last after {saved.step}"
         raise BadInput(
             f"{name} must call run.save(state) after its last update, {last}, where another run is to go on from it, "
-            f"but {got}."
+            f"but {got}{'' if told.restored else '; it must call run.restore() too, which it did not'}."
         )
     return saved

@@ -34,7 +34,7 @@ class Told:
         saved: what it saved last.
         saved_at: after how many updates it saved.
         kept: what it saved where its control said to keep, if it has saved since.
-        restored: whether it has asked for what it goes on from, where there is something.
+        restored: whether it has asked for what it goes on from.
     """
 
     def __init__(self, spec: RunSpec) -> None:
@@ -44,7 +44,7 @@ class Told:
         self.saved: Saved | None = None
         self.saved_at: set[int] = set()
         self.kept: Saved | None = None
-        self.restored = spec.start is None
+        self.restored = False
         self._first = spec.first_step
         self._fresh: list[tuple[int, Any]] = []  # updates and losses that were not looked at yet
         self._sums, self._counts = np.zeros(spec.updates), np.zeros(spec.updates, np.int64)
