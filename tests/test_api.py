@@ -532,6 +532,15 @@ def test_a_failed_run_is_tried_again_when_the_study_goes_on(short: str, tmp_path
         assert all(record.usable for record in store.records())
 
 
+def test_the_method_of_a_tasks_default_has_its_rate_where_none_is_given(short: str) -> None:
+    """However it is written; another method, which differs in one number, needs one."""
+    for given in (None, "adamw:cosine", "adamw(beta1=0.9) : cosine"):
+        assert api.train(short, given, total_steps=5).spec.base_lr == 0.001
+    assert api.train(short, "adamw:cosine", base_lr=0.01, total_steps=5).spec.base_lr == 0.01
+    with pytest.raises(BadInput, match=r"needs a base learning rate, got adamw\(beta1=0\.8\):cosine without one"):
+        api.train(short, "adamw(beta1=0.8):cosine", total_steps=5)
+
+
 def test_a_small_rate_for_an_optimizer_that_finds_its_own_is_told(short: str) -> None:
     with pytest.warns(
         UserWarning, match=r"finds its rate itself, and what it finds is multiplied by 0\.001; 1 is usual"

@@ -171,6 +171,8 @@ def test_what_is_told_of_a_part_is_its_own(run: Run) -> None:
     ):
         assert sentence in told
     assert "usual base rate none: to be given" in " ".join(good(run("methods", "sgd")).split())
+    assert "usual base rate 0.001, at which updates are tried" in " ".join(good(run("methods", "l4")).split())
+    assert "usual base rate" not in good(run("methods", "polyak")) + good(run("methods", "rex"))
     assert "usual base rate that of the script" in " ".join(good(run("methods", "own")).split())
     told = " ".join(good(run("methods", "alignment")).split())
     assert "price an update counts as 2" in told

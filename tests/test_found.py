@@ -564,10 +564,30 @@ def test_rates_that_are_for_nobody_are_told(verb: str, tmp_path: Path) -> None:
     call = lrc.select if verb == "select" else api.search
     given: dict[str, Any] = {"budget": "2runs", "out": tmp_path, "executor": "serial"}
     with pytest.warns(
-        UserWarning, match="prodigy:linear finds the rate alone, so that the base learning rates that are"
+        UserWarning,
+        match=r"prodigy:linear finds the rate alone, so that the base learning rate that is given is for nobody; 1, as",
     ):
         call("diabetes-mlp", methods=["prodigy:linear"], base_lrs=[0.1], **given)
+    several = (
+        r"prodigy:linear and sgd:l4 find the .* rates that are given are for nobody; 1 and 0\.001, as is usual, are"
+    )
+    with pytest.warns(UserWarning, match=several):
+        call("diabetes-mlp", methods=["prodigy:linear", "sgd:l4"], base_lrs=[0.1, 0.2], **given)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         call("diabetes-mlp", methods=["prodigy:linear", "adamw:rex"], base_lrs=[0.1], **given)
         call("diabetes-mlp", methods=["prodigy:linear"], **given)
+
+
+def test_a_rate_for_a_control_that_gives_it_is_for_nobody_in_one_run_too() -> None:
+    """As in a selection; one that the rate matters to keeps what is given."""
+    usual = lrc.train("digits-mlp", "sgd:l4", total_steps=20)
+    with pytest.warns(UserWarning, match=r"sgd:l4 finds the rate alone, .* 0\.001, as is usual, is used") as told:
+        given = lrc.train("digits-mlp", "sgd:l4", base_lr=0.1, total_steps=20)
+    assert (given.spec, given.final) == (usual.spec, usual.final)
+    assert [each.filename for each in told] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert lrc.train("digits-mlp", "sgd:l4", base_lr=0.001, total_steps=20).spec == usual.spec
+        assert lrc.train("digits-mlp", "sgd:hypergradient", base_lr=0.1, total_steps=20).spec.base_lr == 0.1
+        assert lrc.train("digits-mlp", "prodigy:linear", base_lr=0.5, total_steps=20).spec.base_lr == 0.5

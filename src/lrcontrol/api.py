@@ -35,6 +35,7 @@ from lrcontrol.studies import (
     Told,
     Where,
     entered,
+    for_nobody,
     lead_of,
     plain_default,
     usual_methods,
@@ -349,8 +350,9 @@ def train(
         task: a task's name; one of your own as `path/to/file.py:function`, or what `lrcontrol.as_task` or
             `lrcontrol.task` made.
         method: `optimizer:control`, such as `adamw:cosine`; by default the task's default.
-        base_lr: > 0; by default that of the task's default where no method is given or the task makes its optimizer
-            itself, and 1 for an optimizer that finds its rate itself.
+        base_lr: > 0; by default that of the task's default where that is the method or the task makes its optimizer
+            itself, and 1 for an optimizer that finds its rate itself. A control that gives the rate whatever the base
+            rate is, as l4 does, has the usual one.
         total_steps: by default the task's full horizon.
         seed: of weights, data order and all other chance.
         norms: `l1`, `l2` or both: the norms of the gradient of every update, which the record then has as columns.
@@ -377,11 +379,16 @@ def train(
     parsed = parse_method(known.method if method is None else method, steps_per_epoch=known.steps_per_epoch)
     if method is not None:
         if base_lr is None:
-            base_lr = known.base_lr if isinstance(parsed.optimizer, Own) else parsed.usual_lr
+            usual = parse_method(known.method, steps_per_epoch=known.steps_per_epoch)
+            of_task = isinstance(parsed.optimizer, Own) or parsed == usual
+            base_lr = known.base_lr if of_task else parsed.usual_lr
         if base_lr is None:
             raise BadInput(f"a method needs a base learning rate, got {method} without one; give `base_lr`.")
         base_lr = checks.number("base_lr", base_lr, low=0, open_low=True)
         low = low_rate(parsed.optimizer, base_lr)
+        if parsed.control.sets_rate and base_lr != parsed.usual_lr:
+            low = for_nobody([parsed], [base_lr])
+            base_lr = parsed.usual_lr
         if low is not None:
             warnings.warn(low, stacklevel=2)
     spec = RunSpec(

@@ -30,6 +30,7 @@ __all__ = [
     "beside_text",
     "default_among",
     "entered",
+    "for_nobody",
     "lead_of",
     "plain_default",
     "rates_for",
@@ -134,11 +135,17 @@ def warn_of_rates(candidates: Sequence[Candidate], base_lrs: Sequence[float] | N
     usual = {each.method.usual_lr for each in candidates}
     if base_lrs is None or None in usual or set(base_lrs) <= usual:
         return
-    named = list(dict.fromkeys(str(each.method) for each in candidates))
-    warnings.warn(
-        f"{' and '.join(named)} find{'s' if len(named) == 1 else ''} the rate alone, so that the base learning rates "
-        f"that are given are for nobody; usual is {', '.join(f'{each:g}' for each in usual)}.",
-        stacklevel=3,
+    warnings.warn(for_nobody([each.method for each in candidates], list(base_lrs)), stacklevel=3)
+
+
+def for_nobody(methods: Sequence[Method], base_lrs: Sequence[float]) -> str:
+    """What to say where base learning rates are given for methods that all have the one that is usual for them."""
+    named, usual = dict.fromkeys(map(str, methods)), dict.fromkeys(f"{each.usual_lr:g}" for each in methods)
+    many = len(base_lrs) > 1
+    return (
+        f"{' and '.join(named)} find{'s' if len(named) == 1 else ''} the rate alone, so that the base learning "
+        f"{'rates that are' if many else 'rate that is'} given {'are' if many else 'is'} for nobody; "
+        f"{' and '.join(usual)}, as is usual, {'is' if len(usual) == 1 else 'are'} used."
     )
 
 

@@ -235,10 +235,10 @@ NEEDS = {
 
 
 def _usual_text(part: Mapping[str, Any]) -> str:
-    """The usual base rate of an optimizer, for people."""
+    """The usual base rate of an optimizer, or of a control that gives the rate, for people."""
+    usual = part.get("usual_lr")
     if part["kind"] != "optimizer":
-        return ""
-    usual = part["usual_lr"]
+        return "" if usual is None else f"{usual:g}, at which updates are tried: it gives the rate whatever that is"
     if part["name"] == "own":
         return "that of the script"
     return "none: to be given" if usual is None else f"{usual:g}, as it finds its rate itself"

@@ -18,7 +18,7 @@ from lrcontrol.runs.optimizer import (
     read_optimizer,
 )
 from lrcontrol.runs.optimizer_specs import SGD, AdamW, Own
-from lrcontrol.runs.parts import PARTS
+from lrcontrol.runs.parts import PARTS, TRIED_AT
 from lrcontrol.schedules.reader import Reader
 from lrcontrol.schedules.text import levels_shortened, shortened
 
@@ -37,8 +37,6 @@ __all__ = [
     "without_added",
 ]
 
-
-TRIED_AT = 1e-3  # torch's for AdamW: what updates are tried at where a control sets the rate whatever that is
 
 ADDED: dict[str, Any] = {
     "checkpoint": False,

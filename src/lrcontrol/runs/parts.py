@@ -20,7 +20,9 @@ from lrcontrol.schedules.recipes.catalogue import RECIPES
 from lrcontrol.schedules.recipes.single import constant
 from lrcontrol.schedules.text import number_text
 
-__all__ = ["PARTS", "Part", "part_named"]
+__all__ = ["PARTS", "TRIED_AT", "Part", "part_named"]
+
+TRIED_AT = 1e-3  # torch's for AdamW: what updates are tried at where a control sets the rate whatever that is
 
 STEP_COSTS: dict[str, float] = {
     "sgd": 1.0,
@@ -90,6 +92,7 @@ class Part(NamedTuple):
         if self.kind == "control":
             made = self.thing(Scheduled(constant())) if self.name in WRAPPERS else self.thing()
             told |= {"needs": sorted(made.needs), "price": made.price}
+            told |= {"usual_lr": TRIED_AT if made.sets_rate else None}
         return told
 
     @property
