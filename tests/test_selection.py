@@ -409,6 +409,54 @@ def test_the_standard_error_is_of_the_validation_split_and_for_accuracies_alone(
     assert not any("standard error" in reason for reason in error.reasons)
 
 
+SCRIPT = msgspec.structs.replace(ACCURACY, sizes=(0, 0, 0), batch_size=0)
+
+
+@pytest.mark.parametrize("task", [ERROR, SCRIPT], ids=["rmse", "accuracy of a script"])
+def test_where_no_standard_error_is_known_what_chance_may_do_is_told(task: Task) -> None:
+    """Unless there was nothing to choose from."""
+    for budget, lost, compared in (("3runs", -1, 3), ("3runs", 1, 2), ("2runs", 1, 0), ("1run", -1, 0)):
+
+        def truth(spec: RunSpec, lost: int = lost) -> Record:
+            place = [DEFAULT, *UNTUNED].index(Candidate(spec.method, spec.base_lr))
+            return failed(spec) if place == lost else answer(spec, 0.9 - 0.1 * place)
+
+        choice, *_ = selected(truth, budget, task, untuned=UNTUNED)
+        told = [reason for reason in choice.reasons if "little less good" in reason]
+        assert told == [
+            f"How much of a difference in {task.objective.told} is chance is not known here; {compared} full runs "
+            "were compared, and the best of several on one split, with one seed each, is likely to be a little less "
+            "good elsewhere."
+        ] * bool(compared)  # fmt: skip
+
+
+@pytest.mark.parametrize(("budget", "full"), [("3runs", 1), ("7runs", 2), ("8runs", 3)])
+def test_a_race_of_which_one_method_alone_went_on_says_so(budget: str, full: int) -> None:
+    """Not where only one run went on, where two methods did, or where one alone was raced."""
+    methods = ["sgd:rex", "sgd:cosine", "sgd:linear"]
+    entered = [Candidate(each, lr) for each in methods for lr in (0.3, 0.1, 0.03, 0.01)]
+    best = {"sgd:rex": 0.9, "sgd:cosine": 0.8, "sgd:linear": 0.7}
+
+    def told(candidates: Sequence[Candidate], count: int, *, mixed: bool = False) -> list[str]:
+        def truth(spec: RunSpec) -> Record:
+            known = best.get(str(spec.method), 0.5)
+            return answer(spec, 0.5 + 0.001 * known - spec.base_lr if mixed else known - 0.1 * spec.base_lr)
+
+        choice, *_ = selected(truth, budget, candidates=candidates)
+        assert len(choice.stages) > 1
+        assert len(choice.stages[-1].records) == 1 + count
+        return [reason for reason in choice.reasons if "alone went on" in reason]
+
+    sentence = (
+        f"Of the 3 methods that were raced sgd:rex alone went on to full runs, at {full} rates; the others were "
+        "compared over shorter runs only."
+    )
+    assert told(entered, full) == [sentence] * (full > 1)
+    assert told(entered, full, mixed=True) == []
+    budget = "8runs"
+    assert told([Candidate(methods[0], 0.3 / 2**place) for place in range(12)], 3) == []
+
+
 @pytest.mark.parametrize("optimizer", BASE_LRS)
 def test_the_edge_of_the_rates_is_told_on_either_side_and_not_within(optimizer: str) -> None:
     rates = sorted(BASE_LRS[optimizer])

@@ -18,6 +18,8 @@ from lrcontrol.selection.telling import best_of, closed_rungs, edge_of, still_gr
 
 __all__ = ["Choice", "choose"]
 
+BEST_OF_SEVERAL = "the best of several on one split, with one seed each, is likely to be a little less good elsewhere"
+
 
 class Choice(msgspec.Struct, frozen=True):
     """The outcome of a selection.
@@ -124,6 +126,7 @@ def _reasons(
         field = " then ".join(f"{len(stage.records)} over {stage.total_steps} steps" for stage in stages[:-1])
         reasons.append(f"Raced {field}, the whole schedule laid over each length; {_runs(len(finalists))} in full.")
     reasons += _untuned(untuned)
+    reasons += _one_method([default, *untuned], stages)
     others = [record for record in finalists if record.usable and record.id != best.id]
     runner_up = best_record(others)
     sentence = f"{best.spec.method.label} at {best.spec.base_lr:g} was best in full: {metric} {best.final:.4g}"
@@ -173,6 +176,19 @@ def _untuned(records: Sequence[Record]) -> list[str]:
     return [f"{' and '.join(made)} {were} run in full as the plain default was, and not searched for a rate.", *failed]
 
 
+def _one_method(insured: Sequence[Record], stages: Sequence[Stage]) -> list[str]:
+    """That all which came to full runs by the race are one method, where it was raced with others."""
+    raced = {record.spec.method for stage in stages[:-1] for record in stage.records}
+    made = [record for record in stages[-1].records if record.id not in {each.id for each in insured}]
+    methods = {record.spec.method for record in made}
+    if len(raced) < 2 or len(made) < 2 or len(methods) > 1:
+        return []
+    return [
+        f"Of the {len(raced)} methods that were raced {made[0].spec.method.label} alone went on to full runs, at "
+        f"{len(made)} rates; the others were compared over shorter runs only."
+    ]
+
+
 def _own_default(default: Record, stages: Sequence[Stage], task: Task) -> list[str]:
     """That a task here has a default of its own, where that was not among what was compared."""
     if task.is_script or task.method == str(default.spec.method):
@@ -195,9 +211,20 @@ def _beside(others: Sequence[Record], finalists: Sequence[Record]) -> str:
 
 
 def _noise(best: Record, finalists: Sequence[Record], task: Task) -> list[str]:
-    """How coarse an accuracy on the validation split is, and how many other full runs are that close."""
-    if task.objective.metric != "accuracy" or task.is_script or best.final is None or len(finalists) < 2:
+    """How coarse an accuracy on the validation split is, and how many other full runs are that close.
+
+    Of other metrics, and of what a script measures on data of its own, that is not known.
+    """
+    if best.final is None or len(finalists) < 2:
         return []
+    if task.objective.metric != "accuracy" or task.is_script:
+        compared = sum(record.usable for record in finalists)
+        if compared < 2:
+            return []
+        return [
+            f"How much of a difference in {task.objective.told} is chance is not known here; {compared} full runs "
+            f"were compared, and {BEST_OF_SEVERAL}."
+        ]
     count = task.sizes[1]
     error = accuracy_error(best.final, count)
     close = sum(
@@ -213,7 +240,7 @@ def _noise(best: Record, finalists: Sequence[Record], task: Task) -> list[str]:
         told = f"{close} of the {others} other full runs are that close"
     return [
         f"An accuracy on {count} validation examples has a standard error of {100 * error:.2f} points here, and "
-        f"{told}; the best of several on one split, with one seed each, is likely to be a little less good elsewhere."
+        f"{told}; {BEST_OF_SEVERAL}."
     ]
 
 
