@@ -280,6 +280,31 @@ def test_results_go_to_a_folder_named_after_the_task_unless_told(run: Run, short
     assert Path(told["report"]).is_file()
 
 
+def test_a_selection_tells_machines_what_its_tables_hold(run: Run) -> None:
+    words = [
+        "--method",
+        "adamw:cosine*l4",
+        "--method",
+        "sgd:rex",
+        "--lr",
+        0.1,
+        "--executor",
+        "serial",
+        "--out",
+        "found",
+    ]
+    told = found_json(run("select", "glass-softmax", "--budget", "4runs", *words, "--json"))
+    rows = {each["run"]: each for each in told["runs"]}
+    for each in (told, told["default"]):
+        row = rows[each["run"]]
+        assert (row["method"], row["base_lr"]) == (each["method"], each["base_lr"])
+        assert row["final"] == each["validation"][told["metric"]]
+        assert each["test"][told["metric"]] >= 0
+        assert (each["test_error"] is None) == (told["metric"] != "accuracy")
+    assert {"sgd:rex", "adamw:cosine*l4", "adamw:cosine"} >= {each["method"] for each in told["runs"]}
+    assert ("largest_found" in told) == (told["method"] == "adamw:cosine*l4")
+
+
 @pytest.mark.parametrize("strategy", ["grid", "random", "halving"])
 def test_search_for_people_and_machines(run: Run, short: str, strategy: str) -> None:
     given = ("search", short, "--strategy", strategy, "--budget", "3runs", "--executor", "serial", "--out", "found")

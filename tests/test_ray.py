@@ -23,8 +23,8 @@ from faults.samples import OBJECTIVE, content, spec, well
 from lrcontrol.errors import BadInput
 from lrcontrol.runs.executors import ray_slot
 from lrcontrol.runs.executors.ray import RayExecutor
-from lrcontrol.runs.executors.ray_cluster import check_address
-from lrcontrol.runs.executors.rooms import sweep
+from lrcontrol.runs.executors.ray_cluster import Cluster, check_address
+from lrcontrol.runs.executors.rooms import Room, sweep
 from lrcontrol.runs.executors.serial import Serial
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.spec import RunSpec, Start
@@ -285,6 +285,33 @@ def test_the_cluster_says_how_many_runs_it_has_place_for() -> None:
         RayExecutor(TARGET, OBJECTIVE, num_cpus=3)
     with pytest.raises(BadInput, match="is connected to Ray at"):
         RayExecutor(TARGET, OBJECTIVE, address="127.0.0.1:1")
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_only_a_cluster_that_may_grow_is_waited_for(grows: bool) -> None:
+    """One that begins with an executor, in a room of its own, is this machine alone."""
+
+    class Machine:
+        @staticmethod
+        def nodes() -> list[dict[str, Any]]:
+            return [{"Alive": True, "Resources": {"CPU": 2.0}}]
+
+    cluster = object.__new__(Cluster)
+    cluster.ray, cluster._room = Machine, None if grows else Room("lrc-ray-")
+    try:
+        assert cluster.slots(1, 0, 4) == 4
+        if grows:
+            assert cluster.slots(1, 1, 4) == 4
+        else:
+            with pytest.raises(
+                BadInput, match="at most what this machine has, got 1 and 1, where the most are 2 and 0;"
+            ):
+                cluster.slots(1, 1, 4)
+        with pytest.raises(BadInput, match="got 3 and 0, where the most are 2 and 0;"):
+            cluster.slots(3, 0)
+    finally:
+        if cluster._room is not None:
+            cluster._room.close()
 
 
 @on_ray

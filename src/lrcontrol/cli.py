@@ -126,6 +126,10 @@ def select(
     page = found.report(found.folder / "report.html")
     kept = None if found.record.weights is None else found.folder / "weights" / found.record.weights.file
     if as_json:
+        from lrcontrol.report.for_machines import runs_told, test_told
+        from lrcontrol.report.found import rates_found
+
+        default, rates = found.choice.default, rates_found(found.record)
         print_json(
             {
                 "task": found.task.name,
@@ -135,16 +139,20 @@ def select(
                 "base_lr": found.base_lr,
                 "run": found.record.id,
                 "validation": {} if found.record.end is None else dict(found.record.end.values),
-                "test": found.test or None,
+                **test_told(found.task, found.test),
+                **({} if rates is None else rates.told),
                 "default": {
-                    "method": str(found.choice.default.spec.method),
-                    "base_lr": found.choice.default.spec.base_lr,
-                    "test": found.default_test,
+                    "method": str(default.spec.method),
+                    "base_lr": default.spec.base_lr,
+                    "run": default.id,
+                    "validation": {} if default.end is None else dict(default.end.values),
+                    **test_told(found.task, found.default_test),
                 },
                 "caution": found.choice.caution,
                 "spent_steps": found.choice.spent,
                 "budget_steps": found.budget.steps,
                 "reasons": list(found.reasons),
+                "runs": runs_told(found.choice.stages),
                 "report": str(page),
                 "weights": None if kept is None else str(kept),
             }
@@ -271,21 +279,8 @@ def search(
         )
     page = found.report(found.folder / "search.html")
     if as_json:
-        rows = [
-            {
-                "method": str(record.spec.method),
-                "base_lr": record.spec.base_lr,
-                "total_steps": record.spec.total_steps,
-                "stop_step": record.spec.stop_step,
-                "seed": record.spec.seed,
-                "outcome": record.outcome.value,
-                "final": record.final,
-                "message": record.message,
-                "run": record.id,
-            }
-            for stage in found.study.stages
-            for record in stage.records
-        ]
+        from lrcontrol.report.for_machines import runs_told
+
         chosen, course = found.study.chosen, found.study.course
         told = chosen if course is None else course.whole
         stages = {} if course is None else {"stages": course.told}
@@ -303,7 +298,7 @@ def search(
                 "spent_steps": found.study.spent,
                 "budget_steps": found.study.budget.steps,
                 **stages,
-                "runs": rows,
+                "runs": runs_told(found.study.stages),
                 "report": str(page),
             }
         )

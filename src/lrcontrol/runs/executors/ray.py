@@ -119,7 +119,7 @@ class RayExecutor:
         self._crowded = False
         try:
             found = self._here  # what is wrong with it is said now
-            self.workers = found.slots(self._cpus, self._gpus) if asked is None else asked
+            self.workers = found.slots(self._cpus, self._gpus, asked)
         except BadInput:
             self._leave()
             raise

@@ -116,12 +116,18 @@ class Cluster:
     def _gcs(self) -> str:
         return str(self.ray.get_runtime_context().gcs_address)
 
-    def slots(self, cpus: float, gpus: float) -> int:
+    def slots(self, cpus: float, gpus: float, workers: int | None = None) -> int:
         """How many runs with so many processors and accelerators its machines have place for.
 
+        Args:
+            cpus: of a run.
+            gpus: the same.
+            workers: how many there are to be in any case, where the cluster may grow.
         Raises:
-            BadInput: none.
+            BadInput: none; a cluster of this machine alone never grows.
         """
+        if workers is not None and self._room is None:
+            return workers
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         found = 0
         for node in nodes:
@@ -130,11 +136,14 @@ class Cluster:
         if found < 1:
             largest = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
             most = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
+            whose, ask = "a machine of the cluster", "give `workers` if the cluster grows"
+            if self._room is not None:
+                whose, ask = "this machine", "ask for less, or name the address of a cluster that has more"
             raise BadInput(
-                f"`num_cpus` and `num_gpus` of a run must be at most what a machine of the cluster has, got {cpus:g} "
-                f"and {gpus:g}, where the most are {largest:g} and {most:g}; give `workers` if the cluster grows."
+                f"`num_cpus` and `num_gpus` of a run must be at most what {whose} has, got {cpus:g} "
+                f"and {gpus:g}, where the most are {largest:g} and {most:g}; {ask}."
             )
-        return found
+        return found if workers is None else workers
 
     @property
     def silent(self) -> bool:
