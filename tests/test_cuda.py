@@ -44,7 +44,7 @@ def close(one: Record, other: Record, tolerance: float = CLOSE) -> bool:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_there_is_that_here(method: str) -> None:
-    rate = 1e-3 if method.startswith("adamw") else None
+    rate = {"adamw:linear": 1e-3, "schedulefree_adamw:constant": 1e-2}.get(method)
     spec = spec_of("digits-mlp", method)
     spec = spec if rate is None else msgspec.structs.replace(spec, base_lr=rate)
     assert close(train(spec), train(spec, device=CUDA))

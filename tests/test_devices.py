@@ -33,7 +33,16 @@ from lrcontrol.runs.user_code import HOST
 from lrcontrol.training import together
 from lrcontrol.training.batched import train_batched
 from lrcontrol.training.batching import trial
-from lrcontrol.training.devices import SEEN, find_device, random_kept, random_now, seed_random, seen_alone, set_random
+from lrcontrol.training.devices import (
+    SEEN,
+    find_device,
+    places_of_random,
+    random_kept,
+    random_now,
+    seed_random,
+    seen_alone,
+    set_random,
+)
 from lrcontrol.training.loop import train
 from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.state import taken
@@ -295,6 +304,21 @@ def test_dropout_by_the_kernel_of_an_accelerator_is_drawn_as_under_vmap(monkeypa
     finally:
         library._destroy()
         trial._tried.cache_clear()
+
+
+def test_random_numbers_of_all_that_is_in_use_are_kept(three: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = [torch.device("cuda", place) for place in range(3)]
+    assert places_of_random() == places_of_random(CPU) == [CPU]
+    assert places_of_random(cuda[1]) == [CPU, cuda[1]]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    assert places_of_random() == places_of_random(cuda[1]) == [CPU, *cuda]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has an accelerator")
+def test_a_time_on_a_cluster_is_reckoned_here(tmp_path: Path) -> None:
+    where = {"executor": "ray", "run_gpus": 1, "device": "cuda", "out": tmp_path}
+    with pytest.raises(BadInput, match="a time is reckoned by a few updates on this machine: a device must be there"):
+        lrc.select("digits-softmax", budget="30min", **where)
 
 
 def test_random_numbers_are_put_back() -> None:
