@@ -565,7 +565,7 @@ def test_rates_that_are_for_nobody_are_told(verb: str, tmp_path: Path) -> None:
     given: dict[str, Any] = {"budget": "2runs", "out": tmp_path, "executor": "serial"}
     with pytest.warns(
         UserWarning,
-        match=r"prodigy:linear finds the rate alone, so that the base learning rate that is given is for nobody; 1, as",
+        match=r"prodigy:linear finds the rate alone, so that the base learning rate that is given is for nobody; 1",
     ):
         call("diabetes-mlp", methods=["prodigy:linear"], base_lrs=[0.1], **given)
     several = (

@@ -7,6 +7,7 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -246,7 +247,66 @@ def test_runs_without_a_final_metric_are_marked_in_responses() -> None:
 
 def test_crosses_of_one_rate_stand_side_by_side() -> None:
     rows = rows_of(charts.responses(make_stage(18, diverged=4)))
-    assert [row["beside"] for row in rows if "beside" in row] == [-12, -4, 4, 12]
+    assert [row["beside"] for row in rows if row["value"] is None] == [-12, -4, 4, 12]
+
+
+def responses_of(finals: dict[str, float], kept: str = "", objective: Objective = ACCURACY) -> Chart:
+    """Of methods at one rate."""
+    records = [make_record(method=each, final=final, objective=objective) for each, final in finals.items()]
+    last = frozenset(record.id for record in records if str(record.spec.method) == kept)
+    return charts.responses(Stage("race", 100, tuple(records), last))
+
+
+def beside(chart: Chart) -> dict[object, object]:
+    return {row["run"]: row["beside"] for row in rows_of(chart) if "beside" in row}
+
+
+def test_points_that_would_hide_one_another_stand_side_by_side_and_that_is_said() -> None:
+    """Those of one method in the order of the legend, also where they are a fraction of a pixel apart."""
+    said = "Points that would hide one another stand side by side."
+    equal = responses_of({"sgd:rex": 0.9805, "sgd:cosine": 0.9805, "sgd:linear": 0.98051, "adamw:rex": 0.9})
+    found = beside(equal)
+    assert found.pop("adamw:rex") == 0
+    legend = equal.to_dict()["layer"][0]["encoding"]["color"]["scale"]["domain"]
+    assert [found[name] for name in legend if name in found] == [-8, 0, 8]
+    assert equal.to_dict()["title"]["subtitle"] == said
+    apart = responses_of({"sgd:rex": 0.9805, "sgd:cosine": 0.98, "adamw:rex": 0.95})
+    assert set(beside(apart).values()) == {0}
+    assert said not in apart.to_dict()["title"]["subtitle"]
+    large = responses_of({"sgd:rex": 0.98, "sgd:cosine": 0.98}, kept="sgd:cosine")
+    assert beside(large) == {"sgd:cosine": -6, "sgd:rex": 6}
+    assert large.to_dict()["title"]["subtitle"] == f"Large points went on to the next stage. {said}"
+    all_one = responses_of({"sgd:rex": 0.5, "sgd:cosine": 0.5})
+    assert set(beside(all_one).values()) == {-4, 4}
+
+
+def test_points_of_a_logarithmic_axis_hide_one_another_by_the_ratio_of_their_values() -> None:
+    found = beside(responses_of({"sgd:rex": 0.001, "sgd:cosine": 0.002, "sgd:linear": 1.0}, objective=LOSS))
+    assert set(found.values()) == {0}
+    found = beside(responses_of({"sgd:rex": 0.001, "sgd:cosine": 0.001002, "sgd:linear": 1.0}, objective=LOSS))
+    assert found == {"sgd:rex": -4, "sgd:cosine": 4, "sgd:linear": 0}
+
+
+def test_a_chart_of_one_method_or_run_names_it() -> None:
+    """It has no legend."""
+    told = charts.responses(Stage("race", 100, tuple(make_record(base_lr=lr) for lr in (0.1, 0.2)))).to_dict()
+    assert told["title"]["subtitle"] == ["adamw:cosine"]
+    for draw in (charts.learning_curves, charts.losses, charts.rates):
+        assert draw([make_record()], ["the run"]).to_dict()["title"]["subtitle"][0] == "the run"
+        several = draw([make_record(), make_record(seed=1)], ["the run", "b"]).to_dict()
+        assert isinstance(several["title"].get("subtitle", ""), str)
+        assert several["layer"][0]["encoding"]["color"]["scale"]["domain"] == ["the run", "b"]
+
+
+def test_rates_that_a_control_gave_are_said_to_be_that() -> None:
+    """As those that an optimizer found are: in the legend, or on the axis where there are no others."""
+    given = msgspec.structs.replace(make_record(method="sgd:l4"), columns={"lr": np.geomspace(9.0, 0.25, 1000)})
+    found = charts.rates([given, make_record()], ["a", "b"]).to_dict()["layer"][0]["encoding"]
+    assert found["color"]["scale"]["domain"] == ["a (rate given by the control)", "b"]
+    assert found["y"]["title"] == "learning rate (log scale)"
+    alone = charts.rates([given], ["a"]).to_dict()
+    assert alone["layer"][0]["encoding"]["y"]["title"] == "rate given by the control"
+    assert alone["title"]["subtitle"] == ["a"]
 
 
 def test_equal_and_empty_labels_become_distinct() -> None:

@@ -10,6 +10,7 @@ from lrcontrol import checks
 from lrcontrol.analysis.curves import smooth
 from lrcontrol.controls.control import OpenLoop
 from lrcontrol.errors import BadInput
+from lrcontrol.report.found import rates_found
 from lrcontrol.report.looks import Look, looks_of_runs
 from lrcontrol.report.marks import (
     HINT,
@@ -21,6 +22,7 @@ from lrcontrol.report.marks import (
     objective_of,
     overlaid,
     spans_decades,
+    subtitle_of,
     values_of,
 )
 from lrcontrol.report.responses import responses
@@ -33,7 +35,7 @@ __all__ = ["costs", "learning_curves", "losses", "rates", "responses", "schedule
 
 Looks = Mapping[str, Look]
 
-FOUND = "rate found by the optimizer"
+WHOSE = {"optimizer": "rate found by the optimizer", "control": "rate given by the control"}
 MOST_RANGE = 1e8  # of a logarithmic axis of rates, from the highest peak down
 LEAST_RANGE = 1e2  # of it for every line
 ENDS = 0.05  # of a line, which may be cut off
@@ -60,7 +62,7 @@ def learning_curves(records: Sequence[Record], labels: Sequence[str], looks: Loo
     return _metric_chart(
         series,
         title=f"{begun(clean(objective.told))} as the runs went on",
-        subtitle=HINT if len(series) > 1 else "",
+        subtitle=subtitle_of(names, HINT if len(names) > 1 else ""),
         y_title=described(objective),
         objective=objective,
         usable=[record.usable for record in records],
@@ -85,7 +87,7 @@ def losses(records: Sequence[Record], labels: Sequence[str], looks: Looks | None
     return _metric_chart(
         series,
         title="Training loss as the runs went on",
-        subtitle="Loss of the batch before each update, averaged over about 2 % of the run.",
+        subtitle=subtitle_of(names, "Loss of the batch before each update, averaged over about 2 % of the run."),
         y_title="training loss (lower is better)",
         objective=Objective("loss", "minimize"),
         usable=[record.usable for record in records],
@@ -96,9 +98,10 @@ def losses(records: Sequence[Record], labels: Sequence[str], looks: Looks | None
 def rates(records: Sequence[Record], labels: Sequence[str], looks: Looks | None = None) -> Chart:
     """The learning rate in force at every step of some runs: as planned, or as recorded where the control looked.
 
-    Where the optimizer finds its rate, what it found times what was in force is drawn, and said to be that. The axis
-    is logarithmic where the peaks of the runs are more than a factor of 10 apart, and where a rate was found, which
-    begins orders of magnitude below; where a line goes on below such an axis, the chart says how far.
+    Where the optimizer finds its rate, what it found times what was in force is drawn, and said to be that; so is what
+    a control gave. The axis is logarithmic where the peaks of the runs are more than a factor of 10 apart, and where
+    an optimizer found a rate, which begins orders of magnitude below; where a line goes on below such an axis, the
+    chart says how far.
 
     Args:
         records: a cut run is drawn up to its stop_step; one of a control that looks is left out if it has no column
@@ -111,11 +114,14 @@ def rates(records: Sequence[Record], labels: Sequence[str], looks: Looks | None 
     _same_number("records", records, labels)
     series = []
     found = [record.found_rates for record in records]
-    by_all = all(each is not None for each in found)
-    named = [
-        label if by_all or each is None else f"{label} ({FOUND})" for label, each in zip(labels, found, strict=True)
-    ]
-    names = distinct(named)
+    whose = [None if (each := rates_found(record)) is None else WHOSE[each.by] for record in records]
+    of_all = whose[0] if len(set(whose)) == 1 else None
+    names = distinct(
+        [
+            f"{label} ({each})" if each is not None and of_all is None else label
+            for label, each in zip(labels, whose, strict=True)
+        ]
+    )
     for record, name, of_found in zip(records, names, found, strict=True):
         spec, control = record.spec, record.spec.method.control
         if of_found is not None:
@@ -131,8 +137,8 @@ def rates(records: Sequence[Record], labels: Sequence[str], looks: Looks | None 
     return line_chart(
         series,
         title="Learning rate at every step",
-        subtitle=_below(series, floor) if floor is not None else "",
-        y_title=FOUND if by_all and found else "learning rate",
+        subtitle=subtitle_of(names, _below(series, floor) if floor is not None else ""),
+        y_title=of_all or "learning rate",
         log=log,
         bounds=(floor, None),
         from_zero=True,
@@ -153,7 +159,7 @@ def schedules(labelled: Sequence[tuple[str, Schedule]], total_steps: int) -> Cha
     return line_chart(
         [_levels(name, given.multipliers(total_steps)) for name, (_, given) in zip(names, labelled, strict=True)],
         title=f"Learning-rate multiplier over {total_steps:,} {'step' if total_steps == 1 else 'steps'}",
-        subtitle=wrapped(names[0]) if len(names) == 1 else "",
+        subtitle=subtitle_of(names),
         y_title="multiplier of the base learning rate",
         from_zero=True,
         levels=True,
@@ -211,7 +217,7 @@ def _metric_chart(
     objective: Objective,
     usable: Sequence[bool],
     title: str,
-    subtitle: str,
+    subtitle: str | list[str],
     y_title: str,
     looks: Looks | None,
 ) -> Chart:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import altair as alt
@@ -34,6 +34,7 @@ __all__ = [
     "shade",
     "side_by_side",
     "spans_decades",
+    "subtitle_of",
     "tip",
     "values_of",
 ]
@@ -265,13 +266,26 @@ def tip(entries: Mapping[str, str]) -> Any:
     return alt.value(alt.ExprRef(f"{{{pairs}}}"))
 
 
-def side_by_side(rows: Sequence[Row]) -> list[Row]:
-    """The rows with how many pixels each is moved sideways, so that those of one rate do not hide one another."""
-    rates = [row["base_lr"] for row in rows]
+def side_by_side(rows: Sequence[Row], places: Sequence[Hashable], *, apart: float = 8) -> list[Row]:
+    """The rows with how many pixels each is moved sideways, so that those of one place do not hide one another.
+
+    Args:
+        rows: of points.
+        places: of each, equal where they would hide one another.
+        apart: > 0; pixels between two of them, less where many are at one place.
+    """
     return [
-        {**row, "beside": min(8, 60 / rates.count(rate)) * (rates[:index].count(rate) - (rates.count(rate) - 1) / 2)}
-        for index, (row, rate) in enumerate(zip(rows, rates, strict=True))
+        {**row, "beside": min(apart, 60 / (count := places.count(at))) * (places[:index].count(at) - (count - 1) / 2)}
+        for index, (row, at) in enumerate(zip(rows, places, strict=True))
     ]
+
+
+def subtitle_of(names: Sequence[str], said: str | list[str] = "") -> str | list[str]:
+    """What stands under a title: first the one name of a chart, which has no legend then."""
+    if len(names) != 1:
+        return said
+    lines = [said] if isinstance(said, str) else said
+    return [*wrapped(names[0]), *filter(None, lines)]
 
 
 def overlaid(*layers: alt.Chart) -> alt.LayerChart:

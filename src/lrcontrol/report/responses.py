@@ -1,10 +1,11 @@
 """The chart of a stage: what each method made of each learning rate."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
+import numpy as np
 
 from lrcontrol.analysis.compare import Stage, standings
 from lrcontrol.report.looks import Look
@@ -23,6 +24,7 @@ from lrcontrol.report.marks import (
     shade,
     side_by_side,
     spans_decades,
+    subtitle_of,
     tip,
     values_of,
 )
@@ -32,13 +34,18 @@ from lrcontrol.runs.record import Record
 
 __all__ = ["responses"]
 
+HEIGHT = 340
+LARGE, SMALL = 130, 36  # areas of points, in pixels
+HIDDEN = 2  # pixels by which points must differ in height not to hide one another
+
 
 def responses(stage: Stage, looks: Mapping[str, Look] | None = None) -> Chart:
     """The final validation metric against the base learning rate, one line per method, the best method first.
 
     Runs without a final metric (diverged, failed) are crosses at the bad edge of the chart, or where methods are more
-    than colours the hollow points of their methods; runs that went on to
-    the next stage are large points. Where a rate was run with several seeds the line goes through their mean.
+    than colours the hollow points of their methods; runs that went on to the next stage are large points. Points that
+    would hide one another stand side by side, and the chart says so. Where a rate was run with several seeds the line
+    goes through their mean. A chart of one method names it.
 
     Args:
         stage: the runs.
@@ -52,6 +59,7 @@ def responses(stage: Stage, looks: Mapping[str, Look] | None = None) -> Chart:
         return empty_chart(title, f"None of the {len(rows)} runs has a final metric.")
     objective = objective_of(stage.records)
     names = [clean(standing.method) for standing in standings(stage)]
+    usable.sort(key=lambda row: (row["kept"] == "no", names.index(row["run"])))  # small points above large ones
     focus, params = focus_and_params()
     colour, dash, shape = scales_of(names, looks, points=True)
     finals = [row["value"] for row in usable]
@@ -76,19 +84,22 @@ def responses(stage: Stage, looks: Mapping[str, Look] | None = None) -> Chart:
             "went on": f"{ROW}.kept",
         }
     )
-    base = alt.Chart(values_of(usable)).encode(**shared)
-    y_axis = Extent.of(finals).scale_and_axis(log=log_y)
+    extent = Extent.of(finals)
+    y_axis = extent.scale_and_axis(log=log_y)
+    places = _places(usable, extent, log=log_y)
+    beside = side_by_side(usable, places, apart=12 if stage.kept else 8)
+    base = alt.Chart(values_of(beside)).encode(**shared)
     lines = base.mark_line().encode(y=alt.Y("mean(value):Q", title=y_title, **y_axis), **dash)
-    points = base.mark_point(filled=True).encode(
+    points = base.mark_point(filled=True, xOffset=alt.ExprRef("datum.beside")).encode(
         y=alt.Y("value:Q", title=y_title, **y_axis),
-        size=alt.when("datum.kept == 'yes'").then(alt.value(130)).otherwise(alt.value(36)),
+        size=alt.when("datum.kept == 'yes'").then(alt.value(LARGE)).otherwise(alt.value(SMALL)),
         tooltip=tooltip,
         **shape,
     )
     layers = [lines.properties(name="lines"), points.properties(name="points").add_params(*params)]
     if lost:
         edge = alt.value(0) if objective.direction == "minimize" else alt.value("height")
-        base = alt.Chart(values_of(side_by_side(lost)), name="lost")
+        base = alt.Chart(values_of(side_by_side(lost, [row["base_lr"] for row in lost])), name="lost")
         drawn: dict[str, Any] = (
             {"filled": False, "strokeWidth": 2} if shape else {"shape": "cross", "angle": 45, "filled": True}
         )
@@ -97,7 +108,23 @@ def responses(stage: Stage, looks: Mapping[str, Look] | None = None) -> Chart:
     notes = ["Large points went on to the next stage."] if stage.kept else []
     marks = "Hollow points" if shape else "Crosses"
     notes += [f"{marks} at the edge have no final metric: they diverged or failed."] if lost else []
-    return finish(overlaid(*layers), names, title=title, subtitle=" ".join(notes) or HINT, height=340)
+    notes += ["Points that would hide one another stand side by side."] if len(set(places)) < len(places) else []
+    said = subtitle_of(names, " ".join(notes) or (HINT if len(names) > 1 else ""))
+    return finish(overlaid(*layers), names, title=title, subtitle=said, height=HEIGHT)
+
+
+def _places(rows: Sequence[Row], extent: Extent, *, log: bool) -> list[tuple[float, int]]:
+    """Where the points of rows lie: their rate, and a number that all have whose heights are next to each other."""
+    values = np.array([row["value"] for row in rows], dtype=np.float64)
+    low, high = np.log(extent) if log else extent
+    heights = (np.log(values) if log else values) * (HEIGHT / (high - low) if high > low else 0.0)
+    places, number = [(0.0, 0)] * len(rows), 0
+    order = sorted(range(len(rows)), key=lambda at: (rows[at]["base_lr"], heights[at]))
+    for before, at in zip([order[0], *order], order, strict=False):
+        same = rows[before]["base_lr"] == rows[at]["base_lr"] and heights[at] - heights[before] < HIDDEN
+        number += not same
+        places[at] = (rows[at]["base_lr"], number)
+    return places
 
 
 def _response(record: Record, stage: Stage) -> Row:
