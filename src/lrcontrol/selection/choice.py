@@ -12,6 +12,7 @@ from lrcontrol.runs.endings import ended_with, ending_of
 from lrcontrol.runs.method import method as parse_method
 from lrcontrol.runs.record import Outcome, Record
 from lrcontrol.runs.task import Task
+from lrcontrol.selection.left_over import left_over
 from lrcontrol.selection.race import Race
 from lrcontrol.selection.stages import stages_of
 from lrcontrol.selection.telling import best_of, closed_rungs, edge_of, still_growing
@@ -66,6 +67,7 @@ def choose(race: Race, records: Sequence[Record], task: Task, budget: Budget) ->
     reasons = _reasons(best, default, stages, task, budget, spent, [each for each in finalists if each.id in untuned])
     if race.halving is not None:
         reasons[-1:-1] = closed_rungs(race.halving, records)
+    reasons[-1:-1] = left_over(race, race.answered(records), budget)
     if unfinished:
         reasons.insert(
             -1, "The time was up before all runs that were planned had ended; a longer one goes on from here."
@@ -203,8 +205,12 @@ def _own_default(default: Record, stages: Sequence[Stage], task: Task) -> list[s
 
 def _beside(others: Sequence[Record], finalists: Sequence[Record]) -> str:
     """What the default was compared with in full."""
+    if len(others) == 1:
+        return "the other full run was no better"
     if others:
         return f"none of the {len(others)} other full runs was better"
+    if len(finalists) == 2:
+        return "the other full run did not end with weights that work"
     if len(finalists) > 1:
         return f"none of the {len(finalists) - 1} other full runs ended with weights that work"
     return "no other run was made in full"

@@ -16,6 +16,7 @@ from lrcontrol.search.autolrs import AutoLRS
 from lrcontrol.search.halving import SuccessiveHalving
 from lrcontrol.search.refinement import Refinement
 from lrcontrol.search.search import Search
+from lrcontrol.selection.left_over import left_over
 from lrcontrol.selection.telling import best_of, closed_rungs, edge_of, still_growing
 
 __all__ = ["course_of", "search_reasons", "stages_of"]
@@ -123,7 +124,7 @@ def search_reasons(way: Search, stages: Sequence[Stage], budget: Budget, course:
         reasons += _refined(stages)
         reasons += [f"No schedule was refined: {each}" for found in way.progress(records) for each in found.refused]
     spent = budget.spent(records)
-    return [*reasons, f"Spent {budget.told(spent)}, everything included."]
+    return [*reasons, *left_over(way, records, budget), f"Spent {budget.told(spent)}, everything included."]
 
 
 def _refined(stages: Sequence[Stage]) -> list[str]:
