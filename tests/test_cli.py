@@ -445,7 +445,15 @@ BAD: list[tuple[list[Any], str]] = [
     (["train", TASK, "adamw:cosin", "--lr", "0.1"], "did you mean 'cosine'"),
     (["search", TASK, "--method", "sgdd:rex"], "did you mean 'sgd'"),
     (["search", TASK, "--method", "rex"], "rex is a schedule; a method is optimizer:control, as in adamw:rex, at"),
-    (["methods", "adamw:cosine"], "must be given by its name alone, such as adamw or cosine, got 'adamw:cosine'."),
+    (
+        ["methods", "adamw:hypergradient"],
+        "its name alone, such as adamw or cosine, got 'adamw:hypergradient'; adamw and hypergradient are its parts.",
+    ),
+    (
+        ["methods", "warmup(0.05)"],
+        "by its name alone, such as adamw or cosine, got 'warmup(0.05)'; warmup is its part.",
+    ),
+    (["methods", "a/b"], "must be given by its name alone, such as adamw or cosine, got 'a/b'."),
     (
         ["cite", "adamw/cosine"],
         "a method cannot be read: unexpected '/' at position 5 of 'adamw/cosine'; write it as in",
@@ -680,3 +688,11 @@ def test_hostile_names_are_shown_and_never_obeyed(run: Run) -> None:
         assert "\x1b" not in said.err
         assert len(said.err.splitlines()) == 1, repr(said.err)
         assert len(said.err) < 500
+
+
+def test_several_are_cited_at_once_and_what_they_share_once(run: Run) -> None:
+    several = ["prodigy:cosine", "adamw:hypergradient", "adamw:cosine"]
+    found = json.loads(good(run("cite", *several, "--json")))
+    assert [each["name"] for each in found] == ["prodigy", "cosine", "adamw", "hypergradient"]
+    assert good(run("cite", *several)).count("(optimizer)") == 2
+    bad(run("cite", "prodigy:cosine", "adamw:hypergradien"), "did you mean 'hypergradient'")

@@ -147,7 +147,7 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_made(name: str
         (lrc.range_test, {"out": tmp_path / "d"}),
     ]
     for function, options in asked:
-        with pytest.raises(BadInput, match=rf"must be there, got {name}, where torch .* finds 0; use cpu"):
+        with pytest.raises(BadInput, match=rf"must be there, got {name}, where torch .* finds none; use cpu"):
             function("digits-softmax", device=name, **options)
     assert list(tmp_path.iterdir()) == []
 
@@ -172,8 +172,11 @@ def test_every_process_sees_one_accelerator(three: None, monkeypatch: pytest.Mon
     assert Workplace(device="cuda", workers=5).slots == 5
     assert str(find_device("cuda:2")) == "cuda:2"
     assert str(find_device("cuda")) == "cuda:0"
-    with pytest.raises(BadInput, match=r"got cuda:3, where torch .* finds 3"):
+    with pytest.raises(BadInput, match=r"got cuda:3, where torch .* finds 3, cuda:0 to cuda:2; use cpu"):
         find_device("cuda:3")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(BadInput, match=r"got cuda:1, where torch .* finds 1, cuda:0; use cpu"):
+        find_device("cuda:1")
 
 
 @pytest.mark.parametrize(

@@ -381,6 +381,28 @@ def test_how_many_other_full_runs_are_close_is_told_in_words(budget: str, finals
     assert any(f"points here, and {said}; the best of several" in reason for reason in choice.reasons)
 
 
+@pytest.mark.parametrize(
+    ("budget", "finals", "said"),
+    [
+        ("2runs", [0.9, 0.5], "the other full run was no better."),
+        ("3runs", [0.9, 0.5, 0.6], "none of the 2 other full runs was better."),
+        ("2runs", [0.9, None], "the other full run did not end with weights that work."),
+        ("3runs", [0.9, None, None], "none of the 2 other full runs ended with weights that work."),
+    ],
+)
+def test_what_the_plain_default_won_against_is_told_in_words(
+    budget: str, finals: list[float | None], said: str
+) -> None:
+    candidates = [DEFAULT, *UNTUNED]
+
+    def truth(spec: RunSpec) -> Record:
+        final = finals[candidates.index(Candidate(spec.method, spec.base_lr))]
+        return diverged(spec) if final is None else answer(spec, final)
+
+    choice, *_ = selected(truth, budget, untuned=UNTUNED)
+    assert f"That is the plain default: {said}" in choice.reasons
+
+
 def test_rank_agreement_is_one_where_lengths_agree_and_minus_one_where_they_reverse() -> None:
     for sign, told in ((1, "+1.00"), (-1, "-1.00")):
 

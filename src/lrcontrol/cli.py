@@ -412,9 +412,10 @@ def methods(name: str | None = None, /, *, as_json: Json = False) -> None:
 
 
 @app.command
-def cite(method: str, /, *, as_json: Json = False) -> None:
+def cite(method: str, /, *methods: str, as_json: Json = False) -> None:
     """Print the papers behind METHOD: a method, a schedule, a name such as `sgdr`, a strategy or an analysis.
 
+    Of several, what they share is told once.
     Strategies are those of `search`: `autolrs`, `grid`, `halving`, `random`, `refinement`; `select` is by halving.
     Analyses are `advise`, `range` and `refine`.
     """
@@ -422,7 +423,8 @@ def cite(method: str, /, *, as_json: Json = False) -> None:
 
     from lrcontrol import citing
 
-    found = citing.cite(with_files(method))
+    every = [each for given in (method, *methods) for each in citing.cite(with_files(given))]
+    found = list(dict.fromkeys(every))
     if as_json:
         print_json([msgspec.to_builtins(each) for each in found])
         return
@@ -432,7 +434,10 @@ def cite(method: str, /, *, as_json: Json = False) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; a bad word or value is one sentence and exit status 2, Ctrl-C is 130."""
+    """Run a command; a bad word or value is one sentence and exit status 2, Ctrl-C is 130.
+
+    What a user's file raises is told by its own frames and one sentence, with exit status 1.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows ? for lines and dots
@@ -445,6 +450,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except LRControlError as error:
         words = sys.argv[1:] if arguments is None else arguments
         _leave(in_options(str(error), app, words), 2 if isinstance(error, BadInput | OSError) else 1)
+    except Exception as error:
+        from lrcontrol.runs.user_code import raised_in_a_file
+
+        told = raised_in_a_file(error)
+        if told is None:
+            raise
+        for line in told.frames:
+            print(clean(line), file=sys.stderr)
+        _leave(told.sentence, 1)
     except KeyboardInterrupt as error:
         kept = ", ".join(getattr(error, "__notes__", [])) or "no finished run is repeated"
         _leave(f"interrupted: {kept}; give the same command again to go on where it was.", 130)

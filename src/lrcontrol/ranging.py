@@ -286,7 +286,14 @@ class _TaskRuns:
     def ramps(self, repeats: int, seed: int, ramps: Any) -> tuple[Record, ...]:
         """One record a ramp."""
         each = partial(range_spec, self._task.name, self._optimizer, **ramps)
-        return self._records([each(seed=seed + place) for place in range(repeats)])
+        specs = [each(seed=seed + place) for place in range(repeats)]
+        try:
+            return self._records(specs)
+        except BadInput as error:  # the ramp is a control that nobody asked for by its name
+            control, said = specs[0].method.control_text, str(error)
+            if not said.startswith(control):
+                raise
+            raise BadInput(f"a range test{said.removeprefix(control)}") from None
 
     def runs_at(self, rates: Sequence[float], steps: int, seed: int) -> tuple[Record, ...]:
         """Runs under the schedule of the task's default, compressed."""

@@ -161,8 +161,11 @@ def part_named(name: str) -> Part:
     """
     word = name.strip()
     if not re.fullmatch(r"[\w-]+", word):
+        names = [each for each in dict.fromkeys(re.findall(r"\w+", word)) if each in PARTS]
+        told = f"; {' and '.join(names)} {'is its part' if len(names) == 1 else 'are its parts'}" if names else ""
         raise BadInput(
-            f"a part of methods must be given by its name alone, such as adamw or cosine, got {checks.shown(name)}."
+            "a part of methods must be given by its name alone, such as adamw or cosine, got "
+            f"{checks.shown(name)}{told}."
         )
     if word not in PARTS:
         raise UnknownName(checks.near_miss("optimizer, schedule or control", word, PARTS, ours(word)))

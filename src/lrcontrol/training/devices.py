@@ -48,7 +48,8 @@ def find_device(name: str | None) -> torch.device | None:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     place = int(found[1] or 0)
     if place >= count:
-        raise BadInput(f"a device must be there, got {name}, where torch {torch.__version__} finds {count}; use cpu.")
+        there = {0: "none", 1: "1, cuda:0"}.get(count, f"{count}, cuda:0 to cuda:{count - 1}")
+        raise BadInput(f"a device must be there, got {name}, where torch {torch.__version__} finds {there}; use cpu.")
     return torch.device("cuda", place)
 
 
