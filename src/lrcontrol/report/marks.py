@@ -284,8 +284,8 @@ def subtitle_of(names: Sequence[str], said: str | list[str] = "") -> str | list[
     """What stands under a title: first the one name of a chart, which has no legend then."""
     if len(names) != 1:
         return said
-    lines = [said] if isinstance(said, str) else said
-    return [*wrapped(names[0]), *filter(None, lines)]
+    lines = list(filter(None, [said] if isinstance(said, str) else said))
+    return [*wrapped(f"{names[0]}." if lines else names[0]), *lines]  # a page shows them in one line
 
 
 def overlaid(*layers: alt.Chart) -> alt.LayerChart:
