@@ -309,6 +309,24 @@ def test_dropout_by_the_kernel_of_an_accelerator_is_drawn_as_under_vmap(monkeypa
         trial._tried.cache_clear()
 
 
+FORKED = """
+import lrcontrol as lrc
+
+@lrc.task(metric="val_loss", direction="minimize", full_steps=5)
+def train(run):
+    raise RuntimeError("Cannot re-initialize CUDA in forked subprocess. To use CUDA, you must use the 'spawn' method")
+"""
+
+
+def test_a_file_that_uses_the_accelerator_too_early_is_told_so(tmp_path: Path) -> None:
+    file = tmp_path / "forked.py"
+    file.write_text(FORKED)
+    with pytest.raises(
+        BadInput, match="must not use the accelerator while it is loaded or prepared, .* in the function"
+    ):
+        lrc.select(f"{file}:train", budget="2runs", executor="processes", out=tmp_path / "found")
+
+
 def test_random_numbers_of_all_that_is_in_use_are_kept(three: None, monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = [torch.device("cuda", place) for place in range(3)]
     assert places_of_random() == places_of_random(CPU) == [CPU]

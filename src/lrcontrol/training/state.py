@@ -85,7 +85,9 @@ def put(state: State, model: nn.Module, optimizer: Optimizer) -> None:
             lay_out(optimizer)
         put_random(state.tensors, model)
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
-        raise RecordError(f"a state must be of the same model and kind of optimizer, but: {checks.shown_error(error)}.") from None
+        raise RecordError(
+            f"a state must be of the same model and kind of optimizer, but: {checks.shown_error(error)}."
+        ) from None
     for group, kept in zip(optimizer.param_groups, own, strict=True):
         group.update(kept)
 

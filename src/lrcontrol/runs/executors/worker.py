@@ -220,10 +220,10 @@ def _run(
                     write_frame(file, RECORD, *packed(record, specs))
                 _say_all()
                 write_frame(file, DONE, b"")
-            except BaseException as error:
+            except BaseException:
                 _say_all()
                 kind, text = _failure()
-                if "forked subprocess" in str(error):  # torch's words on CUDA
+                if b"CUDA in forked subprocess" in text:  # torch's words
                     text += FORKED_CUDA
                 write_frame(file, kind, text)
     finally:
