@@ -322,7 +322,7 @@ def test_a_file_that_uses_the_accelerator_too_early_is_told_so(tmp_path: Path) -
     file = tmp_path / "forked.py"
     file.write_text(FORKED)
     with pytest.raises(
-        BadInput, match="must not use the accelerator while it is loaded or prepared, .* in the function"
+        BadInput, match=r"must not use the accelerator while it is loaded or prepared, .* in the function"
     ):
         lrc.select(f"{file}:train", budget="2runs", executor="processes", out=tmp_path / "found")
 
