@@ -507,6 +507,18 @@ OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
 }
 
 
+def take_up(run: lrc.Run, model: nn.Module, optimizer: torch.optim.Optimizer, *, steered_last: bool) -> None:
+    """Steer the optimizer, and load what the run goes on from, in one order or the other."""
+    if not steered_last:
+        run.steer(optimizer)
+    state = run.restore()
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    if steered_last:
+        run.steer(optimizer)
+
+
 def convolving(
     make: Callable[[Any], torch.optim.Optimizer],
     forms: tuple[Any, Any] = (torch.channels_last, torch.channels_last),
@@ -520,14 +532,7 @@ def convolving(
         layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3)
         model = nn.Sequential(*layers).to(memory_format=form)  # type: ignore[call-overload]
         optimizer = make(model.parameters())
-        if not steered_last:
-            run.steer(optimizer)
-        state = run.restore()
-        if state is not None:
-            model.load_state_dict(state["model"])
-            optimizer.load_state_dict(state["optimizer"])
-        if steered_last:
-            run.steer(optimizer)
+        take_up(run, model, optimizer, steered_last=steered_last)
         while not run.should_stop:
             images = torch.randn(4, 3, 8, 8).contiguous(memory_format=form)
             loss = (model(images) - 1).square().mean()
@@ -713,14 +718,7 @@ def decaying(*, decay: float = 0.5, steered_last: bool = False) -> Callable[[lrc
     def script(run: lrc.Run) -> None:
         model = nn.Linear(3, 1)
         optimizer = sgd(model, momentum=0.0, weight_decay=decay)
-        if not steered_last:
-            run.steer(optimizer)
-        state = run.restore()
-        if state is not None:
-            model.load_state_dict(state["model"])
-            optimizer.load_state_dict(state["optimizer"])
-        if steered_last:
-            run.steer(optimizer)
+        take_up(run, model, optimizer, steered_last=steered_last)
         while not run.should_stop:
             run.log_loss(update(model, optimizer))
         run.log(val_loss=1.0)

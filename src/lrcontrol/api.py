@@ -376,10 +376,10 @@ def train(
     known = catalogue.named(task)
     place = Workplace("serial", run_cpus=checks.integer("run_cpus", run_cpus, low=1), device=device)
     there: dict[str, Any] = {"progress": progress, "threads": place.threads, "device": place.placed()}
-    parsed = parse_method(known.method if method is None else method, steps_per_epoch=known.steps_per_epoch)
+    usual = parse_method(known.method, steps_per_epoch=known.steps_per_epoch)
+    parsed = usual if method is None else parse_method(method, steps_per_epoch=known.steps_per_epoch)
     if method is not None:
         if base_lr is None:
-            usual = parse_method(known.method, steps_per_epoch=known.steps_per_epoch)
             of_task = isinstance(parsed.optimizer, Own) or parsed == usual
             base_lr = known.base_lr if of_task else parsed.usual_lr
         if base_lr is None:

@@ -15,7 +15,10 @@ from lrcontrol.errors import BadInput
 
 __all__ = ["Device", "Json", "in_options", "print_json", "results_alone", "whole", "with_files"]
 
-LIBRARY = {"lr": ("base_lr",), "lrs": ("base_lr", "base_lrs"), "steps": ("total_steps",)} | {
+LIBRARY = {
+    "lr": ("base_lr",),
+    "lrs": ("base_lr", "base_lrs"),
+    "steps": ("total_steps",),
     "run_cpus": ("num_cpus",),
     "run_gpus": ("num_gpus",),
 }

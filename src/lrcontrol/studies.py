@@ -104,8 +104,8 @@ def plain_default(task: Task) -> Candidate:
 def default_among(store: Store, task: Task, full_steps: int, seed: int) -> Record | None:
     """The plain default's record, with columns, where a store holds a full run of it with weights that work."""
     plain = spec_of(task.name, plain_default(task), full_steps, seed)
-    asked = {plain.id, msgspec.structs.replace(plain, save=True).id}
-    found = (store.record(each) for each in store.records().ids if each in asked)
+    asked, known = (plain.id, msgspec.structs.replace(plain, save=True).id), store.records().ids
+    found = (store.record(each) for each in asked if each in known)
     return next((record for record in found if record.usable), None)
 
 

@@ -136,6 +136,13 @@ class Workplace(msgspec.Struct, frozen=True):
         return self.device not in (None, "cpu")
 
     @property
+    def environments(self) -> list[dict[str, str]]:
+        """With what each process here sees the accelerator that is its own."""
+        from lrcontrol.training.devices import seen_alone
+
+        return seen_alone(str(self.device))
+
+    @property
     def kind(self) -> str:
         """The executor without an address."""
         return self.executor.partition(":")[0] if isinstance(self.executor, str) else self.executor
@@ -151,9 +158,7 @@ class Workplace(msgspec.Struct, frozen=True):
         if self.kind == "serial":
             return 1
         if self.workers is None and self.kind != "ray" and self.on_accelerator:
-            from lrcontrol.training.devices import seen_alone
-
-            return len(seen_alone(str(self.device)))
+            return len(self.environments)
         return self.workers or max(cores() // self.threads, 1)
 
 
@@ -235,10 +240,8 @@ def make_executor(
         else:
             given["workers"] = max(place.slots * place.threads // found.threads, 1)
             if place.on_accelerator:
-                from lrcontrol.training.devices import seen_alone
-
                 options["device"] = "cuda"  # of which each process sees one
-                given |= {"environments": seen_alone(str(place.device)), "divide": functools.partial(_dearer, divide)}
+                given |= {"environments": place.environments, "divide": functools.partial(_dearer, divide)}
             runner = Processes(CARRY, task.objective, options=options, **given)
     try:
         yield runner

@@ -274,10 +274,12 @@ def side_by_side(rows: Sequence[Row], places: Sequence[Hashable], *, apart: floa
         places: of each, equal where they would hide one another.
         apart: > 0; pixels between two of them, less where many are at one place.
     """
-    return [
-        {**row, "beside": min(apart, 60 / (count := places.count(at))) * (places[:index].count(at) - (count - 1) / 2)}
-        for index, (row, at) in enumerate(zip(rows, places, strict=True))
-    ]
+    of_all, before, moved = Counter(places), Counter[Hashable](), []
+    for row, at in zip(rows, places, strict=True):
+        count = of_all[at]
+        moved.append({**row, "beside": min(apart, 60 / count) * (before[at] - (count - 1) / 2)})
+        before[at] += 1
+    return moved
 
 
 def subtitle_of(names: Sequence[str], said: str | list[str] = "") -> str | list[str]:

@@ -77,7 +77,7 @@ def raised_in_a_file(error: Exception) -> Raised | None:
     last = next(frame for frame in reversed(theirs) if frame.filename in files)
     lines = "".join(traceback.format_list(theirs)).rstrip("\n").split("\n")
     place = f"line {last.lineno} of {Path(last.filename).name}"
-    said = checks.shown_error(error).removesuffix(".")
+    said = checks.shown_error(error)
     return Raised(lines, f"{type(error).__name__}{': ' * bool(said)}{said} ({place}).")
 
 

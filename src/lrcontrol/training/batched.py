@@ -11,6 +11,7 @@ from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.training.batching.stack import Stack
 from lrcontrol.training.batching.trial import tried
+from lrcontrol.training.devices import on_cpu
 from lrcontrol.training.tasks.catalogue import task as find_task
 from lrcontrol.training.tasks.own import OWN
 from lrcontrol.training.tasks.problem import Problem, alone, build
@@ -119,7 +120,7 @@ def _records(
 def _chunks(specs: Sequence[RunSpec], device: torch.device | None) -> list[list[RunSpec]]:
     """Runs to train at once: of about one length, so that few wait for others, and as many as there is place for."""
     found = tried(specs[0].task, device)
-    numbers = NUMBERS if device is None or device.type == "cpu" else NUMBERS_THERE
+    numbers = NUMBERS if on_cpu(device) else NUMBERS_THERE
     most = min(MOST, max(numbers // max(found.numbers, 1), LEAST))
     groups: dict[int | None, list[RunSpec]] = {}
     for spec in sorted(specs, key=lambda spec: (spec.stop_step, spec.seed)):

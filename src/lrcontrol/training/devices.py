@@ -12,8 +12,10 @@ from lrcontrol import checks
 from lrcontrol.errors import BadInput
 
 __all__ = [
+    "CPU",
     "device_of",
     "find_device",
+    "on_cpu",
     "places_of_random",
     "random_kept",
     "random_now",
@@ -22,8 +24,8 @@ __all__ = [
     "set_random",
 ]
 
+CPU = torch.device("cpu")
 _NAME = re.compile(r"cpu|cuda(?::(\d{1,3}))?")
-
 
 SEEN = "CUDA_VISIBLE_DEVICES"
 """Where the environment says which accelerators a process sees."""
@@ -44,7 +46,7 @@ def find_device(name: str | None) -> torch.device | None:
     if found is None:
         raise BadInput(f"a device must be cpu, cuda or cuda:NUMBER, got {checks.shown(name)}.")
     if name == "cpu":
-        return torch.device("cpu")
+        return CPU
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     place = int(found[1] or 0)
     if place >= count:
@@ -65,16 +67,21 @@ def seen_alone(name: str) -> list[dict[str, str]]:
         [{}]
     """
     found = find_device(name)
-    if found is None or found.type == "cpu":
+    if found is None or on_cpu(found):
         return [{}]
     known = os.environ.get(SEEN)
     all_of_them = known.split(",") if known else [str(place) for place in range(torch.cuda.device_count())]
     return [{SEEN: each} for each in (all_of_them if name == "cuda" else [all_of_them[found.index or 0]])]
 
 
+def on_cpu(device: torch.device | None) -> bool:
+    """Whether runs are on the CPU that are asked to be there, or nowhere in particular."""
+    return device is None or device.type == "cpu"
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Where a model is: that of its first parameter."""
-    return next((each.device for each in model.parameters()), torch.device("cpu"))
+    return next((each.device for each in model.parameters()), CPU)
 
 
 def seed_random(seed: int, device: torch.device) -> None:
@@ -88,7 +95,7 @@ def seed_random(seed: int, device: torch.device) -> None:
 def places_of_random(device: torch.device | None = None) -> list[torch.device]:
     """Where there are random numbers that a run may draw: here, on a device, on every accelerator that is in use."""
     used = torch.cuda.device_count() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]
-    here = [torch.device("cpu"), *(torch.device("cuda", place) for place in range(used))]
+    here = [CPU, *(torch.device("cuda", place) for place in range(used))]
     return here if device is None or device in here else [*here, device]
 
 

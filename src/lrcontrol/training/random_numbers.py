@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lrcontrol.training.devices import CPU, places_of_random, random_now, set_random
+
 __all__ = ["put_random", "seed_all", "seeded_all", "taken_random"]
 
 PYTHON, NUMPY, TORCH, CUDA = "random.python", "random.numpy", "random.torch", "random.cuda."
@@ -40,10 +42,9 @@ def taken_random() -> dict[str, Tensor]:
         f"{PYTHON}.gauss": torch.tensor(0.0 if gauss is None else gauss, dtype=torch.float64),
         NUMPY: torch.tensor([*np.asarray(keys).tolist(), place, has_gauss], dtype=torch.int64),
         f"{NUMPY}.gauss": torch.tensor(cached, dtype=torch.float64),
-        TORCH: torch.get_rng_state(),
+        TORCH: random_now(CPU),
     }
-    found |= {f"{CUDA}{place}": torch.cuda.get_rng_state(place) for place in range(_devices())}
-    return found
+    return found | {f"{CUDA}{place.index}": random_now(place) for place in _accelerators()}
 
 
 def put_random(found: dict[str, Tensor]) -> None:
@@ -52,12 +53,12 @@ def put_random(found: dict[str, Tensor]) -> None:
     random.setstate((3, tuple(words), float(found[f"{PYTHON}.gauss"]) if has else None))
     *keys, place, has = found[NUMPY].tolist()
     np.random.set_state(("MT19937", np.array(keys, np.uint32), place, has, float(found[f"{NUMPY}.gauss"])))  # noqa: NPY002 - as above
-    torch.set_rng_state(found[TORCH])
-    for place in range(_devices()):
-        if f"{CUDA}{place}" in found:
-            torch.cuda.set_rng_state(found[f"{CUDA}{place}"], place)
+    set_random(found[TORCH], CPU)
+    for place in _accelerators():
+        if f"{CUDA}{place.index}" in found:
+            set_random(found[f"{CUDA}{place.index}"], place)
 
 
-def _devices() -> int:
-    """How many accelerators have random numbers by now."""
-    return torch.cuda.device_count() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]
+def _accelerators() -> list[torch.device]:
+    """Those that have random numbers by now."""
+    return [place for place in places_of_random() if place != CPU]

@@ -14,6 +14,7 @@ from lrcontrol.runs.method import Own, schedules
 from lrcontrol.runs.record import Objective, Outcome
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.training.closed import one_number
+from lrcontrol.training.devices import CPU
 from lrcontrol.training.optimizers import make_optimizer
 from lrcontrol.training.random_numbers import put_random, taken_random
 from lrcontrol.training.state import State, as_plain, with_tensors
@@ -24,7 +25,6 @@ from lrcontrol.training.updates import begun
 
 __all__ = ["Run"]
 
-CPU = torch.device("cpu")
 IDLE = 10_000  # looks at `should_stop` without an update, after which something must be wrong
 
 

@@ -14,6 +14,7 @@ from lrcontrol.runs.record import Cost, Evaluation, Objective, Outcome, Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.runs.task import Task
 from lrcontrol.training.checkpoints import load_start, save_checkpoint
+from lrcontrol.training.devices import CPU, on_cpu
 from lrcontrol.training.optimizers.found import growth_of
 from lrcontrol.training.random_numbers import seeded_all
 from lrcontrol.training.run import Run
@@ -53,8 +54,8 @@ def carry_out_script(
     spec.method.control.check_fits(spec.total_steps)
     start = None if spec.start is None or folder is None else load_start(folder, spec, spec.start)
     told = Told(spec)
-    run = Run(spec, task.objective, told, start, progress, device or torch.device("cpu"), every)
-    there = torch.cuda.device(device) if device is not None and device.type == "cuda" else contextlib.nullcontext()
+    run = Run(spec, task.objective, told, start, progress, device or CPU, every)
+    there = contextlib.nullcontext() if on_cpu(device) else torch.cuda.device(device)
     with there, seeded_all(spec.seed), contextlib.suppress(CutOff):
         try:
             script(run)

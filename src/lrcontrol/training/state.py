@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from lrcontrol import checks
 from lrcontrol.errors import RecordError
+from lrcontrol.training.devices import CPU, random_now, set_random
 
 __all__ = [
     "State",
@@ -94,17 +95,16 @@ def put(state: State, model: nn.Module, optimizer: Optimizer) -> None:
 
 def random_of(model: nn.Module) -> dict[str, Tensor]:
     """Where torch's random numbers are, those of the model's devices too."""
-    found = {"random": torch.get_rng_state()}
     devices = enumerate(_devices(model))
-    return found | {f"random.cuda.{place}": torch.cuda.get_rng_state(device) for place, device in devices}
+    return {"random": random_now(CPU)} | {f"random.cuda.{place}": random_now(device) for place, device in devices}
 
 
 def put_random(states: dict[str, Tensor], model: nn.Module) -> None:
     """Go back to random numbers that `random_of` found; KeyError where there are none."""
-    torch.set_rng_state(states["random"])
+    set_random(states["random"], CPU)
     for place, device in enumerate(_devices(model)):
         if f"random.cuda.{place}" in states:
-            torch.cuda.set_rng_state(states[f"random.cuda.{place}"].cpu(), device)
+            set_random(states[f"random.cuda.{place}"].cpu(), device)
 
 
 def lay_out(optimizer: Optimizer) -> None:

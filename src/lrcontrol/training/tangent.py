@@ -18,8 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
 from lrcontrol.training.bags import DerivableBags
-from lrcontrol.training.optimizers.adamw import AdamW
-from lrcontrol.training.optimizers.sgd import SGD
+from lrcontrol.training.optimizers.kinds import class_in_torch
 from lrcontrol.training.state import as_it_was, put_random, random_of
 from lrcontrol.training.tasks.problem import Problem
 
@@ -41,7 +40,7 @@ class Tangent:
     """
 
     def __init__(self, problem: Problem, optimizer: torch.optim.Optimizer) -> None:
-        if type(optimizer) not in (torch.optim.SGD, SGD, torch.optim.AdamW, AdamW):
+        if class_in_torch(optimizer) not in (torch.optim.SGD, torch.optim.AdamW):
             raise BadInput(
                 f"a control that needs a hypergradient can be with sgd or adamw, got {type(optimizer).__name__}."
             )

@@ -6,8 +6,7 @@ from torch.optim import Optimizer
 
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
-from lrcontrol.training.optimizers.adamw import AdamW
-from lrcontrol.training.optimizers.sgd import SGD
+from lrcontrol.training.optimizers.kinds import class_in_torch
 
 __all__ = ["tensorize"]
 
@@ -39,7 +38,7 @@ def tensorize(optimizer: Optimizer) -> Optimizer:
     """
     checks.instance("optimizer", optimizer, Optimizer, "a torch optimizer")
     name = type(optimizer).__name__
-    if name not in _RATES or type(optimizer) not in (getattr(torch.optim, name), SGD, AdamW):
+    if name not in _RATES or class_in_torch(optimizer) is not getattr(torch.optim, name):
         raise BadInput(
             f"`tensorize` needs an optimizer that takes a tensor as its rate ({', '.join(_RATES)}), got {name}."
         )

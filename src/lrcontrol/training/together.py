@@ -14,7 +14,7 @@ from lrcontrol.runs.record import Record
 from lrcontrol.runs.spec import RunSpec
 from lrcontrol.training import loop
 from lrcontrol.training.batched import train_batched, why_not_batched
-from lrcontrol.training.devices import find_device
+from lrcontrol.training.devices import find_device, on_cpu
 
 __all__ = ["carry", "gain_of", "warm"]
 
@@ -107,8 +107,8 @@ def gain_of(specs: Sequence[RunSpec], cores: int = 1, device: torch.device | Non
         if able:
             raise
         return Gain(1.0, "Runs are trained one after the other: what is left cannot be timed.")  # it will say why
-    threads = cores // len(specs) if _on_cpu(device) else 1
-    if (update > SLOW and _on_cpu(device)) or (len(few) < 2 and threads > 1 and update > SHORT):
+    threads = cores // len(specs) if on_cpu(device) else 1
+    if (update > SLOW and on_cpu(device)) or (len(few) < 2 and threads > 1 and update > SHORT):
         return _with_threads(first, update, threads)
     alone = _seconds(lambda: loop.train_all(few[:1], device=device), device) / few[0].updates
     told = f"an update takes {_shown(alone)}"
@@ -152,17 +152,13 @@ def _seconds(records: Callable[[], Iterator[Record]], device: torch.device | Non
 
 def _clock(device: torch.device | None) -> Callable[[], float]:
     """Of the processor, so that what else this machine is doing counts little; by the clock on an accelerator."""
-    return time.process_time if _on_cpu(device) else time.perf_counter
+    return time.process_time if on_cpu(device) else time.perf_counter
 
 
 def _let_go(device: torch.device | None) -> None:
     """Give the memory of an accelerator back, which the processes of runs need."""
-    if not _on_cpu(device):
+    if not on_cpu(device):
         torch.cuda.empty_cache()
-
-
-def _on_cpu(device: torch.device | None) -> bool:
-    return device is None or device.type == "cpu"
 
 
 def _shown(seconds: float) -> str:

@@ -42,9 +42,8 @@ class _Host:
         answers_read, answers_write = os.pipe()
         told = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         told[user_code.HOST] = "1"
-        told["PYTORCH_NVML_BASED_CUDA_CHECK"] = (
-            "1"  # else torch asks CUDA itself, which no forked process could use then
-        )
+        # Else torch would ask CUDA itself whether it is there, and no process that is forked afterwards could use it.
+        told["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
         arguments = [target, json.dumps(list(files)), json.dumps(dict(options)), str(asked_read), str(answers_write)]
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-P", "-m", "lrcontrol.runs.executors.worker", *arguments],

@@ -15,10 +15,10 @@ from lrcontrol import checks
 from lrcontrol.training.batching.parts import Parts, numbers_of
 from lrcontrol.training.batching.replay import replay_of
 from lrcontrol.training.batching.step import step_of
-from lrcontrol.training.devices import random_kept, random_now, seed_random
+from lrcontrol.training.devices import places_of_random, random_now, seed_random
 from lrcontrol.training.tasks.catalogue import task as find_task
 from lrcontrol.training.tasks.own import OWN
-from lrcontrol.training.tasks.problem import Problem, build
+from lrcontrol.training.tasks.problem import Problem, alone, build
 
 __all__ = ["Tried", "tried"]
 
@@ -54,13 +54,8 @@ def tried(name: str, device: torch.device | None = None) -> Tried:
 @functools.cache
 def _tried(name: str, own: int, device: torch.device | None) -> Tried:
     del own  # a file of the user's that is loaded anew may hold another task of the same name
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with random_kept(device):
-            return _looked_at(build(find_task(name), 0, device), by_seed=name in OWN)
-    finally:
-        torch.set_num_threads(threads)
+    with alone(device=device):
+        return _looked_at(build(find_task(name), 0, device), by_seed=name in OWN)
 
 
 def _looked_at(problem: Problem, *, by_seed: bool) -> Tried:
@@ -159,12 +154,11 @@ def _stepped(problem: Problem, numbers: dict[str, Tensor], inputs: Tensor, targe
         name: own[name].requires_grad_() for name, value in problem.model.named_parameters() if value.requires_grad
     }
     seed_random(0, problem.device)
-    places = {torch.device("cpu"), problem.device}
-    before = [random_now(place) for place in places]
+    before = [(place, random_now(place)) for place in places_of_random(problem.device)]
     with _DropsLikeVmap():  # type: ignore[no-untyped-call]
         loss = problem.loss(functional_call(problem.model, own, (inputs,)), targets)
     gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-    drew = not all(torch.equal(state, random_now(place)) for state, place in zip(before, places, strict=True))
+    drew = any(not torch.equal(state, random_now(place)) for place, state in before)
     return _Alone(
         loss.detach(),
         {name: each for name, each in zip(leaves, gradients, strict=True) if each is not None},

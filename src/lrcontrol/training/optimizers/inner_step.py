@@ -7,11 +7,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lrcontrol.training.optimizers.adam_step import adam_step
-from lrcontrol.training.optimizers.adamw import AdamW
 from lrcontrol.training.optimizers.blocks import add_scaled, with_decay
+from lrcontrol.training.optimizers.kinds import class_in_torch
 from lrcontrol.training.optimizers.layout import Blocks
 from lrcontrol.training.optimizers.lr_free import Part
-from lrcontrol.training.optimizers.sgd import SGD
 
 __all__ = ["known_states", "moments_of", "step_block"]
 
@@ -28,7 +27,8 @@ def known_states(inner: Optimizer, parts: list[Part]) -> list[States] | None:
     """
     watched = inner._optimizer_step_pre_hooks or inner._optimizer_step_post_hooks or "step" in vars(inner)
     device = parts[0].parameters[0].device.type
-    if type(inner) not in (torch.optim.SGD, SGD, torch.optim.AdamW, AdamW) or watched or device not in ("cpu", "cuda"):
+    known = class_in_torch(inner) in (torch.optim.SGD, torch.optim.AdamW)
+    if not known or watched or device not in ("cpu", "cuda"):
         return None
     found = []
     for part in parts:

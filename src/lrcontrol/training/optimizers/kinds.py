@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 from lrcontrol import checks
 from lrcontrol.errors import BadInput
 
-__all__ = ["KEPT_BY_ANY", "KIND", "OfTorch", "other_kind", "refuse_others"]
+__all__ = ["KEPT_BY_ANY", "KIND", "OfTorch", "class_in_torch", "other_kind", "refuse_others"]
 
 KIND = "lrcontrol_kind"
 """Where groups of optimizers that are not torch's have the name of their class: two of them may set the same."""
@@ -83,3 +83,10 @@ class OfTorch(Optimizer):
 
     def _not_of_parameter(self, state: dict[str, Any]) -> str | None:
         return other_kind(state, self._keeps, self._may_keep)
+
+
+def class_in_torch(optimizer: Optimizer) -> type[Optimizer]:
+    """The class of an optimizer; torch's of one that steps as torch's does and only loads otherwise."""
+    kind = type(optimizer)
+    found: type[Optimizer] = kind.__bases__[1] if OfTorch in kind.__bases__ else kind
+    return found
